@@ -1,0 +1,42 @@
+"""Generates image/mask pairs from a bundle, without PyTorch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from seas_runtime.errors import CheckFailed, UserError
+
+if TYPE_CHECKING:
+    from seas_runtime.bundle import Bundle
+    from seas_runtime.dataset import DatasetRequest, DatasetSummary, write_dataset
+    from seas_runtime.generator import Generator
+    from seas_runtime.records import GeneratedPair, PairRecord
+
+__all__ = [
+    "Bundle",
+    "CheckFailed",
+    "DatasetRequest",
+    "DatasetSummary",
+    "GeneratedPair",
+    "Generator",
+    "PairRecord",
+    "UserError",
+    "write_dataset",
+]
+
+_LAZY = {  # imported when first used, so that importing the package costs nothing
+    "Bundle": "bundle",
+    "DatasetRequest": "dataset",
+    "DatasetSummary": "dataset",
+    "GeneratedPair": "records",
+    "Generator": "generator",
+    "PairRecord": "records",
+    "write_dataset": "dataset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,122 @@
+"""Reads a JSON object's fields strictly: errors name the key, what was expected and what was found."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+from seas_runtime.errors import UserError
+
+_FORBIDDEN_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
+RESERVED_NAMES = ("good", "unconditional", "all")
+"""No defect may be called so: `good` is the normals, `unconditional` the empty prompt, `all` everything."""
+
+
+def describe(value: object) -> str:
+    """Return a value as it may stand in an error: short, and with its type where that is the point."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a product or defect name can be a folder on every system."""
+    return (
+        0 < len(name) <= 64
+        and not _FORBIDDEN_IN_NAMES.search(name)
+        and name == name.strip()
+        and not name.startswith(".")
+        and not name.endswith(".")
+    )
+
+
+class Fields:
+    """The fields of one JSON object, read one by one; `close` refuses what was not read.
+
+    `where` is how errors name the object: `manifest.json: sampler`.
+    """
+
+    def __init__(self, value: object, where: str) -> None:
+        self.where = where
+        if not isinstance(value, dict):
+            self.fail("", "an object", value)
+        self._values: dict[str, Any] = value
+        self._read: set[str] = set()
+
+    def fail(self, key: str, expected: str, found: object) -> NoReturn:
+        """Raise the UserError for `key`."""
+        place = f"{self.where}.{key}" if key else self.where
+        raise UserError(f"{place}: expected {expected}, found {describe(found)}")
+
+    def raw(self, key: str) -> Any:
+        """Return the field as it is; UserError if it is missing."""
+        if key not in self._values:
+            raise UserError(f"{self.where}: the key {key!r} is missing")
+        self._read.add(key)
+        return self._values[key]
+
+    def has(self, key: str) -> bool:
+        """Whether the field is there and not null."""
+        self._read.add(key)
+        return self._values.get(key) is not None
+
+    def text(self, key: str, *, empty: bool = False) -> str:
+        """Return a text field, not empty unless `empty`."""
+        value = self.raw(key)
+        if not isinstance(value, str) or not (value or empty):
+            self.fail(key, "text" if empty else "text that is not empty", value)
+        return value
+
+    def name(self, key: str) -> str:
+        """Return a text field that can be a folder's name."""
+        value = self.text(key)
+        if not is_safe_name(value):
+            self.fail(key, 'a name usable as a folder (at most 64 characters, no / \\ : * ? " < > |)', value)
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...]) -> str:
+        """Return a text field that is one of `choices`."""
+        value = self.raw(key)
+        if not isinstance(value, str) or value not in choices:
+            self.fail(key, f"one of {', '.join(choices)}", value)
+        return value
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        """Return a whole number in [low, high]."""
+        value = self.raw(key)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            self.fail(key, f"a whole number from {low} to {high}", value)
+        return value
+
+    def number(self, key: str, low: float, high: float) -> float:
+        """Return a finite number in [low, high]."""
+        value = self.raw(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            self.fail(key, f"a number from {low} to {high}", value)
+        return float(value)
+
+    def items(self, key: str) -> list[Any]:
+        """Return a list field."""
+        value = self.raw(key)
+        if not isinstance(value, list):
+            self.fail(key, "a list", value)
+        return value
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """Return an object field whose keys are data."""
+        value = self.raw(key)
+        if not isinstance(value, dict):
+            self.fail(key, "an object", value)
+        return value
+
+    def fields(self, key: str) -> Fields:
+        """Return an object field whose keys are known."""
+        return Fields(self.raw(key), f"{self.where}.{key}")
+
+    def close(self) -> None:
+        """Refuse keys that nobody read."""
+        unknown = sorted(set(self._values) - self._read)
+        if unknown:
+            raise UserError(
+                f"{self.where}: unknown key {describe(unknown[0])}: remove it, or update seas-export "
+                "if a newer version wrote this file"
+            )

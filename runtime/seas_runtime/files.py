@@ -1,0 +1,185 @@
+"""Reading and writing files so that nothing is ever left half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from seas_runtime.errors import UserError
+
+TEMPORARY_SUFFIX = ".seas-tmp"
+JSON_SIZE_LIMIT = 64 * 1024 * 1024
+"""Bytes. Far above any file that we write; below what would exhaust a small machine when parsed."""
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
+    errno.EFBIG: "the file would exceed the size limit of this process or file system",
+    errno.EACCES: "permission denied; make the folder writable or choose another one",
+    errno.EPERM: "operation not permitted; make the folder writable or choose another one",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
+    errno.EISDIR: "it is a folder; choose another name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+}
+
+
+@contextlib.contextmanager
+def os_errors(path: Path, action: str = "write") -> Iterator[None]:
+    """Turn an OSError of the block into a UserError that names `path` and says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise UserError(f"{path}: cannot {action}: {reason}") from error
+
+
+def temporary_sibling(path: Path) -> Path:
+    """Return an unused hidden name beside `path`, on the same file system so that a rename is atomic."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, making its folder: afterwards the file is there whole, or as it was before.
+
+    Raises UserError if the file system refuses (full, read-only, not a folder).
+    """
+    temporary = temporary_sibling(path)
+    with os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8; as `atomic_write_bytes`."""
+    atomic_write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON in insertion order; as `atomic_write_bytes`. NaN is a ValueError."""
+    atomic_write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file that we call `what` in errors.
+
+    Raises UserError where the file is missing, unreadable, over `JSON_SIZE_LIMIT`, not UTF-8, not JSON, or
+    holds what JSON has no meaning for: NaN, infinities, a key given twice, text that is not Unicode.
+    """
+    return parse_json(read_bytes(path, what, JSON_SIZE_LIMIT), f"{path}: {what}")
+
+
+def read_bytes(path: Path, what: str, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes, or raise a UserError that calls it `what`."""
+    if not path.exists():
+        raise UserError(f"{path}: no {what} there: expected a file, found nothing")
+    with os_errors(path, "read"), path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise UserError(f"{path}: {what} is too large: expected at most {limit} bytes")
+    return data
+
+
+def parse_json(data: bytes, where: str) -> Any:
+    """Parse JSON strictly; every error is a UserError that starts with `where`. See `read_json`."""
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            object_pairs_hook=_object_without_duplicates,
+        )
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # refuses lone surrogates
+    except RecursionError:
+        raise UserError(f"{where} is broken: it is nested too deeply to be read") from None
+    except ValueError as error:  # includes JSONDecodeError and the Unicode errors
+        raise UserError(f"{where} is broken: expected JSON in UTF-8, found: {error}") from None
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name}, which is not a JSON number")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text[:40]}, which is beyond a float's range")
+    return value
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"the key {key[:80]!r} twice in one object")
+            seen.add(key)
+    return result
+
+
+def sha256_file(path: Path) -> str:
+    """Return a file's SHA-256 as 64 lowercase hexadecimal digits; UserError if it cannot be read."""
+    digest = hashlib.sha256()
+    with os_errors(path, "read"), path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def replace_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it becomes `path`, replacing an older folder.
+
+    If the block fails, the new folder is removed and `path` stays as it was. A process killed between the
+    two renames leaves the older folder under a hidden name, from which the next call restores it. An
+    OSError, in the block too, becomes a UserError.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would replace a link's target, not the link
+    with os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_dir():
+            raise UserError(f"{path}: expected a folder or nothing, found a file; choose another path")
+        older = path.with_name(f".{path.name}.older{TEMPORARY_SUFFIX}")
+        _recover(path, older)
+        fresh = temporary_sibling(path)
+        fresh.mkdir()
+        try:
+            yield fresh
+            if path.exists():
+                path.rename(older)
+            fresh.rename(path)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if older.exists() and not path.exists():
+                older.rename(path)
+            raise
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def _recover(path: Path, older: Path) -> None:
+    """Bring back, or clear away, what a killed `replace_directory` left."""
+    if not older.exists():
+        return
+    if path.exists():
+        shutil.rmtree(older)
+    else:
+        older.rename(path)

@@ -1,0 +1,90 @@
+"""`records.jsonl`: a line per pair, in whole batches however the writer ended."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from seas_runtime.errors import UserError
+from seas_runtime.files import atomic_write_bytes, os_errors, parse_json
+
+Key = tuple[str, int]
+"""Defect and index of a pair."""
+
+
+class RecordFile:
+    """The lines of a dataset's `records.jsonl`, kept as they are in the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Key, bytes] = {}
+
+    def load(self) -> None:
+        """Read the lines that are whole; what a killed writer left of its last one is skipped."""
+        self.lines = {}
+        if not self.path.exists():
+            return
+        with os_errors(self.path, "read"):
+            data = self.path.read_bytes()
+        for line in data.split(b"\n"):
+            key = _key(line)
+            if key is not None:
+                self.lines[key] = line
+
+    def record(self, key: Key) -> dict[str, Any] | None:
+        """Return a pair's record, or None."""
+        line = self.lines.get(key)
+        record: dict[str, Any] | None = None if line is None else json.loads(line)
+        return record
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield the records, in the order of the lines."""
+        for line in self.lines.values():
+            yield json.loads(line)
+
+    def append(self, records: Sequence[dict[str, Any]]) -> None:
+        """Add records to the file, all of them or, with a UserError, none."""
+        lines = [json.dumps(record, ensure_ascii=False, allow_nan=False).encode() for record in records]
+        rest = memoryview(b"".join(line + b"\n" for line in lines))
+        with (
+            os_errors(self.path),
+            self.path.open("ab", buffering=0) as file,
+        ):  # a buffer would write again on close
+            length = file.tell()
+            try:
+                while rest:
+                    rest = rest[file.write(rest) :]
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), length)
+                raise
+        for record, line in zip(records, lines, strict=True):
+            self.lines[(record["defect"], record["index"])] = line
+
+    def keep(self, keys: Iterable[Key]) -> None:
+        """Make the file hold the lines of `keys` and no others, in that order."""
+        self.lines = {key: self.lines[key] for key in keys if key in self.lines}
+        data = b"".join(line + b"\n" for line in self.lines.values())
+        with os_errors(self.path, "read"):
+            current = self.path.read_bytes() if self.path.exists() else None
+        if data != current:
+            atomic_write_bytes(self.path, data)
+
+
+def _key(line: bytes) -> Key | None:
+    """Return the pair that a line records, or None if it is no record."""
+    try:
+        record = parse_json(line, "record")
+    except UserError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    types = {"defect": str, "index": int, "accepted": bool, "attempts": list, "times": dict}
+    if not all(isinstance(record.get(name), kind) for name, kind in types.items()):
+        return None
+    if not isinstance(record["times"].get("total"), float):
+        return None
+    return record["defect"], record["index"]

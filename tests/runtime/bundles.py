@@ -1,0 +1,279 @@
+"""Writes bundles so small that a test runs hundreds of pairs: real ONNX graphs around a linear toy U-Net.
+
+With x the latents, W a channel mix, c the context's mean:
+
+    e = W (s x) + 0.03 c          tap_fine = W (s x) + c          tap_coarse = tap_fine, pooled 2x2
+    probability = sigmoid(gain * mean over channels of tap_fine + bias), repeated to image size
+    image = round(127.5 + 60 * the first three channels), repeated to image size
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import safetensors.numpy
+from onnx import TensorProto, helper, numpy_helper
+
+from seas_runtime.bundle import hash_files, write_manifest
+from seas_runtime.manifest import (
+    GraphSpec,
+    ImageGeometry,
+    LatentGeometry,
+    Licence,
+    Manifest,
+    SamplerDefaults,
+    TensorSpec,
+)
+from seas_runtime.schedule import Schedule
+
+DEFECTS = ("broken_large", "stain")
+CHANNELS, SIZE, FACTOR = 4, 6, 8
+LENGTH, WIDTH = 5, 3
+REFERENCES = 7
+OPSET = 18
+CONTEXTS = {"good": -8.0, "broken_large": 0.0, "stain": 0.1, "unconditional": -1.0}
+_TYPES = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8,
+}
+
+
+@dataclass(frozen=True)
+class Toy:
+    """What shapes a tiny bundle. The default mask is often empty, so that retries happen."""
+
+    gain: float = 6.0
+    bias: float = -5.0
+    noise_input: bool = True
+    weights_file: bool = False
+    external_location: str = "weights.bin"
+
+
+def toy_schedules() -> list[Schedule]:
+    """Return schedules that use every column, two of them without fresh noise."""
+    return [_schedule("dpmpp_2m", 5, 0.0), _schedule("dpmpp_2m", 3, 0.0), _schedule("ddim_eta", 4, 0.1)]
+
+
+def _schedule(sampler: str, steps: int, fresh: float) -> Schedule:
+    fraction = np.linspace(1, 0, steps, dtype=np.float32)
+    table = np.zeros((steps, 8), np.float32)
+    table[:, 0] = 900 * fraction
+    table[:, 1] = 1 - 0.1 * fraction  # s
+    table[:, 2] = 1 + 0.2 * fraction  # p
+    table[:, 3] = -0.4 * fraction - 0.1  # q
+    table[:, 4] = 0.7  # a
+    table[:, 5] = 0.35  # b
+    table[1:, 6] = -0.05  # c
+    table[:, 7] = fresh * fraction  # d
+    return Schedule(sampler, table, np.array([0.2, 0.95], np.float32))
+
+
+def channel_mix() -> np.ndarray:
+    """Return W [C, C]."""
+    return np.random.default_rng(1).normal(0, 0.6, (CHANNELS, CHANNELS)).astype(np.float32)
+
+
+def write_tiny_bundle(path: Path, toy: Toy | None = None, **changes: Any) -> Path:
+    """Write a tiny bundle to folder `path`; `changes` replace fields of its manifest."""
+    toy = toy or Toy()
+    (path / "graphs").mkdir(parents=True)
+    (path / "tables").mkdir()
+    graphs = {
+        "step": _save(path, "step", _step_graph(toy), toy),
+        "decode_mask": _save(path, "decode_mask", _mask_graph(toy), toy),
+        "decode_image": _save(path, "decode_image", _image_graph(), toy),
+    }
+    rng = np.random.default_rng(2)
+    embeddings = {
+        key: (rng.normal(0, 0.01, (LENGTH, WIDTH)) + value).astype(np.float32)
+        for key, value in CONTEXTS.items()
+    }
+    references = rng.normal(0, 1, (REFERENCES, CHANNELS, SIZE, SIZE)).astype(np.float32)
+    schedules = {key: value for item in toy_schedules() for key, value in item.to_tensors().items()}
+    tables = {"embeddings": embeddings, "schedule": schedules, "references": {"latents": references}}
+    for name, tensors in tables.items():
+        (path / f"tables/{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
+    manifest = Manifest(
+        product="bottle",
+        defects=DEFECTS,
+        image=ImageGeometry(SIZE * FACTOR, SIZE * FACTOR),
+        latent=LatentGeometry(CHANNELS, SIZE, SIZE, 0.18215),
+        preprocessing={"size": SIZE * FACTOR, "fit": "crop"},
+        prompts={"good": "a <ob>", "broken_large": "a <ob> with <a>", "stain": "a <ob> with <b>"},
+        unconditional="",
+        sampler=SamplerDefaults("dpmpp_2m", 5, 8.0, 3),
+        tau=0.2,
+        precision="fp32",
+        opset=OPSET,
+        target="cpu",
+        graphs=graphs,
+        tables={name: f"tables/{name}.safetensors" for name in tables},
+        parity={},
+        files=hash_files(path),
+        provenance={"base": "toy"},
+        licences=(Licence("Apache-2.0", "the toy"),),
+    )
+    write_manifest(path, dataclasses.replace(manifest, **changes))
+    return path
+
+
+def _save(path: Path, name: str, graph: onnx.GraphProto, toy: Toy) -> GraphSpec:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = 9
+    file = f"graphs/{name}.onnx"
+    if toy.weights_file and name == "step":
+        weight = next(item for item in model.graph.initializer if item.name == "mix")
+        (path / "graphs/weights.bin").write_bytes(weight.raw_data)
+        weight.ClearField("raw_data")
+        weight.data_location = TensorProto.EXTERNAL
+        weight.external_data.add(key="location", value=toy.external_location)
+    (path / file).write_bytes(model.SerializeToString())
+    return GraphSpec(file, _specs(graph.input), _specs(graph.output))
+
+
+def _specs(values: Any) -> tuple[TensorSpec, ...]:
+    names = {number: name for name, number in _TYPES.items()}
+    return tuple(
+        TensorSpec(
+            value.name,
+            names[value.type.tensor_type.elem_type],
+            tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim),
+        )
+        for value in values
+    )
+
+
+def _value(name: str, dtype: str, *shape: int | str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, _TYPES[dtype], shape)
+
+
+def _constant(name: str, value: Any, dtype: Any = np.float32) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(value, dtype), name)
+
+
+def _latents(name: str) -> onnx.ValueInfoProto:
+    return _value(name, "float32", "batch", CHANNELS, SIZE, SIZE)
+
+
+def _step_graph(toy: Toy) -> onnx.GraphProto:
+    node = helper.make_node
+    columns = ["t", "s", "p", "q", "a", "b", "c", "d"]
+    nodes = [
+        node("Gather", ["schedule", "step_index"], ["row"], axis=0),
+        node("Split", ["row"], columns, axis=1, num_outputs=8),
+        node("Mul", ["latents", "s"], ["scaled"]),
+        node("Conv", ["scaled", "mix"], ["mixed"]),
+        node("ReduceMean", ["context", "context_axes"], ["c_cond"], keepdims=0),
+        node("ReduceMean", ["negative_context", "context_axes"], ["c_uncond"], keepdims=0),
+        node("Reshape", ["c_cond", "per_pair"], ["cond"]),
+        node("Reshape", ["c_uncond", "per_pair"], ["uncond"]),
+        node("Add", ["mixed", "cond"], ["tap_fine"]),
+        node("AveragePool", ["tap_fine"], ["tap_coarse"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Sub", ["cond", "uncond"], ["difference"]),
+        node("Mul", ["difference", "guidance"], ["guided"]),
+        node("Add", ["uncond", "guided"], ["sum"]),
+        node("Mul", ["sum", "share"], ["offset"]),
+        node("Add", ["mixed", "offset"], ["e"]),
+        node("Mul", ["latents", "p"], ["px"]),
+        node("Mul", ["e", "q"], ["qe"]),
+        node("Add", ["px", "qe"], ["x0"]),
+        node("Mul", ["latents", "a"], ["ax"]),
+        node("Mul", ["x0", "b"], ["bx0"]),
+        node("Mul", ["previous_x0", "c"], ["cx0"]),
+        node("Add", ["ax", "bx0"], ["ab"]),
+        node("Add", ["ab", "cx0"], ["abc"]),
+    ]
+    if toy.noise_input:
+        nodes += [node("Mul", ["noise", "d"], ["dn"]), node("Add", ["abc", "dn"], ["next_latents"])]
+    else:
+        nodes += [node("Identity", ["abc"], ["next_latents"])]
+    inputs = [
+        _latents("latents"),
+        _latents("previous_x0"),
+        _value("schedule", "float32", "steps", 8),
+        _value("step_index", "int64", 1),
+        _value("guidance", "float32", 1),
+        _value("context", "float32", "batch", LENGTH, WIDTH),
+        _value("negative_context", "float32", 1, LENGTH, WIDTH),
+        *([_latents("noise")] if toy.noise_input else []),
+    ]
+    half = SIZE // 2
+    outputs = [
+        _latents("next_latents"),
+        _latents("x0"),
+        _value("tap_coarse", "float32", "batch", CHANNELS, half, half),
+        _value("tap_fine", "float32", "batch", CHANNELS, SIZE, SIZE),
+    ]
+    constants = [
+        _constant("mix", channel_mix()[:, :, None, None]),
+        _constant("context_axes", [1, 2], np.int64),
+        _constant("per_pair", [-1, 1, 1, 1], np.int64),
+        _constant("share", 0.03),
+    ]
+    return helper.make_graph(nodes, "step", inputs, outputs, constants)
+
+
+def _mask_graph(toy: Toy) -> onnx.GraphProto:
+    node = helper.make_node
+    nodes = [
+        node("ReduceMean", ["tap_fine", "channel_axis"], ["mean"], keepdims=1),
+        node("Mul", ["mean", "gain"], ["scaled"]),
+        node("Add", ["scaled", "bias"], ["logit"]),
+        node("Sigmoid", ["logit"], ["small"]),
+        node("Resize", ["small", "", "scales"], ["large"], mode="nearest"),
+        node("Squeeze", ["large", "channel_axis"], ["map"]),
+        # the other two inputs are part of the signature, so they take part, at no weight
+        node("ReduceMean", ["latents"], ["all_latents"], keepdims=0),
+        node("ReduceMean", ["tap_coarse"], ["all_coarse"], keepdims=0),
+        node("Add", ["all_latents", "all_coarse"], ["all"]),
+        node("Mul", ["all", "zero"], ["nothing"]),
+        node("Add", ["map", "nothing"], ["probability"]),
+    ]
+    half = SIZE // 2
+    inputs = [
+        _latents("latents"),
+        _value("tap_coarse", "float32", "batch", CHANNELS, half, half),
+        _value("tap_fine", "float32", "batch", CHANNELS, SIZE, SIZE),
+    ]
+    constants = [
+        _constant("channel_axis", [1], np.int64),
+        _constant("gain", toy.gain),
+        _constant("bias", toy.bias),
+        _constant("scales", [1, 1, FACTOR, FACTOR]),
+        _constant("zero", 0.0),
+    ]
+    outputs = [_value("probability", "float32", "batch", SIZE * FACTOR, SIZE * FACTOR)]
+    return helper.make_graph(nodes, "decode_mask", inputs, outputs, constants)
+
+
+def _image_graph() -> onnx.GraphProto:
+    node = helper.make_node
+    nodes = [
+        node("Slice", ["latents", "zero", "three", "axis"], ["rgb"]),
+        node("Resize", ["rgb", "", "scales"], ["large"], mode="nearest"),
+        node("Transpose", ["large"], ["pixels"], perm=[0, 2, 3, 1]),
+        node("Mul", ["pixels", "gain"], ["scaled"]),
+        node("Add", ["scaled", "middle"], ["shifted"]),
+        node("Clip", ["shifted", "low", "high"], ["clipped"]),
+        node("Round", ["clipped"], ["rounded"]),
+        node("Cast", ["rounded"], ["image"], to=TensorProto.UINT8),
+    ]
+    constants = [
+        _constant("zero", [0], np.int64),
+        _constant("three", [3], np.int64),
+        _constant("axis", [1], np.int64),
+        _constant("scales", [1, 1, FACTOR, FACTOR]),
+        _constant("gain", 60.0),
+        _constant("middle", 127.5),
+        _constant("low", 0.0),
+        _constant("high", 255.0),
+    ]
+    outputs = [_value("image", "uint8", "batch", SIZE * FACTOR, SIZE * FACTOR, 3)]
+    return helper.make_graph(nodes, "decode_image", [_latents("latents")], outputs, constants)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seas_runtime.errors import UserError
+from seas_train.bases import Base, Geometry, load_base
+from tests.bases import CONTEXT_LENGTH, IMAGE_SIZE, LATENT_SIZE, write_tiny_base
+
+
+def edit(*parts: str, **values: Any) -> Callable[[Path], None]:
+    """A change of some keys of a JSON file of the base."""
+
+    def apply(base: Path) -> None:
+        file = base.joinpath(*parts)
+        file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+    return apply
+
+
+def remove(*parts: str) -> Callable[[Path], None]:
+    def apply(base: Path) -> None:
+        path = base.joinpath(*parts)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return apply
+
+
+def write(text: str, *parts: str) -> Callable[[Path], None]:
+    return lambda base: base.joinpath(*parts).write_text(text) and None
+
+
+def truncate(*parts: str) -> Callable[[Path], None]:
+    def apply(base: Path) -> None:
+        file = base.joinpath(*parts)
+        file.write_bytes(file.read_bytes()[:1000])
+
+    return apply
+
+
+def pickle_only(base: Path) -> None:
+    folder = base / "unet"
+    (folder / "diffusion_pytorch_model.safetensors").rename(folder / "diffusion_pytorch_model.bin")
+
+
+BAD_BASES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no index": (remove("model_index.json"), "model_index.json is missing"),
+    "index is no JSON": (write("{", "model_index.json"), "model_index.json"),
+    "index is a list": (write("[]", "model_index.json"), "expected a JSON object"),
+    "SDXL": (edit("model_index.json", _class_name="StableDiffusionXLPipeline"), "SDXL"),
+    "Flux": (edit("model_index.json", _class_name="FluxPipeline"), "says FluxPipeline"),
+    "inpainting": (edit("unet", "config.json", in_channels=9), "inpainting model"),
+    "v-prediction": (
+        edit("scheduler", "scheduler_config.json", prediction_type="v_prediction"),
+        "v-prediction",
+    ),
+    "SDXL's U-Net": (edit("unet", "config.json", addition_embed_type="text_time"), "more than a prompt"),
+    "another VAE": (edit("vae", "config.json", _class_name="AutoencoderTiny"), "expected AutoencoderKL"),
+    "VAE of 16 channels": (edit("vae", "config.json", latent_channels=16), "in_channels"),
+    "T5 encoder": (edit("text_encoder", "config.json", model_type="t5"), "expected clip_text_model"),
+    "another text encoder": (edit("text_encoder", "config.json", hidden_size=32), "cross_attention_dim"),
+    "no U-Net": (remove("unet"), "unet"),
+    "no VAE config": (remove("vae", "config.json"), "config.json is missing"),
+    "no tokenizer": (remove("tokenizer"), "tokenizer"),
+    "no scheduler": (remove("scheduler"), "scheduler_config.json is missing"),
+    "no weights": (remove("unet", "diffusion_pytorch_model.safetensors"), "found no weights"),
+    "pickled weights": (pickle_only, "pickled weights are not read"),
+    "truncated weights": (truncate("vae", "diffusion_pytorch_model.safetensors"), "could not be loaded"),
+    "weights of another shape": (edit("unet", "config.json", block_out_channels=[16, 16, 32, 64]), "unet"),
+    "tokenizer without vocabulary": (remove("tokenizer", "vocab.json"), "tokenizer"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BASES)
+def test_a_bad_base_is_refused_by_name(name: str, tiny_base_path: Path, tmp_path: Path) -> None:
+    spoil, expected = BAD_BASES[name]
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base_path, base)
+    spoil(base)
+    with pytest.raises(UserError) as caught:
+        load_base(base)
+    assert expected in str(caught.value)
+    assert "base base" in str(caught.value) or str(base) in str(caught.value)
+
+
+def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such folder; expected 'micro'"):
+        load_base(tmp_path / "nothing" / "here" / "at all")
+
+
+def test_a_single_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "v1-4.safetensors"
+    file.write_bytes(b"")
+    with pytest.raises(UserError, match="found a single file"):
+        load_base(file)
+
+
+def test_a_hub_out_of_reach_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def unreachable(*args: object, **kwargs: object) -> str:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    with pytest.raises(UserError, match=r"CompVis/stable-diffusion-v1-4.*did not give it.*pass its folder"):
+        load_base("CompVis/stable-diffusion-v1-4")
+
+
+def test_geometry_is_read_from_the_base(tiny_base: Base) -> None:
+    geometry = tiny_base.geometry
+    assert (geometry.image_size, geometry.latent_size, geometry.latent_factor) == (IMAGE_SIZE, LATENT_SIZE, 8)
+    assert (geometry.context_length, geometry.context_width) == (CONTEXT_LENGTH, 16)
+    assert (geometry.tap_coarse_channels, geometry.tap_fine_channels) == (32, 16)
+    assert geometry.vae_tap_channels == (16, 16, 8)
+    assert geometry.at(128).latent_size == 16
+    assert Geometry.from_dict(geometry.to_dict()) == geometry
+
+
+def test_weights_are_float32_even_from_a_half_precision_folder(tiny_base_path: Path, tmp_path: Path) -> None:
+    base = load_base(tiny_base_path)
+    for name in ("unet", "vae", "text_encoder"):
+        getattr(base, name).half().save_pretrained(tmp_path / "half" / name)
+    for name in ("tokenizer", "scheduler", "model_index.json"):
+        source, target = tiny_base_path / name, tmp_path / "half" / name
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    half = load_base(tmp_path / "half")
+    dtypes = {p.dtype for model in (half.unet, half.vae, half.text_encoder) for p in model.parameters()}
+    assert dtypes == {torch.float32}
+
+
+def test_the_fingerprint_is_of_the_contents(tiny_base: Base, tiny_base_path: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base_path, tmp_path / "copy")
+    assert load_base(tmp_path / "copy").fingerprint == tiny_base.fingerprint
+    assert load_base(write_tiny_base(tmp_path / "other", seed=1)).fingerprint != tiny_base.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "licence"),
+    [
+        ("base", "---\nlicense: creativeml-openrail-m\n---\n# A model\n", "CreativeML OpenRAIL-M"),
+        ("base", "---\nlicense: apache-2.0\n---\n", "Apache-2.0"),
+        ("stable-diffusion-v1-4", None, "CreativeML OpenRAIL-M"),
+        ("base", "# A model without a licence\n", "unknown"),
+    ],
+)
+def test_the_licence_is_the_cards(
+    name: str, card: str | None, licence: str, tiny_base_path: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / name
+    shutil.copytree(tiny_base_path, base)
+    if card is not None:
+        (base / "README.md").write_text(card)
+    assert load_base(base).licence == licence

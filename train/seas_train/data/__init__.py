@@ -1,0 +1,25 @@
+"""Products: photographs and masks, found in their layout, checked whole, split and read."""
+
+from seas_train.data.images import Fit, Preprocessing, read_image, read_mask
+from seas_train.data.layouts import Layout, Pair, products_in
+from seas_train.data.problems import Counts, Kind, Problem, ProductReport, Severity
+from seas_train.data.product import Defect, Product, inspect_product, load_product
+
+__all__ = [
+    "Counts",
+    "Defect",
+    "Fit",
+    "Kind",
+    "Layout",
+    "Pair",
+    "Preprocessing",
+    "Problem",
+    "Product",
+    "ProductReport",
+    "Severity",
+    "inspect_product",
+    "load_product",
+    "products_in",
+    "read_image",
+    "read_mask",
+]

@@ -1,0 +1,226 @@
+"""What can be wrong with a product, and the report that lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+LINES_PER_KIND = 20  # the rest is counted in the text and listed in to_dict()
+
+
+class Severity(str, Enum):
+    """Whether the run stops (error) or goes on without the file (warning)."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Kind(str, Enum):
+    """One value for each thing that can be wrong; the value is the report's heading."""
+
+    NO_NORMALS = "no normals"
+    NO_DEFECTS = "no defects"
+    DEFECT_WITHOUT_PAIRS = "defect without pairs"
+    BROKEN_TABLE = "broken table"
+    FOLDER_MISSING = "folder missing"
+    UNREADABLE = "unreadable image"
+    TOO_LARGE = "image too large"
+    MISSING_MASK = "missing mask"
+    EXTRA_MASK = "mask without image"
+    EMPTY_MASK = "empty mask"
+    SIZES_DIFFER = "sizes of image and mask differ"
+    OUTSIDE_CROP = "defect outside the centre crop"
+    MASK_VANISHES = "mask vanishes"
+    MASK_THIN = "mask too thin for the latent grid"
+    MASK_NEARLY_FULL = "mask covers nearly everything"
+    NAME_COLLISION = "name used twice"
+    SEVERAL_MASKS = "several masks for one image"
+    UNLABELLED = "image without a label"
+    MISSING_FILE = "file missing"
+    DUPLICATE = "same picture twice"
+    BLANK = "blank image"
+    SEVERAL_PAGES = "several pages in one file"
+    ROTATION_UNCLEAR = "rotation of the mask unclear"
+    RENAMED = "defect renamed"
+    IGNORED = "ignored"
+    FEW_NORMALS = "fewer normals than asked for"
+    FEW_PAIRS = "fewer pairs than asked for"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One line of a report: `path` is the file, folder or None for the product as a whole."""
+
+    severity: Severity
+    kind: Kind
+    path: Path | None
+    message: str
+
+
+@dataclass
+class Problems:
+    """Problems as they are found, in the order they are found."""
+
+    found: list[Problem] = field(default_factory=list)
+
+    def error(self, kind: Kind, path: Path | None, message: str) -> None:
+        """Add what stops the run."""
+        self.found.append(Problem(Severity.ERROR, kind, path, message))
+
+    def warn(self, kind: Kind, path: Path | None, message: str) -> None:
+        """Add what the run can do without."""
+        self.found.append(Problem(Severity.WARNING, kind, path, message))
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many images (normals) or pairs (a defect) were found, and where they went.
+
+    `left_out` ones have a problem in the report; `unused` ones are whole but beyond what the split asks for.
+    `label` is the folder's or table's own spelling of `name`.
+    """
+
+    name: str
+    label: str
+    found: int
+    left_out: int
+    train: int
+    test: int
+
+    @property
+    def unused(self) -> int:
+        """Whole images that neither train nor test."""
+        return self.found - self.left_out - self.train - self.test
+
+
+@dataclass(frozen=True)
+class ProductReport:
+    """All that was found in a product's folder, and everything wrong with it."""
+
+    product: str
+    root: Path
+    layout: str
+    size: int
+    fit: str
+    latent_size: int
+    normals: Counts
+    defects: tuple[Counts, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that stop a run."""
+        return tuple(p for p in self.problems if p.severity is Severity.ERROR)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """The problems that a run can do without."""
+        return tuple(p for p in self.problems if p.severity is Severity.WARNING)
+
+    @property
+    def usable(self) -> bool:
+        """True when nothing in the report stops a run."""
+        return not self.errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-ready values, every problem included; paths are relative to the root."""
+        return {
+            "product": self.product,
+            "root": str(self.root),
+            "layout": self.layout,
+            "size": self.size,
+            "fit": self.fit,
+            "latent_size": self.latent_size,
+            "usable": self.usable,
+            "normals": _counts_dict(self.normals),
+            "defects": [_counts_dict(counts) for counts in self.defects],
+            "errors": len(self.errors),
+            "warnings": len(self.warnings),
+            "problems": [
+                {
+                    "severity": p.severity.value,
+                    "kind": p.kind.value,
+                    "path": self._relative(p.path) or None,
+                    "message": p.message,
+                }
+                for p in self.problems
+            ],
+            "notes": list(self.notes),
+        }
+
+    def to_text(self) -> str:
+        """Return the report as plain text: a table of counts, then errors and warnings grouped by kind."""
+        lines = [
+            f"Product {self.product}: {self.root} ({self.layout} layout)",
+            f"Images are fitted to {self.size} x {self.size} pixels ({self.fit}), "
+            f"latents {self.latent_size} x {self.latent_size}.",
+            "",
+            *self._table(),
+        ]
+        if self.notes:
+            lines += ["", *(f"Note: {note}" for note in self.notes)]
+        for title, problems in (("Errors", self.errors), ("Warnings", self.warnings)):
+            if problems:
+                lines += ["", f"{title} ({len(problems)})", *self._grouped(problems)]
+        lines += ["", self._verdict()]
+        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()  # names need not be Unicode
+
+    def _table(self) -> list[str]:
+        rows = [self.normals, *self.defects]
+        names = [c.name if c.name == c.label else f"{c.name} ({c.label!r})" for c in rows]
+        width = max(12, *(len(name) for name in names))
+        lines = [f"  {'':{width}}  found  train   test  unused  left out"]
+        for name, c in zip(names, rows, strict=True):
+            lines.append(
+                f"  {name:{width}}  {c.found:5}  {c.train:5}  {c.test:5}  {c.unused:6}  {c.left_out:8}"
+            )
+        return lines
+
+    def _grouped(self, problems: Iterable[Problem]) -> list[str]:
+        groups: dict[Kind, list[Problem]] = {}
+        for problem in problems:
+            groups.setdefault(problem.kind, []).append(problem)
+        lines = []
+        for kind, group in groups.items():
+            lines.append(f"  {kind.value} ({len(group)})")
+            for problem in group[:LINES_PER_KIND]:
+                where = self._relative(problem.path)
+                lines.append(f"    {where}: {problem.message}" if where else f"    {problem.message}")
+            if len(group) > LINES_PER_KIND:
+                lines.append(f"    ... and {len(group) - LINES_PER_KIND} more")
+        return lines
+
+    def _relative(self, path: Path | None) -> str:
+        if path is None:
+            return ""
+        try:
+            relative = path.relative_to(self.root).as_posix()
+        except ValueError:
+            return str(path)
+        return "" if relative == "." else relative
+
+    def _verdict(self) -> str:
+        warnings = _plural(len(self.warnings), "warning")
+        if self.usable:
+            return f"Usable, with {warnings}." if self.warnings else "Usable, nothing wrong found."
+        return f"Cannot be used: {_plural(len(self.errors), 'error')}, {warnings}."
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _counts_dict(counts: Counts) -> dict[str, Any]:
+    return {
+        "name": counts.name,
+        "label": counts.label,
+        "found": counts.found,
+        "train": counts.train,
+        "test": counts.test,
+        "unused": counts.unused,
+        "left_out": counts.left_out,
+    }

@@ -1,0 +1,273 @@
+"""A product: its photographs found, checked whole, split and described."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seas_runtime.errors import UserError
+from seas_train.data.check import Checked, check_files
+from seas_train.data.images import Fit, Preprocessing, read_image, read_mask
+from seas_train.data.layouts import Found, FoundDefect, Layout, Pair, choose_layout, find_files
+from seas_train.data.names import safe_name, unique_names
+from seas_train.data.problems import Counts, Kind, Problems, ProductReport
+from seas_train.data.split import DEFAULT_NORMALS, divide, training_pairs
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One anomaly type: `name` is safe as folder and token, `label` is the product's own spelling of it."""
+
+    name: str
+    train: tuple[Pair, ...]
+    test: tuple[Pair, ...]
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product that can be trained on. `normals` train, `test_normals` do not; defects are sorted by name.
+
+    `fingerprint` is a SHA-256 over the contents of the files that train, the split and the preprocessing;
+    where the files lie and what they are called does not change it. `label_map` says how masks are read.
+    """
+
+    name: str
+    root: Path
+    layout: Layout
+    preprocessing: Preprocessing
+    normals: tuple[Path, ...]
+    test_normals: tuple[Path, ...]
+    defects: tuple[Defect, ...]
+    report: ProductReport
+    fingerprint: str
+    label_map: bool = False
+
+    def image(self, path: Path) -> NDArray[np.uint8]:
+        """Read a photograph of the product: uint8 [size, size, 3]."""
+        return read_image(path, self.preprocessing)
+
+    def mask(self, pair: Pair) -> NDArray[np.bool_]:
+        """Read a pair's mask, fitted as its image is: bool [size, size], True on the defect."""
+        return read_mask(pair.mask, self.preprocessing, self.label_map, image=pair.image)
+
+    def defect(self, name: str) -> Defect:
+        """Return a defect by its name; UserError lists the names there are."""
+        for defect in self.defects:
+            if defect.name == name:
+                return defect
+        names = ", ".join(defect.name for defect in self.defects)
+        raise UserError(f"{self.name}: expected one of the defects {names}, found {name!r}")
+
+
+def load_product(
+    directory: Path,
+    *,
+    size: int,
+    latent_factor: int = 8,
+    layout: Layout | None = None,
+    shots: int | None = None,
+    normals: int = DEFAULT_NORMALS,
+    fit: Fit = Fit.CROP,
+    defects: Sequence[str] | None = None,
+) -> Product:
+    """Find, check and split the product in `directory`; images will be [size, size].
+
+    Without `layout` it is detected. The first `shots` pairs of each defect train (a third by default), and
+    the first `normals` normals. `defects` limits the product to some, by name or by label. UserError where
+    the product cannot be used: its message is the whole report.
+    """
+    product, report = _read(directory, size, latent_factor, layout, shots, normals, fit, defects)
+    if product is None:
+        raise UserError(report.to_text())
+    return product
+
+
+def inspect_product(
+    directory: Path,
+    *,
+    size: int,
+    latent_factor: int = 8,
+    layout: Layout | None = None,
+    shots: int | None = None,
+    normals: int = DEFAULT_NORMALS,
+    fit: Fit = Fit.CROP,
+    defects: Sequence[str] | None = None,
+) -> ProductReport:
+    """Return what load_product would find; UserError only where there is no product to report on."""
+    return _read(directory, size, latent_factor, layout, shots, normals, fit, defects)[1]
+
+
+def _read(
+    directory: Path,
+    size: int,
+    latent_factor: int,
+    layout: Layout | None,
+    shots: int | None,
+    normals: int,
+    fit: Fit,
+    wanted: Sequence[str] | None,
+) -> tuple[Product | None, ProductReport]:
+    """Read the product; None where the report has errors."""
+    _check_options(size, latent_factor, shots, normals)
+    root = Path(directory).absolute()  # not resolved: a link's name is the product's
+    root = root.resolve() if root.name == ".." else root
+    layout = choose_layout(root, layout)
+    problems = Problems()
+    found = find_files(root, layout, problems)
+    names = _choose_defects(root, found, wanted, problems)
+    checked = check_files(found, layout, Preprocessing(size, fit), latent_factor, problems)
+
+    train_normals, test_normals = _split_normals(found, checked, normals, problems)
+    split = [_split_defect(defect, names[defect.label], checked, shots, problems) for defect in found.defects]
+    split.sort(key=lambda defect: defect.name)
+    usable = tuple(defect for defect in split if defect.train)
+    if not usable:
+        problems.error(
+            Kind.NO_DEFECTS, None, "expected at least one defect with an image and its mask, found none"
+        )
+    for defect in split:
+        if not defect.train:
+            message = f"{defect.label}: expected at least one image with a usable mask, found none"
+            # Named on the command line it must be there; otherwise the others can do without it.
+            add = problems.error if wanted is not None else problems.warn
+            add(Kind.DEFECT_WITHOUT_PAIRS, None, message if wanted is not None else f"{message}; left out")
+    _report_duplicates(root, checked, train_normals, test_normals, usable, problems)
+
+    counts = {defect.label: len(defect.pairs) + len(defect.left_out) for defect in found.defects}
+    lost = {
+        defect.label: len(defect.left_out) + len(defect.pairs) - len(checked.pairs[defect.label])
+        for defect in found.defects
+    }
+    normals_found = len(found.train_normals) + len(found.test_normals)
+    normals_lost = normals_found - len(checked.train_normals) - len(checked.test_normals)
+    report = ProductReport(
+        product=root.name,
+        root=root,
+        layout=layout.value,
+        size=size,
+        fit=fit.value,
+        latent_size=size // latent_factor,
+        normals=Counts("good", "good", normals_found, normals_lost, len(train_normals), len(test_normals)),
+        defects=tuple(
+            Counts(d.name, d.label, counts[d.label], lost[d.label], len(d.train), len(d.test)) for d in split
+        ),
+        problems=tuple(problems.found),
+        notes=tuple(checked.notes),
+    )
+    if not report.usable:
+        return None, report
+    product = Product(
+        name=root.name,
+        root=root,
+        layout=layout,
+        preprocessing=checked.preprocessing,
+        normals=train_normals,
+        test_normals=test_normals,
+        defects=usable,
+        report=report,
+        fingerprint=_fingerprint(checked, train_normals, usable),
+        label_map=checked.label_map,
+    )
+    return product, report
+
+
+def _check_options(size: int, latent_factor: int, shots: int | None, normals: int) -> None:
+    if latent_factor < 1 or size < latent_factor or size % latent_factor:
+        raise UserError(f"image size: expected a multiple of the base's {latent_factor} pixels, found {size}")
+    if shots is not None and shots < 1:
+        raise UserError(f"--shots: expected at least 1 pair of each defect, found {shots}")
+    if normals < 1:
+        raise UserError(f"--normals: expected at least 1 normal image, found {normals}")
+
+
+def _choose_defects(
+    root: Path, found: Found, wanted: Sequence[str] | None, problems: Problems
+) -> dict[str, str]:
+    """Keep the defects asked for, and return the name of each by its label."""
+    names = unique_names([defect.label for defect in found.defects])
+    for label, name in sorted(names.items()):
+        if name != safe_name(label):
+            problems.warn(Kind.RENAMED, None, f"{label!r} is called {name}, as {safe_name(label)} is taken")
+    if wanted is None:
+        return names
+    if not wanted:
+        raise UserError(f"{root}: expected at least one defect to be named, found none")
+    for choice in wanted:
+        if choice not in names and choice not in names.values():
+            there = ", ".join(sorted(names.values())) or "none"
+            raise UserError(f"{root}: expected a defect of this product ({there}), found {choice!r}")
+    found.defects = [d for d in found.defects if d.label in wanted or names[d.label] in wanted]
+    return names
+
+
+def _split_normals(
+    found: Found, checked: Checked, wanted: int, problems: Problems
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the normals that train and those that test; only the latter may be none."""
+    train, rest = divide(checked.train_normals, wanted)
+    if not train:
+        kind, lost = Kind.NO_NORMALS, len(found.train_normals)
+        message = f"expected at least one normal image to train on, found none that is whole of {lost}"
+        problems.error(kind, None, message)
+    elif len(train) < wanted:
+        problems.warn(
+            Kind.FEW_NORMALS, None, f"expected {wanted} normal images, found {len(train)}: all of them train"
+        )
+    return train, rest if found.one_pool else tuple(checked.test_normals)
+
+
+def _split_defect(
+    defect: FoundDefect, name: str, checked: Checked, shots: int | None, problems: Problems
+) -> Defect:
+    pairs = checked.pairs[defect.label]
+    train, test = divide(pairs, training_pairs(len(pairs), shots))
+    if shots is not None and 0 < len(pairs) < shots:
+        message = f"{defect.label}: expected {shots} pairs to train, found {len(pairs)}: all of them train"
+        problems.warn(Kind.FEW_PAIRS, None, message)
+    return Defect(name, train, test, defect.label)
+
+
+def _report_duplicates(
+    root: Path,
+    checked: Checked,
+    train_normals: Sequence[Path],
+    test_normals: Sequence[Path],
+    defects: Sequence[Defect],
+    problems: Problems,
+) -> None:
+    """Report pictures that train under one heading and train or test under another."""
+    groups = [("train as normal", train_normals), ("test as normal", test_normals)]
+    for defect in defects:
+        groups.append((f"train as {defect.name}", [pair.image for pair in defect.train]))
+        groups.append((f"test as {defect.name}", [pair.image for pair in defect.test]))
+    first: dict[str, tuple[str, Path]] = {}
+    for role, paths in groups:
+        for path in paths:
+            other_role, other = first.setdefault(checked.hashes[path], (role, path))
+            if other_role != role:
+                where = other.relative_to(root).as_posix()
+                problems.warn(
+                    Kind.DUPLICATE,
+                    path,
+                    f"the same file as {where}: one is to {other_role}, the other to {role}",
+                )
+
+
+def _fingerprint(checked: Checked, normals: Sequence[Path], defects: Sequence[Defect]) -> str:
+    content = {
+        "normals": [checked.hashes[path] for path in normals],
+        "defects": {
+            defect.name: [[checked.hashes[pair.image], checked.hashes[pair.mask]] for pair in defect.train]
+            for defect in defects
+        },
+        "preprocessing": checked.preprocessing.to_dict(),
+        "label_map": checked.label_map,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,56 @@
+"""Stage 1's losses (paper equations 2 to 4), all of weight 1 in the authors' code."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def noise_loss(prediction: Tensor, noise: Tensor) -> Tensor:
+    """Mean squared error of the predicted noise [B, C, h, w]; on the normal images it is the NA loss."""
+    return functional.mse_loss(prediction.float(), noise.float())
+
+
+def min_max(maps: Tensor, *, over_batch: bool) -> Tensor:
+    """Maps [B, h, w] brought to 0..1, each on its own or all by the batch's extremes."""
+    axes = (0, 1, 2) if over_batch else (1, 2)
+    low, high = maps.amin(axes, keepdim=True), maps.amax(axes, keepdim=True)
+    # A constant map has nothing to normalise and becomes 0; the bound keeps its gradient finite.
+    return (maps - low) / (high - low).clamp_min(1e-6)
+
+
+def pool_mask(mask: Tensor, size: int) -> Tensor:
+    """A mask [B, 1, H, W] at size x size, [B, size, size] f32: 1 wherever a pixel of it is, so that small
+    defects survive."""
+    return functional.adaptive_max_pool2d(mask.float(), size)[:, 0]
+
+
+def alignment_loss(
+    anomaly_map: Tensor, normal_map: Tensor, mask: Tensor, *, over_batch: bool = False
+) -> Tensor:
+    """The DA loss (equation 3) at one resolution.
+
+    The anomaly tokens' map is drawn to the mask over all pixels; the normal token's map is drawn to zero
+    inside the mask, as a mean over the mask's pixels (the authors' normalisation), so that a small defect
+    counts as much as a large one.
+
+    Args:
+        anomaly_map: [B, h, w], the mean of the N anomaly tokens' attention maps, not yet normalised.
+        normal_map: [B, h, w], the normal token's attention map.
+        mask: [B, h, w] of 0 and 1.
+        over_batch: normalise and average over the batch, as the authors' code, not per sample.
+    """
+    anomaly = (min_max(anomaly_map, over_batch=over_batch) - mask).square().mean()
+    inside = min_max(normal_map, over_batch=over_batch).square() * mask
+    if over_batch:
+        return anomaly + inside.sum() / mask.sum().clamp_min(1)
+    per_sample = inside.sum((1, 2)) / mask.sum((1, 2)).clamp_min(1)
+    return anomaly + per_sample.mean()
+
+
+def token_maps(maps: Tensor, positions: Tensor) -> Tensor:
+    """Mean map [B, h, w] of the tokens at `positions` [B, N] of each sample, from maps [B, h, w, L]."""
+    batch, height, width, _ = maps.shape
+    index = positions[:, None, None, :].expand(batch, height, width, -1)
+    return torch.gather(maps, 3, index).mean(dim=3)

@@ -1,0 +1,168 @@
+"""The product's prompts, and the tokens that they add to the base (paper section 3.1, Unbalanced Abnormal
+prompt)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seas_runtime.errors import UserError
+
+GOOD = "good"
+"""The key of the prompt for normal images, beside the defects' names."""
+NORMAL_TOKEN = "<ob>"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a product's images are called."""
+
+    defects: tuple[str, ...]
+    anomaly_tokens: int
+    """N, for each defect its own."""
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Every new token, in the order of its row: the normal token, then N for each defect."""
+        return (NORMAL_TOKEN, *(token for defect in self.defects for token in self.defect_tokens(defect)))
+
+    def defect_tokens(self, defect: str) -> tuple[str, ...]:
+        """The anomaly tokens of one defect."""
+        return tuple(f"<{defect}_{number}>" for number in range(1, self.anomaly_tokens + 1))
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The prompt of "good" and of every defect."""
+        prompts = {GOOD: f"a {NORMAL_TOKEN}"}
+        for defect in self.defects:
+            prompts[defect] = f"a {NORMAL_TOKEN} with {' '.join(self.defect_tokens(defect))}"
+        return prompts
+
+
+def tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> Tensor:
+    """Token ids [P, length] int64 of prompts, padded as Stable Diffusion pads.
+
+    Raises:
+        UserError: a prompt does not fit into `length` tokens.
+    """
+    rows = [tokenizer(prompt).input_ids for prompt in prompts]
+    for prompt, row in zip(prompts, rows, strict=True):
+        if len(row) > length:
+            raise UserError(
+                f"prompt {prompt!r}: expected at most {length} tokens with start and end, found {len(row)}; "
+                "use fewer anomaly tokens"
+            )
+    ids = tokenizer(
+        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    result: Tensor = ids.input_ids
+    return result
+
+
+def encode_prompts(tokenizer: Any, text_encoder: Any, prompts: Sequence[str], length: int) -> Tensor:
+    """The U-Net's context of prompts: the text encoder's last hidden states [P, length, D] f32, without
+    gradients."""
+    device = next(text_encoder.parameters()).device
+    with torch.no_grad():
+        states: Tensor = text_encoder(tokenize(tokenizer, prompts, length).to(device))[0]
+    return states
+
+
+def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[int]:
+    """Add new tokens to a tokenizer and return their ids.
+
+    Raises:
+        UserError: the tokenizer knows one of them already.
+    """
+    from transformers import AddedToken
+
+    first = len(tokenizer)
+    known = [token for token in tokens if token in tokenizer.get_vocab()]
+    if known:
+        raise UserError(
+            f"base: its tokenizer has {', '.join(known)} already; "
+            "start from a base that was not fine-tuned on a product"
+        )
+    # Not normalized: names with capitals would never match the lower-cased prompt.
+    tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in tokens])
+    ids: list[int] = tokenizer.convert_tokens_to_ids(list(tokens))
+    if ids != list(range(first, first + len(tokens))):
+        raise UserError(
+            f"base: its tokenizer gave the new tokens the ids {ids}; expected them to follow {first - 1}"
+        )
+    return ids
+
+
+def initial_rows(tokenizer: Any, embeddings: Tensor, prompts: Prompts) -> Tensor:
+    """The new tokens' first embeddings [1 + N * defects, D]: "object" for the normal token, "defect" for the
+    others.
+
+    A word that the tokenizer splits gives the mean of its pieces. The N tokens of a defect start alike, as
+    the authors' do; the text encoder's positions tell them apart from the first step on.
+    """
+
+    def word(text: str) -> Tensor:
+        return embeddings[tokenizer(text, add_special_tokens=False).input_ids].mean(dim=0)
+
+    anomalies = prompts.anomaly_tokens * len(prompts.defects)
+    return torch.stack([word("object"), *[word("defect")] * anomalies]).float().clone()
+
+
+class PromptEmbedding(nn.Module):
+    """A token embedding whose first rows are frozen and whose new rows are a parameter of their own.
+
+    So neither a gradient nor the optimizer's weight decay can reach the base's rows.
+    """
+
+    def __init__(self, frozen: Tensor, rows: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("frozen", frozen.detach().clone(), persistent=False)  # [V, D]
+        self.rows = nn.Parameter(rows.detach().clone())  # [n, D]
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embeddings [..., D] of ids [...]; ids of V and above are the new rows."""
+        frozen: Tensor = self.get_buffer("frozen")
+        count = frozen.shape[0]
+        old = functional.embedding(ids.clamp(max=count - 1), frozen)
+        new = functional.embedding((ids - count).clamp(min=0), self.rows)
+        return torch.where((ids >= count).unsqueeze(-1), new, old)
+
+    @property
+    def weight(self) -> Tensor:
+        """All rows [V + n, D], as an ordinary embedding holds them."""
+        return torch.cat([self.get_buffer("frozen"), self.rows.detach()])
+
+    def plain(self) -> nn.Embedding:
+        """The ordinary embedding with the same rows."""
+        weight = self.weight
+        return nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight).requires_grad_(False)
+
+
+def extend(tokenizer: Any, text_encoder: Any, prompts: Prompts) -> PromptEmbedding:
+    """Add a product's tokens to a tokenizer and a text encoder, in place; the encoder is frozen but for the
+    new rows.
+
+    Raises:
+        UserError: the tokenizer has one of the tokens already.
+    """
+    weight: Tensor = text_encoder.get_input_embeddings().weight.detach()
+    rows = initial_rows(tokenizer, weight, prompts)
+    # Rows past the tokenizer's last token are padding that no prompt reaches.
+    embedding = PromptEmbedding(weight[: len(tokenizer)], rows)
+    add_tokens(tokenizer, prompts.tokens)
+    text_encoder.requires_grad_(False)
+    text_encoder.set_input_embeddings(embedding)
+    return embedding
+
+
+def write_back(text_encoder: Any, embedding: PromptEmbedding) -> None:
+    """Give the text encoder an ordinary embedding with the trained rows, so that it can be saved as any
+    other."""
+    plain = embedding.plain()
+    text_encoder.set_input_embeddings(plain)
+    text_encoder.config.vocab_size = plain.num_embeddings

@@ -1,0 +1,200 @@
+"""Stage 1 as the training loop runs it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from seas_runtime.errors import UserError
+from seas_train.bases import Base, unet_reduction
+from seas_train.data import Product
+from seas_train.examples import Example, Examples
+from seas_train.finetune.attention import REDUCTIONS
+from seas_train.finetune.config import AttentionMaps, FinetuneConfig
+from seas_train.finetune.losses import alignment_loss, noise_loss, pool_mask, token_maps
+from seas_train.finetune.model import FinetuneModel
+from seas_train.finetune.prompts import Prompts, extend, tokenize, write_back
+from seas_train.finetune.result import FineTuned
+from seas_train.sampling import preview_sheet
+from seas_train.training.random import StepRandom
+from seas_train.training.settings import to_plain
+from seas_train.training.stage import Batch, Stage
+
+
+class FinetuneStage(Stage):
+    """Separation and Sharing fine-tuning of a base on a product (paper section 3.2)."""
+
+    name = "finetune"
+
+    def __init__(
+        self, product: Product, base: Base, config: FinetuneConfig, examples: Examples | None = None
+    ) -> None:
+        """Copy what is trained from the base, which stays as it is.
+
+        Args:
+            product: what to train on; its images' size may differ from the base's own.
+            base: what to start from.
+            config: the stage's configuration.
+            examples: the product's images, where another stage uses them too.
+
+        Raises:
+            UserError: the base cannot be trained so: its context is too short, or it lacks the
+            cross-attention.
+        """
+        size, factor = product.preprocessing.size, base.geometry.latent_factor
+        multiple = factor * unet_reduction(base.unet)
+        if size % multiple:
+            raise UserError(
+                f"image size: expected a multiple of {multiple} for base {base.name}, found {size}"
+            )
+        self.product = product
+        self.base = base
+        self.config = config
+        self.steps = config.steps
+        self.optimizer = config.optimizer
+        self.geometry = base.geometry.at(size)
+        self.examples = examples or Examples(
+            product,
+            self.geometry,
+            rotate=config.rotate,
+            flip=config.flip,
+            normal_augmentations=config.normal_augmentations,
+        )
+        self.prompts = Prompts(tuple(defect.name for defect in product.defects), config.anomaly_tokens)
+
+        self._tokenizer = copy.deepcopy(base.tokenizer)
+        text_encoder = copy.deepcopy(base.text_encoder)
+        embedding = extend(self._tokenizer, text_encoder, self.prompts)
+        unet = copy.deepcopy(base.unet)
+        if config.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+        self.module: FinetuneModel = FinetuneModel(unet, text_encoder, embedding, config.attention)
+
+        # Row 0 is the normal prompt, row 1 + i that of defect i.
+        self._prompt_ids = tokenize(
+            self._tokenizer, list(self.prompts.texts.values()), self.geometry.context_length
+        )
+        normal_id, *anomaly_ids = self._tokenizer.convert_tokens_to_ids(list(self.prompts.tokens))
+        new = (self._prompt_ids >= min(anomaly_ids)) & (self._prompt_ids <= max(anomaly_ids))
+        self._anomaly_positions = torch.stack([row.nonzero()[:, 0] for row in new[1:]])  # [defects, N]
+        self._normal_position = int((self._prompt_ids[0] == normal_id).nonzero()[0, 0])
+        self._device = torch.device("cpu")
+
+    def identity(self) -> dict[str, Any]:
+        """Configuration, data and base."""
+        return {
+            "config": to_plain(self.config),
+            "data": self.product.fingerprint,
+            "base": self.base.fingerprint,
+            "image_size": self.geometry.image_size,
+        }
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The U-Net, and the new tokens' rows."""
+        return [
+            {"params": list(self.module.unet.parameters()), "lr": self.config.unet_learning_rate},
+            {"params": [self.module.embedding.rows], "lr": self.config.embedding_learning_rate},
+        ]
+
+    def prepare(self, device: torch.device, *, progress: bool) -> None:
+        """Encode the product's images."""
+        self._device = device
+        self.examples.use(self.base.vae.to(device))
+        self.examples.encode_all(progress=progress)
+
+    def draw(self, random: StepRandom) -> Batch:
+        """Defect images, then normal images, with their noise and timesteps."""
+        defects, defect_choices = self.examples.draw(
+            self.examples.defects, self.config.defect_images, random.numpy
+        )
+        normals, normal_choices = self.examples.draw(
+            self.examples.normals, self.config.normal_images, random.numpy
+        )
+        drawn, choices = [*defects, *normals], [*defect_choices, *normal_choices]
+        latents = self.examples.latents(drawn, choices, random.torch)
+        noise = torch.randn(latents.shape, generator=random.torch)
+        count = self.base.scheduler.config.num_train_timesteps
+        timesteps = torch.randint(0, count, (len(drawn),), generator=random.torch)
+        prompts = torch.tensor([_prompt_row(example) for example in drawn])
+        distinct, index = torch.unique(prompts, return_inverse=True)
+        return Batch(
+            tensors={
+                "noisy": self.base.scheduler.add_noise(latents, noise, timesteps),
+                "noise": noise,
+                "timesteps": timesteps,
+                "prompt_ids": self._prompt_ids[distinct],
+                "prompt_index": index,
+                "defects": prompts[: len(defects)] - 1,
+                "masks": self.examples.masks(defects, defect_choices),
+            },
+            files=tuple(str(example.image) for example in drawn),
+        )
+
+    def losses(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The noise loss on the defect images, the NA loss, and the DA loss."""
+        eps, maps = model(
+            tensors["noisy"], tensors["timesteps"], tensors["prompt_ids"], tensors["prompt_index"]
+        )
+        count = tensors["masks"].shape[0]
+        defect = noise_loss(eps[:count], tensors["noise"][:count])
+        normal = noise_loss(eps[count:], tensors["noise"][count:])
+        alignment = self._alignment(
+            {r: m[:count] for r, m in maps.items()}, tensors["defects"], tensors["masks"]
+        )
+        total = defect + normal + self.config.alignment_weight * alignment
+        return {"loss": total, "noise_defect": defect, "noise_normal": normal, "alignment": alignment}
+
+    def _alignment(self, maps: Mapping[int, Tensor], defects: Tensor, masks: Tensor) -> Tensor:
+        positions = self._anomaly_positions.to(defects.device)[defects]  # [B, N]
+        terms = [
+            alignment_loss(
+                token_maps(maps[reduction].float(), positions),
+                maps[reduction][..., self._normal_position].float(),
+                pool_mask(masks, maps[reduction].shape[1]),
+                over_batch=self.config.attention is AttentionMaps.AUTHORS,
+            )
+            for reduction in REDUCTIONS
+        ]
+        return torch.stack(terms).sum()
+
+    def preview(self) -> NDArray[np.uint8]:
+        """Two generated images per prompt, a row each."""
+        return preview_sheet(
+            unet=self.module.unet,
+            vae=self.base.vae,
+            scheduler=self.base.scheduler,
+            contexts=self.module.context(self._prompt_ids.to(self._device)),
+            unconditional=self.module.context(
+                tokenize(self._tokenizer, [""], self.geometry.context_length).to(self._device)
+            ),
+            geometry=self.geometry,
+        )
+
+    def result(self, fingerprint: str) -> FineTuned:
+        """The fine-tuned models, to be called once, after training: what was trained is handed over, not
+        copied."""
+        self.module.recorder.remove()
+        unet, text_encoder = self.module.unet, self.module.text_encoder
+        if self.config.gradient_checkpointing:
+            unet.disable_gradient_checkpointing()
+        write_back(text_encoder, self.module.embedding)
+        models = replace(
+            self.base,
+            geometry=self.geometry,
+            tokenizer=self._tokenizer,
+            text_encoder=text_encoder.requires_grad_(False).eval(),
+            unet=unet.requires_grad_(False).eval(),
+            vae=self.base.vae.to("cpu"),
+        )
+        return FineTuned(models=models, prompts=self.prompts, fingerprint=fingerprint)
+
+
+def _prompt_row(example: Example) -> int:
+    return 0 if example.defect is None else 1 + example.defect

@@ -1,0 +1,86 @@
+"""The numbers that fix a mask head's tensors: what `mask_head/config.json` holds. Needs no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from seas_runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class MaskHeadArchitecture:
+    """Channels and sizes of a mask head, for one base.
+
+    Attributes:
+        tap_coarse_channels: channels of the U-Net's tap at half the latent resolution (1280 in SD 1.x).
+        tap_fine_channels: channels of the U-Net's tap at the latent resolution (640 in SD 1.x).
+        vae_tap_channels: channels of the VAE decoder's first three up-blocks, at 2, 4 and 8 times the latent
+            resolution ((512, 512, 256) in SD 1.x).
+        coarse_width: channels that the coarse tap is reduced to (authors: 128).
+        fine_width: channels that the fine tap is reduced to (authors: 64).
+        heads: attention heads of the transformer (authors: 8). Divides the width.
+        groups: groups of the group norm before the transformer (authors: 32). Divides the width.
+        depth: transformer layers (authors: 4).
+
+    Raises:
+        UserError: a number is not positive, or heads or groups do not divide the width.
+    """
+
+    tap_coarse_channels: int
+    tap_fine_channels: int
+    vae_tap_channels: tuple[int, int, int]
+    coarse_width: int = 128
+    fine_width: int = 64
+    heads: int = 8
+    groups: int = 32
+    depth: int = 4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vae_tap_channels", tuple(self.vae_tap_channels))
+        if len(self.vae_tap_channels) != 3:
+            raise UserError(
+                f"mask head: vae_tap_channels: expected three numbers, one for each refinement module, "
+                f"found {list(self.vae_tap_channels)}"
+            )
+        for name, value in asdict(self).items():
+            for number in value if isinstance(value, tuple) else (value,):
+                if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                    raise UserError(
+                        f"mask head: {name}: expected whole numbers of 1 or more, found {value!r}"
+                    )
+        for name in ("heads", "groups"):
+            if self.width % getattr(self, name):
+                raise UserError(
+                    f"mask head: {name}: expected a divisor of the width "
+                    f"{self.coarse_width} + {self.fine_width} = {self.width}, found {getattr(self, name)}"
+                )
+
+    @property
+    def width(self) -> int:
+        """Channels of the head's features from the transformer on."""
+        return self.coarse_width + self.fine_width
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain JSON values."""
+        return {**asdict(self), "vae_tap_channels": list(self.vae_tap_channels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MaskHeadArchitecture:
+        """Read `to_dict`'s form; UserError names a key that is missing, unknown or wrong."""
+        if not isinstance(values, Mapping):
+            raise UserError(f"mask head: config.json: expected an object, found {type(values).__name__}")
+        known = {field.name for field in fields(cls)}
+        missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)
+        if missing or unknown:
+            raise UserError(
+                f"mask head: config.json: expected the keys {sorted(known)}; missing {missing}, "
+                f"unknown {unknown}"
+            )
+        if not isinstance(values["vae_tap_channels"], (list, tuple)):
+            raise UserError(
+                f"mask head: vae_tap_channels: expected a list of three numbers, "
+                f"found {values['vae_tap_channels']!r}"
+            )
+        return cls(**values)

@@ -1,0 +1,1 @@
+"""The training harness: one loop for every stage, with state that survives being killed."""

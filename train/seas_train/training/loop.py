@@ -1,0 +1,303 @@
+"""The training loop: runs a stage so that it can be killed at any moment and end with the same weights."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.files import os_errors, read_json, write_json
+from seas_train.training.log import TrainingLog
+from seas_train.training.optimizer import learning_rate_share, make_optimizer, set_learning_rate
+from seas_train.training.random import step_random
+from seas_train.training.settings import require
+from seas_train.training.stage import Batch, Stage
+from seas_train.training.state import (
+    State,
+    last_state,
+    load_tensors,
+    read_state,
+    trained_tensors,
+    write_state,
+)
+
+RUN_FILE = "run.json"
+_LOGGER = logging.getLogger(__name__)
+
+
+class Precision(str, Enum):
+    """What the forward pass computes in; weights and optimizer stay in float32."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How stages are run; of these only the seed and the precision change what comes out."""
+
+    seed: int = 0
+    save_every: int = 100
+    """Steps between saved states: the most that a killed run loses."""
+    preview_every: int = 0
+    """Steps between preview sheets; 0 for none."""
+    precision: Precision = Precision.FP32
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", "0 or more", self.seed)
+        require(self.save_every >= 1, "save_every", "1 or more", self.save_every)
+        require(self.preview_every >= 0, "preview_every", "0 or more", self.preview_every)
+
+
+def make_accelerator(precision: Precision) -> Any:
+    """accelerate's Accelerator: the device, the precision, and the other processes if there are any."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # it is one per process, and would hold on to an earlier run's precision
+    return Accelerator(mixed_precision="no" if precision is Precision.FP32 else precision.value)
+
+
+def run_training(
+    stage: Stage, run_dir: Path, config: LoopConfig, *, resume: bool = False, progress: bool = True
+) -> dict[str, float]:
+    """Run a stage to its end; afterwards `stage.module` holds its final weights, on the CPU and in evaluation
+    mode.
+
+    Everything is kept under `run_dir / stage.name`. With `resume` the last state there is continued, or, if
+    it is of the last step, loaded; without, the folder is emptied first.
+
+    Returns:
+        The final losses: means over the last 50 steps.
+
+    Raises:
+        UserError: with `resume`, the folder is of a run with another configuration, seed or data; or it
+        cannot be written.
+        CheckFailed: a loss or gradient is not finite; names the step and the photographs.
+    """
+    folder = run_dir / stage.name
+    accelerator = make_accelerator(config.precision)
+    if accelerator.is_main_process:
+        _claim(folder, _identity(stage, config), resume)
+    accelerator.wait_for_everyone()
+    run = _Run(stage, folder, config, accelerator)
+    return run.to_end(progress=progress and accelerator.is_main_process)
+
+
+def _identity(stage: Stage, config: LoopConfig) -> dict[str, Any]:
+    loop = {
+        "stage": stage.name,
+        "steps": stage.steps,
+        "seed": config.seed,
+        "precision": config.precision.value,
+    }
+    return loop | stage.identity()
+
+
+def _claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
+    """Make a stage's folder this run's."""
+    run_file = folder / RUN_FILE
+    if not resume:
+        with os_errors(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    elif run_file.is_file():
+        found = read_json(run_file, "training run")
+        differing = _differences(identity, found)
+        if differing:
+            shown = "; ".join(f"{key}: now {new!r}, then {old!r}" for key, new, old in differing[:3])
+            raise UserError(
+                f"{folder}: this run was started otherwise ({shown}); "
+                "continue it as it was started, choose another folder, or start again without --resume"
+            )
+        return
+    write_json(run_file, identity)
+
+
+def _differences(new: Any, old: Any, key: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two JSON values differ: (dotted key, new, old)."""
+    if isinstance(new, dict) and isinstance(old, dict):
+        return [
+            difference
+            for name in {**new, **old}
+            for difference in _differences(new.get(name), old.get(name), f"{key}.{name}" if key else name)
+        ]
+    return [] if new == old else [(key, new, old)]
+
+
+class _Run:
+    """A stage being trained."""
+
+    def __init__(self, stage: Stage, folder: Path, config: LoopConfig, accelerator: Any) -> None:
+        self.stage = stage
+        self.folder = folder
+        self.config = config
+        self.accelerator = accelerator
+        self.average: dict[str, Tensor] | None = None
+        self.step = 0
+        self.restored: dict[str, float] = {}
+
+    def to_end(self, *, progress: bool) -> dict[str, float]:
+        path = last_state(self.folder)
+        if path is not None and (state := read_state(path)).step == self.stage.steps:
+            load_tensors(self.stage.module, state.weights if state.average is None else state.average)
+            self.stage.module.eval()
+            return dict(state.losses)
+        self.stage.prepare(self.accelerator.device, progress=progress)
+        optimizer = make_optimizer(self.stage.optimizer, self.stage.parameter_groups())
+        model, optimizer = self.accelerator.prepare(self.stage.module, optimizer)
+        if self.stage.optimizer.ema > 0:
+            self.average = {
+                name: tensor.clone() for name, tensor in trained_tensors(self.stage.module).items()
+            }
+        if path is not None:
+            self._restore(read_state(path), optimizer)
+        losses = self._train(model, optimizer, progress)
+        if self.average is not None:
+            load_tensors(self.stage.module, self.average)
+        self.stage.module.to("cpu").eval()
+        return losses
+
+    def _train(self, model: nn.Module, optimizer: Any, progress: bool) -> dict[str, float]:
+        if not self.accelerator.is_main_process:
+            while self.step < self.stage.steps:
+                self.step += 1
+                self._one_step(model, optimizer)
+                self._wait_for_save()
+            return {}
+        start, steps = self.step, self.stage.steps
+        with TrainingLog(self.folder, self.stage.name, start=start, steps=steps, progress=progress) as log:
+            while self.step < steps:
+                self.step += 1
+                losses = self._one_step(model, optimizer)
+                log.step(self.step, losses, optimizer.param_groups[0]["lr"])
+                if self._is_due(self.config.save_every):
+                    self._save(optimizer, log.averages)
+                    self._wait_for_save()
+                if self.config.preview_every and self._is_due(self.config.preview_every):
+                    self._preview(log)
+            return log.averages
+
+    def _is_due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.stage.steps
+
+    def _wait_for_save(self) -> None:
+        if self._is_due(self.config.save_every):
+            self.accelerator.wait_for_everyone()
+
+    def _one_step(self, model: nn.Module, optimizer: Any) -> dict[str, float]:
+        settings = self.stage.optimizer
+        set_learning_rate(optimizer, learning_rate_share(settings, self.step, self.stage.steps))
+        model.train()
+        parts = settings.gradient_accumulation
+        sums: dict[str, float] = {}
+        files: list[str] = []
+        for part in range(parts):
+            random = step_random(
+                self.config.seed, self.stage.name, self.step, part, self.accelerator.process_index
+            )
+            torch.manual_seed(int(random.numpy.integers(2**62)))
+            batch = self.stage.draw(random)
+            files += batch.files
+            last = part == parts - 1
+            with (
+                contextlib.nullcontext() if last else self.accelerator.no_sync(model),
+                self.accelerator.autocast(),
+            ):
+                losses = self.stage.losses(model, self._on_device(batch))
+            self._check_finite(losses, batch)
+            self.accelerator.backward(losses["loss"] / parts)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) / parts
+        if settings.gradient_clip > 0:
+            norm = self.accelerator.clip_grad_norm_(self._trained_parameters(), settings.gradient_clip)
+            if norm is not None and not math.isfinite(float(norm)) and self.accelerator.scaler is None:
+                raise CheckFailed(self._failure("gradient", f"norm {float(norm)}", files))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self._update_average()
+        return sums
+
+    def _trained_parameters(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.stage.module.parameters() if parameter.requires_grad]
+
+    def _on_device(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: tensor.to(self.accelerator.device) for name, tensor in batch.tensors.items()}
+
+    def _check_finite(self, losses: dict[str, Tensor], batch: Batch) -> None:
+        if not math.isfinite(float(losses["loss"].detach())):
+            shown = ", ".join(f"{name} {float(value.detach())}" for name, value in losses.items())
+            raise CheckFailed(self._failure("loss", shown, list(batch.files)))
+
+    def _failure(self, what: str, values: str, files: list[str]) -> str:
+        return (
+            f"{self.stage.name}: the {what} of step {self.step} is not finite ({values}); the batch was "
+            f"{', '.join(files)}. Look at these photographs, or lower the learning rate; "
+            "the last state before it is kept"
+        )
+
+    def _update_average(self) -> None:
+        assert self.average is not None
+        # Young averages follow faster, so that the first weights are soon forgotten (as in diffusers'
+        # EMAModel).
+        decay = min(self.stage.optimizer.ema, self.step / (self.step + 10))
+        with torch.no_grad():
+            for name, tensor in trained_tensors(self.stage.module).items():
+                if tensor.is_floating_point():
+                    self.average[name].lerp_(tensor, 1 - decay)
+                else:
+                    self.average[name].copy_(tensor)
+
+    def _save(self, optimizer: Any, losses: dict[str, float]) -> None:
+        scaler = self.accelerator.scaler
+        state = State(
+            step=self.step,
+            weights=trained_tensors(self.stage.module),
+            optimizer=optimizer.state_dict(),
+            average=self.average,
+            scaler=None if scaler is None else scaler.state_dict(),
+            losses=losses,
+        )
+        write_state(self.folder, state)
+
+    def _restore(self, state: State, optimizer: Any) -> None:
+        load_tensors(self.stage.module, state.weights)
+        optimizer.load_state_dict(state.optimizer)
+        if self.average is not None and state.average is not None:
+            device = self.accelerator.device
+            self.average = {name: tensor.to(device) for name, tensor in state.average.items()}
+        if state.scaler is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(dict(state.scaler))
+        self.step = state.step
+        _LOGGER.info("%s: continuing after step %d", self.stage.name, state.step)
+
+    def _preview(self, log: TrainingLog) -> None:
+        self.stage.module.eval()
+        with self._averaged(), torch.no_grad():
+            sheet = self.stage.preview()
+        if sheet is not None:
+            log.preview(self.step, sheet)
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """With the averaged weights in the module, where there is an average."""
+        if self.average is None:
+            yield
+            return
+        own = {name: tensor.clone() for name, tensor in trained_tensors(self.stage.module).items()}
+        load_tensors(self.stage.module, self.average)
+        try:
+            yield
+        finally:
+            load_tensors(self.stage.module, own)

@@ -1,0 +1,103 @@
+"""AdamW and its learning rate, the same for both stages."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+
+from seas_train.training.settings import require
+
+
+class Schedule(str, Enum):
+    """How the learning rate goes over a stage, after the warm-up."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW's settings; the defaults are the authors' (configs/seas.yaml of SeaS)."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+    gradient_accumulation: int = 1
+    """Batches that one step sums up."""
+    gradient_clip: float = 0.0
+    """Largest norm of a step's gradient; 0 leaves it as it is."""
+    schedule: Schedule = Schedule.CONSTANT
+    warmup_steps: int = 0
+    final_learning_rate: float = 0.0
+    """Where the cosine ends, as a share of where it starts."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights that a stage ends with; 0 takes the last step's weights."""
+    eight_bit: bool = False
+    """bitsandbytes' 8-bit AdamW where it is installed and there is a CUDA device; otherwise the plain one."""
+
+    def __post_init__(self) -> None:
+        require(
+            all(0 <= beta < 1 for beta in self.betas), "betas", "two numbers in 0..1 (1 excluded)", self.betas
+        )
+        require(self.epsilon > 0, "epsilon", "more than 0", self.epsilon)
+        require(self.weight_decay >= 0, "weight_decay", "0 or more", self.weight_decay)
+        require(
+            self.gradient_accumulation >= 1, "gradient_accumulation", "1 or more", self.gradient_accumulation
+        )
+        require(self.gradient_clip >= 0, "gradient_clip", "0 or more", self.gradient_clip)
+        require(self.warmup_steps >= 0, "warmup_steps", "0 or more", self.warmup_steps)
+        require(
+            0 <= self.final_learning_rate <= 1,
+            "final_learning_rate",
+            "a share in 0..1",
+            self.final_learning_rate,
+        )
+        require(0 <= self.ema < 1, "ema", "0 or more and below 1", self.ema)
+
+
+def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
+    """What share of its learning rate step `step` (1..steps) uses; 0..1."""
+    if step <= config.warmup_steps:
+        return step / (config.warmup_steps + 1)
+    if config.schedule is Schedule.CONSTANT:
+        return 1.0
+    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    low = config.final_learning_rate
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def uses_eight_bit(config: OptimizerConfig) -> bool:
+    """Whether the 8-bit AdamW was asked for and can run here."""
+    return (
+        config.eight_bit
+        and torch.cuda.is_available()
+        and importlib.util.find_spec("bitsandbytes") is not None
+    )
+
+
+def make_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """AdamW over parameter groups, each with its own `lr`."""
+    for group in groups:
+        group["base_lr"] = group["lr"]
+    options: dict[str, Any] = {
+        "betas": config.betas,
+        "eps": config.epsilon,
+        "weight_decay": config.weight_decay,
+    }
+    if uses_eight_bit(config):
+        import bitsandbytes
+
+        eight_bit: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(groups, **options)
+        return eight_bit
+    return torch.optim.AdamW(groups, **options)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:
+    """Give every group its own learning rate times `share`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * share

@@ -1,0 +1,178 @@
+"""The state of a stage on disk: weights, optimizer and step, in safetensors, whole or not there at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from seas_runtime.errors import UserError
+from seas_runtime.files import read_json, replace_directory, write_json
+
+_NAME = re.compile(r"state-(\d{6,})")
+_WEIGHTS, _OPTIMIZER, _AVERAGE, _STATE = (
+    "weights.safetensors",
+    "optimizer.safetensors",
+    "average.safetensors",
+    "state.json",
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that a stage's next step depends on; random numbers follow from the step."""
+
+    step: int
+    """Steps done."""
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Any]
+    average: Mapping[str, Tensor] | None
+    """The moving average of the weights, where there is one."""
+    scaler: Mapping[str, Any] | None
+    """fp16's loss scale."""
+    losses: Mapping[str, float]
+    """Means over the last steps."""
+
+
+def trained_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors that training changes: parameters with gradients, and the buffers of modules that have
+    some.
+
+    Buffers count because batch norms keep their statistics there. The tensors are the module's own, not
+    copies.
+    """
+    tensors: dict[str, Tensor] = {}
+    for prefix, child in module.named_modules():
+        own = {name: p for name, p in child.named_parameters(recurse=False) if p.requires_grad}
+        if not own:
+            continue
+        persistent = {
+            name: b
+            for name, b in child.named_buffers(recurse=False)
+            if name not in child._non_persistent_buffers_set
+        }
+        for name, tensor in {**own, **persistent}.items():
+            tensors[f"{prefix}.{name}" if prefix else name] = tensor.detach()
+    return tensors
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy what `trained_tensors` gave back into the module, in place.
+
+    Raises:
+        UserError: the tensors are not those of this module.
+    """
+    own = trained_tensors(module)
+    if own.keys() != tensors.keys() or any(own[name].shape != tensors[name].shape for name in own):
+        odd = (
+            sorted(own.keys() ^ tensors.keys())[:3]
+            or [n for n in own if own[n].shape != tensors[n].shape][:3]
+        )
+        raise UserError(
+            f"training state: its weights are not those of this model ({', '.join(odd)}); "
+            "start again without --resume"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def write_state(folder: Path, state: State) -> Path:
+    """Write a state beside the last one, and remove that only afterwards.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; the last state is still there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"state-{state.step:06d}"
+    tensors, values = _flatten(state.optimizer)
+    with replace_directory(path) as temporary:
+        save_file(_contiguous(state.weights), temporary / _WEIGHTS)
+        save_file(tensors, temporary / _OPTIMIZER)
+        if state.average is not None:
+            save_file(_contiguous(state.average), temporary / _AVERAGE)
+        write_json(
+            temporary / _STATE,
+            {
+                "step": state.step,
+                "optimizer": values,
+                "average": state.average is not None,
+                "scaler": None if state.scaler is None else dict(state.scaler),
+                "losses": dict(state.losses),
+            },
+        )
+    for other in folder.iterdir():
+        if _NAME.fullmatch(other.name) and other != path:
+            shutil.rmtree(other, ignore_errors=True)
+    return path
+
+
+def last_state(folder: Path) -> Path | None:
+    """The newest complete state of a stage, or None."""
+    if not folder.is_dir():
+        return None
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / _STATE).is_file()]
+    return max(found, key=lambda path: int(path.name.removeprefix("state-")), default=None)
+
+
+def read_state(path: Path) -> State:
+    """Read what `write_state` wrote, onto the CPU.
+
+    Raises:
+        UserError: a file of it is missing or broken.
+    """
+    values = read_json(path / _STATE, "training state")
+    try:
+        return State(
+            step=int(values["step"]),
+            weights=load_file(path / _WEIGHTS),
+            optimizer=_unflatten(load_file(path / _OPTIMIZER), values["optimizer"]),
+            average=load_file(path / _AVERAGE) if values["average"] else None,
+            scaler=values["scaler"],
+            losses=values["losses"],
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: the training state is broken ({error}); start again without --resume"
+        ) from error
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # clone: safetensors refuses tensors that share memory, and channels-last ones are not contiguous.
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+
+
+def _flatten(optimizer: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """An optimizer's state dict as named tensors and JSON values."""
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for index, entries in optimizer["state"].items():
+        for name, entry in entries.items():
+            if isinstance(entry, Tensor):
+                tensors[f"{index}/{name}"] = entry
+            else:
+                values.setdefault(str(index), {})[name] = entry
+    groups = json.loads(json.dumps(optimizer["param_groups"]))
+    return _contiguous(tensors), {"values": values, "param_groups": groups}
+
+
+def _unflatten(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict[str, Any]:
+    state: dict[int, dict[str, Any]] = {
+        int(index): dict(entries) for index, entries in values["values"].items()
+    }
+    for key, tensor in tensors.items():
+        index, name = key.split("/", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    return {"state": state, "param_groups": values["param_groups"]}

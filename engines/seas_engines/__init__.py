@@ -1,0 +1,1 @@
+"""Compiles a bundle's graphs for the machine that will run them."""

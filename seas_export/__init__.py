@@ -1,0 +1,1 @@
+"""The toolkit's face: command line, configuration, ONNX export, parity and build."""

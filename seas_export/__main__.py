@@ -1,0 +1,7 @@
+"""`python -m seas_export`."""
+
+import sys
+
+from seas_export.cli import main
+
+sys.exit(main())

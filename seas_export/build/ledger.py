@@ -1,0 +1,273 @@
+"""Which parts of a build are current: `build.json` records what each was made from and what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from seas_runtime.errors import UserError
+from seas_runtime.files import os_errors, read_json, sha256_file, write_json
+
+BUILD_FILE = "build.json"
+_ABSENT = object()
+SCHEMA = 1
+
+
+class Before(str, Enum):
+    """What a part finds when it is about to be made."""
+
+    NOTHING = "nothing"
+    """Nothing, or what other inputs or --force have made void: start from the beginning."""
+    UNFINISHED = "unfinished"
+    """The same inputs, begun and interrupted: continue."""
+    DAMAGED = "damaged"
+    """The same inputs, finished, but the output is no longer what was made."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One part. key: hash of `inputs`. output: hash of what was made, None while it is not finished."""
+
+    key: str
+    inputs: dict[str, Any]
+    path: str
+    output: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was made to the end."""
+        return self.output is not None
+
+
+class Ledger:
+    """The parts of one output folder. Every change is on disk before the next step begins."""
+
+    def __init__(
+        self, folder: Path, content: dict[str, Any], *, force: bool, say: Callable[[str], None]
+    ) -> None:
+        self.folder = folder
+        self.content = content
+        self._force = force
+        self._say = say
+        self._entries = {name: Entry(**entry) for name, entry in content.get("parts", {}).items()}
+
+    @classmethod
+    def open(cls, folder: Path, product: str, *, force: bool, say: Callable[[str], None]) -> Ledger:
+        """Begin or continue a build in `folder`.
+
+        Raises:
+            UserError: the folder holds files that are not a build's, a build of another product, or a broken
+                record.
+        """
+        file = folder / BUILD_FILE
+        if not file.exists():
+            _check_empty(folder)
+            return cls(folder, {"schema": SCHEMA, "product": product}, force=force, say=say)
+        content = read_json(file, "build record")
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise UserError(
+                f"{file}: expected a build record of schema {SCHEMA}, found something else. "
+                "Choose another --out, or remove this folder."
+            )
+        if content.get("product") != product:
+            raise UserError(
+                f"--out {folder}: expected a build of {product!r}, found one of {content.get('product')!r}. "
+                "Choose another --out, or remove this folder."
+            )
+        try:
+            return cls(folder, content, force=force, say=say)
+        except (TypeError, AttributeError):
+            raise UserError(
+                f"{file}: its parts are not as build writes them. Remove the file to start over."
+            ) from None
+
+    def part(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        output: Path,
+        make: Callable[[Before], None],
+        digest: Callable[[Path], str] | None = None,
+    ) -> Entry:
+        """Make a part unless it is current: made from these very inputs, and its output unchanged since.
+
+        inputs: everything that decides the result, as JSON values. digest: of `output`; by default its
+        contents'.
+        """
+        digest = digest or content_digest
+        given = _plain(inputs)
+        key = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+        old = self._entries.get(name)
+        before, reason = self._compare(old, key, given, output, digest)
+        if before is None and old is not None:
+            self._say(f"{name}: current, kept ({output})")
+            return old
+        self._say(f"{name}: {reason}")
+        entry = Entry(key, given, self._relative(output))
+        spent = old.seconds if before is Before.UNFINISHED and old is not None else 0.0
+        self._record(name, entry)
+        begun = time.perf_counter()
+        try:
+            make(before or Before.NOTHING)
+        except BaseException:
+            self._record(name, Entry(key, given, entry.path, None, spent + time.perf_counter() - begun))
+            raise
+        seconds = spent + time.perf_counter() - begun
+        entry = Entry(key, given, entry.path, digest(output), seconds)
+        self._record(name, entry)
+        self._say(f"{name}: done in {duration(seconds)} ({output})")
+        return entry
+
+    def note(self, **values: Any) -> None:
+        """Record facts of the build beside its parts."""
+        self.content.update(_plain(values))
+        self._write()
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """The parts so far, in the order in which they were first made."""
+        return dict(self._entries)
+
+    def _compare(
+        self,
+        old: Entry | None,
+        key: str,
+        inputs: Mapping[str, Any],
+        output: Path,
+        digest: Callable[[Path], str],
+    ) -> tuple[Before | None, str]:
+        """What a part finds, None where it is current, and that in words."""
+        if old is None:
+            return Before.NOTHING, "making"
+        if self._force:
+            return Before.NOTHING, "making again (--force)"
+        if old.key != key:
+            return Before.NOTHING, f"making again, changed: {', '.join(changed(old.inputs, inputs)[:6])}"
+        if not old.finished:
+            return Before.UNFINISHED, "continuing where it was interrupted"
+        try:
+            found = digest(output)
+        except (UserError, OSError):
+            found = ""
+        if found != old.output:
+            return Before.DAMAGED, f"making again, {output} is not as it was made"
+        return None, "current"
+
+    def _record(self, name: str, entry: Entry) -> None:
+        """Write one part down."""
+        self._entries[name] = entry
+        self._write()
+
+    def _write(self) -> None:
+        """Bring build.json up to date."""
+        self.content["parts"] = {name: asdict(entry) for name, entry in self._entries.items()}
+        write_json(self.folder / BUILD_FILE, self.content)
+
+    def _relative(self, path: Path) -> str:
+        """A path as build.json names it: the folder may be moved."""
+        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON gives them back, so that new ones compare with recorded ones."""
+    made: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return made
+
+
+def content_digest(path: Path) -> str:
+    """A hash of a file's bytes, or of the names and bytes of all files in a folder.
+
+    Raises:
+        UserError: it is not there or cannot be read.
+    """
+    if not path.is_dir():
+        return sha256_file(path)
+    whole = hashlib.sha256()
+    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+        whole.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> list[str]:
+    """The dotted names of values that differ."""
+    names = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key, _ABSENT), new.get(key, _ABSENT)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            names += changed(before, after, f"{at}{key}.")
+        elif before != after:
+            names.append(f"{at}{key}")
+    return names
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make and hold an output folder, so that no second build writes into it; not left empty.
+
+    The lock is on the folder itself: nothing is written into one that may turn out to be somebody else's. The
+    system lets go of it if we are killed.
+
+    Raises:
+        UserError: another build holds it, or it cannot be made.
+    """
+    with os_errors(folder, "make the output folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _held(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # which an empty folder alone allows
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Lock a folder, where the system can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with os_errors(folder, "open the output folder"):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(
+            f"--out {folder}: another build is at work in it. Wait for it, or choose another --out."
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    return f"{seconds:.1f} s" if seconds < 90 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def _check_empty(folder: Path) -> None:
+    """Refuse a folder with files that no build wrote: parts of it would be replaced."""
+    if folder.is_dir():
+        with os_errors(folder, "read"):
+            found = sorted(entry.name for entry in folder.iterdir())
+        if found:
+            raise UserError(
+                f"--out {folder}: expected an empty folder or one of an earlier build, found {found[0]!r} "
+                f"and no {BUILD_FILE}. Choose another --out."
+            )
+    elif folder.exists():
+        raise UserError(f"--out {folder}: expected a folder, found a file. Choose another --out.")

@@ -1,0 +1,106 @@
+"""`train` and `export`: from photographs to a checkpoint, and from a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seas_export.cli import options, output
+
+
+@output.command("Add --resume to the same command: training goes on from its last save.")
+def train(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A product's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Checkpoint folder to make.")],
+    base: options.Base = "micro",
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="Folder for saves, losses and previews; OUT-training by default."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last save in the run folder.")
+    ] = False,
+    force: options.Force = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
+    save_every: Annotated[
+        int | None,
+        typer.Option("--save-every", help="Steps between saves: the most that a killed run loses."),
+    ] = None,
+    preview_every: Annotated[
+        int | None, typer.Option("--preview-every", help="Steps between preview sheets; 0 for none.")
+    ] = None,
+    layout: options.Layout = None,
+    fit: options.Fit = None,
+    shots: options.Shots = None,
+    normals: options.Normals = None,
+    defect: options.Defects = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE.yaml", help="Training options; the command line wins."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any training option, such as finetune.steps=200."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Fine-tune a base on a product: U-Net and prompt tokens, then the mask head."""
+    from seas_export.photographs import photographs_config
+    from seas_export.training import TrainRequest, train_checkpoint
+
+    made = train_checkpoint(
+        TrainRequest(
+            directory=directory,
+            base=base,
+            out=out,
+            run=run if run is not None else out.with_name(out.name + "-training"),
+            photographs=photographs_config(
+                layout=layout, fit=fit, shots=shots, normals=normals, defects=defect
+            ),
+            resume=resume,
+            force=force,
+        ),
+        file=config,
+        assignments=set_ or [],
+        given=options.given(seed=seed, save_every=save_every, preview_every=preview_every),
+        say=output.say,
+    )
+    text = (
+        f"{made.checkpoint}: {made.product} ({', '.join(made.defects)}) on {made.base}; {made.seconds:.0f} s"
+    )
+    output.report(made.to_dict(), text, json)
+
+
+@output.command("Run the same command again: the bundle appears whole or not at all.")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle folder to make.")],
+    precision: Annotated[str, typer.Option("--precision", help="fp32 or fp16.")] = "fp32",
+    target: Annotated[
+        str, typer.Option("--target", help="What it is for: cpu, openvino, cuda, rtx, tensorrt.")
+    ] = "cpu",
+    steps: Annotated[int, typer.Option("--steps", help="Denoising steps of the schedule.")] = 25,
+    parity: Annotated[
+        bool, typer.Option("--parity/--no-parity", help="Check every graph against PyTorch.")
+    ] = True,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Turn a checkpoint into a bundle of ONNX graphs and tables, and check it against PyTorch."""
+    from seas_export.config import ExportConfig
+    from seas_export.export import export_bundle
+
+    config = ExportConfig(precision=precision, target=target, steps=steps)
+    result = export_bundle(
+        checkpoint,
+        out,
+        precision=config.precision,
+        target=config.target,
+        steps=config.steps,
+        parity=parity,
+        force=force,
+        progress=output.say,
+    )
+    output.report(result.to_dict(), result.to_text(), json)

@@ -1,0 +1,245 @@
+"""Export: from a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from safetensors.numpy import save_file
+
+from seas_engines.targets import Precision, TargetSpec, require_target
+from seas_export.export import parity as parity_figures
+from seas_export.export.attention import fuse_attention
+from seas_export.export.compose import compose
+from seas_export.export.parity import ParityReport
+from seas_export.export.parts import make_parts
+from seas_export.export.provenance import licences, provenance
+from seas_export.export.schedules import DPMPP_2M, make_schedules
+from seas_export.export.trace import trace
+from seas_export.export.weights import save_graphs
+from seas_export.reference import MASK_STEPS
+from seas_runtime.bundle import MANIFEST_NAME, hash_files, write_manifest
+from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.files import replace_directory
+from seas_runtime.manifest import (
+    GOOD,
+    UNCONDITIONAL,
+    GraphSpec,
+    ImageGeometry,
+    LatentGeometry,
+    Manifest,
+    SamplerDefaults,
+    TensorSpec,
+)
+from seas_train.checkpoint import Checkpoint, load_checkpoint
+
+GRAPHS_FOLDER = "graphs"
+TABLES = {name: f"tables/{name}.safetensors" for name in ("embeddings", "schedule", "references")}
+_DTYPES = {
+    Precision.FP32: (torch.float32, ir.DataType.FLOAT),
+    Precision.FP16: (torch.float16, ir.DataType.FLOAT16),
+}
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What export made.
+
+    Attributes:
+        bundle: its folder.
+        fingerprint: sha256 of its manifest.
+        parity: the figures, or None where they were not asked for.
+    """
+
+    bundle: Path
+    fingerprint: str
+    parity: ParityReport | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return {
+            "bundle": str(self.bundle),
+            "fingerprint": self.fingerprint,
+            "parity": self.parity.to_dict() if self.parity else None,
+        }
+
+    def to_text(self) -> str:
+        """Return the result in words."""
+        figures = self.parity.to_text() if self.parity else "Parity with PyTorch was not measured."
+        return f"{self.bundle}: bundle {self.fingerprint[:12]}\n{figures}"
+
+
+def export_bundle(
+    checkpoint: Path,
+    out: Path,
+    *,
+    precision: str = "fp32",
+    target: str = "cpu",
+    steps: int = 25,
+    parity: bool = True,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> ExportResult:
+    """Export a checkpoint as a bundle, checked against PyTorch; it appears whole or not at all.
+
+    Args:
+        checkpoint: folder that `seas-export train` wrote.
+        out: folder of the bundle.
+        precision: fp32 or fp16: of weights and activations.
+        target: what it is for.
+        steps: denoising steps of the default schedule.
+        parity: whether to compare with PyTorch.
+        force: replace a bundle that is there.
+        progress: is told what is done, line by line.
+
+    Raises:
+        UserError: an option or the checkpoint cannot be used, `out` is taken or cannot be written.
+        CheckFailed: a part cannot be traced, or lies outside the parity bounds; an older bundle stays.
+    """
+    say = progress or (lambda line: None)
+    _, chosen, spec = require_target(target, precision)
+    _check_out(out, force)
+    loaded = load_checkpoint(checkpoint)
+    _check_steps(steps, loaded)
+    with replace_directory(out) as folder:
+        manifest = _write(loaded, folder, chosen, spec, target, steps, say)
+        fingerprint = write_manifest(folder, manifest)
+        report = None
+        if parity:
+            say("compare with PyTorch")
+            report = parity_figures.measure(folder, loaded)
+            report.require()
+            fingerprint = write_manifest(folder, replace(manifest, parity=report.to_dict()))
+    return ExportResult(out, fingerprint, report)
+
+
+def _check_out(out: Path, force: bool) -> None:
+    """Refuse, before the work, what may not be replaced and where nothing can be written."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: expected a folder or nothing, found a file; choose another name")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MANIFEST_NAME).is_file():
+            raise UserError(
+                f"--out {out}: expected an empty folder or a bundle, found other files; choose another folder"
+            )
+        if not force:
+            raise UserError(
+                f"--out {out}: there is a bundle already; give --force to replace it, or another folder"
+            )
+    parent = next(
+        folder for folder in (out.absolute().parent, *out.absolute().parent.parents) if folder.exists()
+    )
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(
+            f"--out {out}: expected a folder that can be written, {parent} cannot; choose another one"
+        )
+
+
+def _check_steps(steps: int, checkpoint: Checkpoint) -> None:
+    most = int(checkpoint.scheduler.config.num_train_timesteps) - 1
+    if not MASK_STEPS <= steps <= most:
+        raise UserError(f"steps: expected {MASK_STEPS} to {most}, found {steps}")
+
+
+def _write(
+    checkpoint: Checkpoint,
+    folder: Path,
+    precision: Precision,
+    spec: TargetSpec,
+    target: str,
+    steps: int,
+    say: Progress,
+) -> Manifest:
+    """Write graphs and tables into `folder`; return their manifest, without parity figures."""
+    graphs = _make_graphs(checkpoint, precision, spec, say)
+    say("write graphs and tables")
+    save_graphs(graphs, folder / GRAPHS_FOLDER)
+    signatures = {name: _signature(name, model) for name, model in graphs.items()}
+    graphs.clear()
+    _write_tables(checkpoint, folder, precision, steps)
+    geometry, meta = checkpoint.geometry, checkpoint.meta
+    return Manifest(
+        product=checkpoint.product,
+        defects=checkpoint.defects,
+        image=ImageGeometry(geometry.image_size, geometry.image_size),
+        latent=LatentGeometry(
+            geometry.latent_channels, geometry.latent_size, geometry.latent_size, geometry.scaling_factor
+        ),
+        preprocessing=meta["preprocessing"],
+        prompts=checkpoint.prompts,
+        unconditional="",
+        sampler=SamplerDefaults(DPMPP_2M, steps, float(meta["generation"]["guidance"]), MASK_STEPS),
+        tau=float(meta["generation"]["tau"]),
+        precision=precision.value,
+        opset=spec.opset,
+        target=target,
+        graphs=signatures,
+        tables=TABLES,
+        parity={},
+        files=hash_files(folder),
+        provenance=provenance(meta),
+        licences=licences(meta),
+    )
+
+
+def _make_graphs(
+    checkpoint: Checkpoint, precision: Precision, spec: TargetSpec, say: Progress
+) -> dict[str, ir.Model]:
+    """Trace the parts and compose what generation runs."""
+    torch_dtype, dtype = _DTYPES[precision]
+    models = {}
+    for part in make_parts(checkpoint, torch_dtype):
+        say(f"trace {part.name}")
+        try:
+            models[part.name] = trace(part, spec.opset)
+        except Exception as error:  # torch.export and torch.onnx raise their own and anything else
+            reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+            raise CheckFailed(
+                f"{part.name}: PyTorch {torch.__version__} cannot trace it: {reason}; no bundle was written. "
+                "Report this with the versions that `seas-export doctor` prints"
+            ) from error
+    say("compose step, decode_mask, decode_image")
+    composed = compose(models, checkpoint.geometry, dtype, spec.opset)
+    if spec.fused_attention:
+        for model in composed.values():
+            fuse_attention(model)
+    return {**models, **composed}
+
+
+def _signature(name: str, model: ir.Model) -> GraphSpec:
+    inputs, outputs = (
+        tuple(map(_tensor_spec, values)) for values in (model.graph.inputs, model.graph.outputs)
+    )
+    return GraphSpec(f"{GRAPHS_FOLDER}/{name}.onnx", inputs, outputs)
+
+
+def _tensor_spec(value: ir.Value) -> TensorSpec:
+    assert value.name
+    assert value.dtype is not None
+    assert value.shape is not None
+    shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
+    return TensorSpec(value.name, str(value.dtype.numpy()), shape)
+
+
+def _write_tables(checkpoint: Checkpoint, folder: Path, precision: Precision, steps: int) -> None:
+    """Write embeddings in the U-Net's dtype, every schedule, and the references."""
+    dtype = _DTYPES[precision][0]
+    prompts: Mapping[str, str] = {**checkpoint.prompts, UNCONDITIONAL: ""}
+    assert GOOD in prompts
+    with torch.inference_mode():
+        embeddings = {key: checkpoint.context(prompt)[0].to(dtype).numpy() for key, prompt in prompts.items()}
+    schedules = make_schedules(checkpoint.scheduler.config, steps)
+    tables = {
+        "embeddings": embeddings,
+        "schedule": {key: array for made in schedules.values() for key, array in made.to_tensors().items()},
+        "references": {"latents": checkpoint.references.numpy()},
+    }
+    (folder / "tables").mkdir()
+    for name, arrays in tables.items():
+        save_file(arrays, folder / TABLES[name])

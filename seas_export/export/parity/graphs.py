@@ -1,0 +1,252 @@
+"""Every graph of a bundle against PyTorch on the same inputs, through Polygraphy's Comparator."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from polygraphy.backend.base import BaseRunner
+from polygraphy.backend.onnxrt import OnnxrtRunner
+from polygraphy.common import TensorMetadata
+from polygraphy.comparator import Comparator
+from polygraphy.logger import G_LOGGER
+from torch import Tensor, nn
+
+from seas_export.export.parity.report import GraphBound, GraphRow
+from seas_export.export.parts import (
+    MASK_HEAD,
+    TEXT_ENCODER,
+    UNET,
+    VAE_DECODER,
+    VAE_ENCODER,
+    VAE_TAPS,
+    Part,
+    make_parts,
+    probability,
+)
+from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, GraphSpec
+from seas_runtime.schedule import FloatArray, Schedule
+from seas_train.checkpoint import Checkpoint
+from seas_train.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
+
+BATCH = 3
+"""Other than the batch that the graphs were traced with, so that a batch that stayed fixed is found."""
+Array = npt.NDArray[Any]
+
+
+def measure_graphs(
+    folder: Path,
+    graphs: Mapping[str, GraphSpec],
+    checkpoint: Checkpoint,
+    schedule: Schedule,
+    bound: GraphBound,
+    seed: int = 0,
+) -> Iterator[GraphRow]:
+    """Yield a row for each output of each graph.
+
+    Args:
+        folder: of the bundle.
+        graphs: its manifest's.
+        checkpoint: what it was exported from; PyTorch runs it in float32 whatever the graphs' precision.
+        schedule: one of the bundle's, whose middle step is compared.
+        bound: for all outputs.
+        seed: of the noise in the inputs.
+    """
+    feeds = make_inputs(checkpoint, schedule, seed)
+    modules = reference_modules(checkpoint)
+    for name, spec in graphs.items():
+        dtypes = {tensor.name: np.dtype(tensor.dtype) for tensor in spec.inputs}
+        feed = OrderedDict((key, value.astype(dtypes[key])) for key, value in feeds[name].items())
+        outputs = [tensor.name for tensor in spec.outputs]
+        yield from _compare(name, folder / spec.file, modules[name], outputs, feed, bound)
+
+
+def make_inputs(checkpoint: Checkpoint, schedule: Schedule, seed: int) -> dict[str, dict[str, Array]]:
+    """Return inputs of each graph as they occur in generation: real prompts, references and features."""
+    with torch.inference_mode():
+        feeds = _make_tensors(checkpoint, schedule, seed)
+    return {graph: {name: np.asarray(value) for name, value in feed.items()} for graph, feed in feeds.items()}
+
+
+def _make_tensors(
+    checkpoint: Checkpoint, schedule: Schedule, seed: int
+) -> dict[str, dict[str, Tensor | Array]]:
+    geometry, unet, vae = checkpoint.geometry, checkpoint.unet, checkpoint.vae
+    random = np.random.default_rng(seed)
+    chosen = random.integers(len(checkpoint.references), size=BATCH)
+    references = checkpoint.references[torch.from_numpy(chosen)]  # [B,C,h,w], unscaled
+    scaled = references * geometry.scaling_factor
+    index = schedule.steps // 2
+    timestep, _, p, q = (float(value) for value in schedule.table[index, :4])
+    noise = torch.from_numpy(random.standard_normal(scaled.shape).astype(np.float32))
+    latents = (scaled - q * noise) / p  # the forward process at this step: x0 = p x + q e
+    prompts = [list(checkpoint.prompts.values())[row % len(checkpoint.prompts)] for row in range(BATCH)]
+    context = torch.cat([checkpoint.context(prompt) for prompt in prompts])  # [B,L,D]
+    _, tap_coarse, tap_fine = unet_with_taps(unet, latents, torch.tensor(timestep), context)
+    ids = checkpoint.tokenizer(
+        prompts,
+        padding="max_length",
+        max_length=geometry.context_length,
+        truncation=True,
+        return_tensors="np",
+    ).input_ids
+    pixels = decode_pixels(vae, references)[0].clamp(-1, 1)
+    vae_taps = decode_taps(vae, references)
+    taps = {"tap_coarse": tap_coarse, "tap_fine": tap_fine}
+    return {
+        TEXT_ENCODER: {"input_ids": ids},
+        UNET: {"latents": latents, "timestep": torch.tensor([timestep]), "context": context},
+        VAE_ENCODER: {"image": pixels},
+        VAE_DECODER: {"latents": references},
+        MASK_HEAD: {**taps, **dict(zip(VAE_TAPS, vae_taps, strict=True))},
+        STEP: {
+            "latents": latents,
+            "previous_x0": scaled,
+            "schedule": schedule.table,
+            "step_index": np.array([index]),
+            "guidance": np.array([checkpoint.meta["generation"]["guidance"]]),
+            "context": context,
+            "negative_context": checkpoint.context(""),
+        },
+        DECODE_MASK: {"latents": scaled, **taps},
+        DECODE_IMAGE: {"latents": scaled},
+    }
+
+
+def reference_modules(checkpoint: Checkpoint) -> dict[str, Callable[..., Any]]:
+    """Return what each graph is in PyTorch, float32, taking the graph's inputs by name."""
+    parts: list[Part] = make_parts(checkpoint, torch.float32)
+    composed: list[nn.Module] = [_Step(checkpoint), _DecodeMask(checkpoint), _DecodeImage(checkpoint)]
+    return {
+        **{part.name: part.module for part in parts},
+        **dict(zip((STEP, DECODE_MASK, DECODE_IMAGE), composed, strict=True)),
+    }
+
+
+class _Composed(nn.Module):
+    """A composed graph, written again in PyTorch."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        self._checkpoint = checkpoint
+        self._scaling = checkpoint.geometry.scaling_factor
+
+
+class _Step(_Composed):
+    def forward(
+        self,
+        latents: Tensor,
+        previous_x0: Tensor,
+        schedule: Tensor,
+        step_index: Tensor,
+        guidance: Tensor,
+        context: Tensor,
+        negative_context: Tensor,
+    ) -> tuple[Tensor, ...]:
+        timestep, s, p, q, a, b, c, _ = schedule[step_index[0]]
+        predictions = [
+            unet_with_taps(self._checkpoint.unet, s * latents, timestep, text)
+            for text in (negative_context.expand_as(context), context)
+        ]
+        (unconditional, _, _), (conditional, tap_coarse, tap_fine) = predictions
+        x0 = p * latents + q * (unconditional + guidance * (conditional - unconditional))
+        return a * latents + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+
+
+class _DecodeMask(_Composed):
+    def forward(self, latents: Tensor, tap_coarse: Tensor, tap_fine: Tensor) -> Tensor:
+        vae_taps = decode_taps(self._checkpoint.vae, latents / self._scaling)
+        return probability(self._checkpoint.mask_head, tap_coarse, tap_fine, vae_taps)
+
+
+class _DecodeImage(_Composed):
+    def forward(self, latents: Tensor) -> Tensor:
+        return to_uint8(decode_image(self._checkpoint.vae, latents))
+
+
+class TorchRunner(BaseRunner):  # type: ignore[misc]
+    """A Polygraphy runner of a PyTorch module, in float32 and inference mode."""
+
+    def __init__(self, module: Callable[..., Any], inputs: Mapping[str, Array], outputs: list[str]) -> None:
+        super().__init__(name="pytorch", prefix="pytorch-runner")
+        self._module, self._inputs, self._outputs = module, inputs, outputs
+
+    def get_input_metadata_impl(self) -> Any:
+        """Return names, dtypes and shapes of the inputs."""
+        metadata = TensorMetadata()
+        for name, array in self._inputs.items():
+            metadata.add(name, dtype=array.dtype, shape=array.shape)
+        return metadata
+
+    def infer_impl(self, feed_dict: Mapping[str, Array]) -> OrderedDict[str, Array]:
+        """Run the module; half inputs are widened."""
+        tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in feed_dict.items()}
+        tensors = {
+            name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+        }
+        began = time.perf_counter()
+        with torch.inference_mode():
+            made = self._module(**tensors)
+        self.inference_time = time.perf_counter() - began
+        made = made if isinstance(made, tuple) else (made,)
+        return OrderedDict((name, tensor.numpy()) for name, tensor in zip(self._outputs, made, strict=True))
+
+
+class RangeComparison:
+    """Polygraphy's comparison function: differences relative to the tensor's range, kept as rows."""
+
+    def __init__(self, graph: str, bound: GraphBound) -> None:
+        self._graph, self._bound = graph, bound
+        self.rows: list[GraphRow] = []
+
+    def __call__(self, found: Mapping[str, Array], expected: Mapping[str, Array]) -> OrderedDict[str, bool]:
+        """Compare the runs of one input; return whether each output is within its bound."""
+        self.rows = [self._row(name, found[name], expected[name]) for name in expected]
+        return OrderedDict((row.output, row.passed) for row in self.rows)
+
+    def _row(self, name: str, found: Array, expected: Array) -> GraphRow:
+        integers = expected.dtype == np.uint8
+        bound = self._bound.levels / 255 if integers else self._bound.relative
+        if found.shape != expected.shape:
+            return GraphRow(self._graph, name, float("inf"), float("inf"), bound, False)
+        difference = float(np.abs(found.astype(np.float64) - expected).max())
+        extent = 255.0 if integers else _extent(expected)
+        relative = difference / extent
+        return GraphRow(self._graph, name, difference, relative, bound, bool(relative <= bound))  # NaN fails
+
+
+def _extent(array: FloatArray) -> float:
+    """The tensor's range; of a constant one its magnitude."""
+    extent = float(array.max()) - float(array.min())
+    return extent or float(np.abs(array).max()) or 1.0
+
+
+def _compare(
+    name: str,
+    file: Path,
+    module: Callable[..., Any],
+    outputs: list[str],
+    feed: OrderedDict[str, Array],
+    bound: GraphBound,
+) -> list[GraphRow]:
+    comparison = RangeComparison(name, bound)
+    runners = [OnnxrtRunner(lambda: _session(file), name="onnxruntime"), TorchRunner(module, feed, outputs)]
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+        results = Comparator.run(runners, data_loader=[feed])
+        Comparator.compare_accuracy(results, compare_func=comparison)
+    return comparison.rows
+
+
+def _session(file: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

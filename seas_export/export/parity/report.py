@@ -1,0 +1,168 @@
+"""Parity figures: what was compared, how far apart it is, and how far apart it may be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from seas_runtime.errors import CheckFailed
+
+
+@dataclass(frozen=True)
+class GraphBound:
+    """How far a graph's output may lie from PyTorch's float32 one.
+
+    Attributes:
+        relative: of floating-point outputs, the largest difference over the tensor's range (largest minus
+        smallest).
+        levels: of uint8 outputs, the largest difference; one level, as a value may lie on either side of a
+        rounding edge.
+    """
+
+    relative: float
+    levels: int
+
+
+@dataclass(frozen=True)
+class PipelineBound:
+    """How far whole pairs may lie from those of the PyTorch loop.
+
+    Attributes:
+        psnr: dB over all images, at least.
+        probability: largest difference of the probability maps, at most.
+        iou: of the masks, pooled over the pixels of all pairs, at least.
+    """
+
+    psnr: float
+    probability: float
+    iou: float
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is asked of a bundle of one precision."""
+
+    graph: GraphBound
+    pipeline: PipelineBound
+
+
+BOUNDS = {
+    "fp32": Bounds(GraphBound(1e-4, 1), PipelineBound(50.0, 0.01, 0.99)),
+    # Half precision keeps 11 bits, 5e-4 a rounding. Measured on micro: 1.1e-3, 70 dB, 0.022 and 0.9996.
+    "fp16": Bounds(GraphBound(1e-2, 4), PipelineBound(40.0, 0.1, 0.95)),
+}
+
+
+@dataclass(frozen=True)
+class GraphRow:
+    """One output of one graph.
+
+    Attributes:
+        graph: its name.
+        output: the tensor's name.
+        max_abs: the largest difference.
+        relative: the largest difference over the range of PyTorch's tensor.
+        bound: what `relative` may be at most.
+        passed: whether it is; a value that is not finite never passes.
+    """
+
+    graph: str
+    output: str
+    max_abs: float
+    relative: float
+    bound: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class PipelineRow:
+    """A figure of whole pairs; its bound is a least value for PSNR and IoU, a largest for the other."""
+
+    figure: str
+    value: float
+    bound: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What was measured on one bundle.
+
+    Attributes:
+        precision: of the bundle.
+        graphs: a row for each output of each graph.
+        pipeline: PSNR, probability and IoU over `pairs` whole pairs.
+        pairs: how many pairs the pipeline's figures are of.
+    """
+
+    precision: str
+    graphs: tuple[GraphRow, ...]
+    pipeline: tuple[PipelineRow, ...]
+    pairs: int
+
+    @property
+    def rows(self) -> tuple[GraphRow | PipelineRow, ...]:
+        """All rows."""
+        return (*self.graphs, *self.pipeline)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure is within its bound."""
+        return all(row.passed for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values, as the manifest holds it."""
+        return {
+            "passed": self.passed,
+            "precision": self.precision,
+            "pairs": self.pairs,
+            "graphs": [_finite(asdict(row)) for row in self.graphs],
+            "pipeline": [_finite(asdict(row)) for row in self.pipeline],
+        }
+
+    def to_text(self) -> str:
+        """Return the report as a table for a terminal."""
+        lines = [f"{'graph':<13} {'output':<17} {'max |d|':>9} {'relative':>9} {'bound':>9}"]
+        lines += [
+            f"{row.graph:<13} {row.output:<17} {row.max_abs:9.2e} {row.relative:9.2e} {row.bound:9.2e}"
+            f"{'' if row.passed else '  FAILED'}"
+            for row in self.graphs
+        ]
+        if self.pipeline:
+            lines.append(f"whole pairs ({self.pairs})")
+        lines += [
+            f"  {row.figure:<27} {row.value:9.4g}   bound {row.bound:g}{'' if row.passed else '  FAILED'}"
+            for row in self.pipeline
+        ]
+        return "\n".join(lines)
+
+    def require(self) -> None:
+        """Raise CheckFailed naming every figure that is out of its bound, with its tensor and bound."""
+        failed = [
+            f"{row.graph}.{row.output}: {row.relative:.3g} of the tensor's range, allowed: {row.bound:g}"
+            for row in self.graphs
+            if not row.passed
+        ]
+        failed += [
+            f"{row.figure} over {self.pairs} pairs: {row.value:.4g}, the bound is {row.bound:g}"
+            for row in self.pipeline
+            if not row.passed
+        ]
+        if failed:
+            raise CheckFailed(
+                "the exported graphs do not agree with PyTorch:\n  " + "\n  ".join(failed) + "\n"
+                "No bundle was written. With --precision fp16, try fp32; otherwise report this with the "
+                "versions that `seas-export doctor` prints."
+            )
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has neither infinity nor NaN: they become 1e30, with `passed` as measured."""
+    return {key: _clip(value) if isinstance(value, float) else value for key, value in values.items()}
+
+
+def _clip(value: float) -> float:
+    if math.isnan(value):
+        return 1e30
+    return float(f"{max(-1e30, min(1e30, value)):.6g}")

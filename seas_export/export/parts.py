@@ -1,0 +1,164 @@
+"""The parts that are traced: modules with named inputs and outputs, in the dtypes of their graphs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seas_train.checkpoint import Checkpoint
+from seas_train.taps import decode_pixels, unet_with_taps
+
+TEXT_ENCODER, UNET, MASK_HEAD = "text_encoder", "unet", "mask_head"
+VAE_ENCODER, VAE_DECODER = "vae_encoder", "vae_decoder"
+VAE_TAPS = ("vae_tap_2x", "vae_tap_4x", "vae_tap_8x")
+"""Outputs of the VAE decoder's first three up-blocks, named by their resolution against the latent's."""
+PART_NAMES = (TEXT_ENCODER, UNET, VAE_ENCODER, VAE_DECODER, MASK_HEAD)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A module to trace.
+
+    Attributes:
+        name: of its graph.
+        module: takes `inputs` in their order, returns `outputs` in theirs.
+        inputs: an example of each; the first dimension is the batch where its name is in `batched`.
+        outputs: names.
+        batched: inputs whose first dimension is dynamic.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+    batched: tuple[str, ...]
+
+
+def make_parts(checkpoint: Checkpoint, dtype: torch.dtype, batch: int = 2) -> list[Part]:
+    """Return the five parts of a checkpoint, with random inputs of `batch` items and weights of `dtype`.
+
+    The checkpoint's own modules are shared at float32 and copied otherwise.
+    """
+
+    def cast(module: Any) -> Any:
+        # diffusers' own `to` warns of modules that it would keep in float32, of which there are none here.
+        return module if dtype == torch.float32 else nn.Module.to(copy.deepcopy(module), dtype)
+
+    geometry = checkpoint.geometry
+    size, channels, latent = geometry.image_size, geometry.latent_channels, geometry.latent_size
+    vae = cast(checkpoint.vae)
+    latents = torch.randn(batch, channels, latent, latent)
+    tap_coarse = torch.randn(batch, geometry.tap_coarse_channels, latent // 2, latent // 2).to(dtype)
+    tap_fine = torch.randn(batch, geometry.tap_fine_channels, latent, latent).to(dtype)
+    vae_taps = {
+        name: torch.randn(batch, width, latent * factor, latent * factor).to(dtype)
+        for name, width, factor in zip(VAE_TAPS, geometry.vae_tap_channels, (2, 4, 8), strict=True)
+    }
+    context = torch.randn(batch, geometry.context_length, geometry.context_width).to(dtype)
+    ids = torch.randint(0, len(checkpoint.tokenizer), (batch, geometry.context_length))
+    modules: list[tuple[str, nn.Module, dict[str, Tensor], tuple[str, ...]]] = [
+        (TEXT_ENCODER, TextEncoder(cast(checkpoint.text_encoder)), {"input_ids": ids}, ("context",)),
+        (
+            UNET,
+            UNet(cast(checkpoint.unet)),
+            {"latents": latents, "timestep": torch.tensor([500.0]), "context": context},
+            ("noise_prediction", "tap_coarse", "tap_fine"),
+        ),
+        (
+            VAE_ENCODER,
+            VAEEncoder(vae),
+            {"image": torch.rand(batch, 3, size, size) * 2 - 1},
+            ("latents",),
+        ),
+        (VAE_DECODER, VAEDecoder(vae), {"latents": latents}, ("image", *VAE_TAPS)),
+        (
+            MASK_HEAD,
+            MaskHeadPart(cast(checkpoint.mask_head)),
+            {"tap_coarse": tap_coarse, "tap_fine": tap_fine, **vae_taps},
+            ("probability",),
+        ),
+    ]
+    return [
+        Part(name, module.eval(), inputs, outputs, tuple(key for key in inputs if key != "timestep"))
+        for name, module, inputs, outputs in modules
+    ]
+
+
+class TextEncoder(nn.Module):
+    """`input_ids` [B,L] int64 -> context [B,L,D]."""
+
+    def __init__(self, text_encoder: Any) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Return the last hidden state."""
+        result: Tensor = self.text_encoder(input_ids)[0]
+        return result
+
+
+class UNet(nn.Module):
+    """Scaled latents [B,C,h,w] float32, timestep [1] float32, context -> noise float32, and the two taps."""
+
+    def __init__(self, unet: Any) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, latents: Tensor, timestep: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Predict the noise; the taps keep the weights' dtype."""
+        noise, tap_coarse, tap_fine = unet_with_taps(self.unet, latents.to(context.dtype), timestep, context)
+        return noise.float(), tap_coarse, tap_fine
+
+
+class VAEEncoder(nn.Module):
+    """Image [B,3,H,W] in -1..1 -> the posterior's mean, unscaled, [B,C,h,w]; float32 at both ends."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the mean of the latents."""
+        moments = self.vae.encoder(image.to(self.vae.dtype))
+        if self.vae.quant_conv is not None:
+            moments = self.vae.quant_conv(moments)
+        mean: Tensor = moments.chunk(2, dim=1)[0]
+        return mean.float()
+
+
+class VAEDecoder(nn.Module):
+    """Unscaled latents [B,C,h,w] float32 -> image [B,3,H,W] float32 in about -1..1, and three taps."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, ...]:
+        """Decode; the taps keep the weights' dtype."""
+        pixels, taps = decode_pixels(self.vae, latents.to(self.vae.dtype))
+        return (pixels.float(), *taps[:3])
+
+
+class MaskHeadPart(nn.Module):
+    """The taps of U-Net and VAE decoder -> probability [B,H,W] float32."""
+
+    def __init__(self, mask_head: Any) -> None:
+        super().__init__()
+        self.mask_head = mask_head
+
+    def forward(
+        self, tap_coarse: Tensor, tap_fine: Tensor, vae_tap_2x: Tensor, vae_tap_4x: Tensor, vae_tap_8x: Tensor
+    ) -> Tensor:
+        """Return the probability of a defect in each pixel."""
+        return probability(self.mask_head, tap_coarse, tap_fine, (vae_tap_2x, vae_tap_4x, vae_tap_8x))
+
+
+def probability(mask_head: Any, tap_coarse: Tensor, tap_fine: Tensor, vae_taps: Sequence[Tensor]) -> Tensor:
+    """Run the mask head by its stored statistics; softmax in float32 whatever the weights' dtype."""
+    refined = mask_head.refine(mask_head.features(tap_coarse, tap_fine), list(vae_taps))
+    return torch.softmax(mask_head.logits(refined).float(), dim=1)[:, 1]

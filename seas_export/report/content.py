@@ -1,0 +1,105 @@
+"""What a report shows, gathered and ready to lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from seas_export.report.images import Pixels
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image, uint8 [H, W, 3], its mask, uint8 [H, W] or None for a normal, and a caption."""
+
+    image: Pixels
+    mask: Pixels | None
+    caption: str
+
+
+@dataclass(frozen=True)
+class DefectPictures:
+    """A defect's real training pairs and its generated pairs."""
+
+    name: str
+    real: tuple[Picture, ...]
+    generated: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class GateCounts:
+    """Of one defect, or of the normals: pairs asked for, accepted at the first try, at a later one, never.
+
+    reasons: how often each gate rejected an attempt.
+    """
+
+    name: str
+    pairs: int
+    first_try: int
+    retried: int
+    given_up: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds per pair, from the records of the data set: the whole and the mean of each part."""
+
+    pairs: int
+    batch: int
+    median: float
+    p95: float
+    parts: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One loss over the steps of a stage."""
+
+    stage: str
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class MaskScores:
+    """The mask head on pairs and normals that did not train.
+
+    defects: name -> pairs, and IoU, precision and recall, pooled over pixels. normals: how many were tried;
+    empty_normals: how many of them got an empty mask.
+    """
+
+    defects: Mapping[str, Mapping[str, float]]
+    normals: int
+    empty_normals: int
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is shown; every row as long as the columns. `failed`: indices of rows to mark."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    failed: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Content:
+    """The whole report."""
+
+    product: str
+    subtitle: str
+    defects: tuple[DefectPictures, ...]
+    real_normals: tuple[Picture, ...]
+    generated_normals: tuple[Picture, ...]
+    curves: tuple[Curve, ...] = ()
+    latency: Latency | None = None
+    gates: tuple[GateCounts, ...] = ()
+    parity: Sequence[Table] = ()
+    mask_scores: MaskScores | None = None
+    timings: tuple[tuple[str, str, float], ...] = ()
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,226 @@
+"""Reads what a build made, for its report."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seas_export.latency import parts_of, percentile
+from seas_export.report.content import (
+    Content,
+    Curve,
+    DefectPictures,
+    GateCounts,
+    Latency,
+    MaskScores,
+    Picture,
+    Table,
+)
+from seas_export.report.images import read_mask, read_rgb
+
+if TYPE_CHECKING:
+    from seas_train.data import Product
+
+# Pictures of each defect, and real ones to compare with.
+SHOWN, REAL = 8, 4
+# Pictures are shrunk to this many pixels, so that a page of large ones can still be mailed.
+SIDE = 320
+PARITY = {"graphs": "Each graph", "pipeline": "Whole pairs"}
+STAGES = {"finetune": "Stage 1: U-Net and prompt tokens", "mask_head": "Stage 2: mask head"}
+
+
+def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
+    """Collect the report of the build in `out`.
+
+    product: for the real pictures. build: the content of build.json.
+
+    Raises:
+        UserError: something that it shows is missing or unreadable.
+    """
+    from seas_runtime.bundle import read_manifest_file
+
+    manifest, fingerprint = read_manifest_file(out / "bundle")
+    records = list(read_records(out / "dataset"))
+    gates = tuple(gate_counts(records))
+    words = (
+        "the sample product, rendered by code; these are not photographs"
+        if _is_sample(build)
+        else "photographs"
+    )
+    return Content(
+        product=product.name,
+        subtitle=f"Real pictures: {words} · base {build['base']['name']} · seas-export {build['version']}",
+        defects=tuple(
+            DefectPictures(
+                defect.name,
+                tuple(
+                    Picture(
+                        _smaller(product.image(pair.image)),
+                        _smaller(np.where(product.mask(pair), 255, 0).astype(np.uint8)),
+                        pair.image.name,
+                    )
+                    for pair in defect.train[:REAL]
+                ),
+                _generated(out / "dataset", records, defect.name),
+            )
+            for defect in product.defects
+        ),
+        real_normals=tuple(
+            Picture(_smaller(product.image(file)), None, file.name) for file in product.normals[:SHOWN]
+        ),
+        generated_normals=_generated(out / "dataset", records, "good"),
+        curves=tuple(_curves(out / "training")),
+        latency=_latency(records, build),
+        gates=gates,
+        notes=tuple(notes(gates)),
+        mask_scores=_mask_scores(out / "mask_scores.json"),
+        parity=tuple(parity_tables(manifest.parity)),
+        timings=tuple(
+            (name, part["path"], part["seconds"]) for name, part in build["parts"].items() if part["output"]
+        ),
+        configuration=build["config"],
+        provenance={
+            "bundle": fingerprint,
+            "photographs": build["fingerprints"]["product"],
+            "base": build["fingerprints"]["base"],
+            **manifest.provenance,
+            "licences of the base and the data": [
+                f"{licence.name} ({licence.applies_to})" for licence in manifest.licences
+            ],
+            "machine": build["machine"],
+        },
+    )
+
+
+def read_records(dataset: Path) -> Iterator[dict[str, Any]]:
+    """The records of a data set's pairs."""
+    from seas_runtime.dataset_layout import RECORDS_NAME
+    from seas_runtime.record_file import RecordFile
+
+    records = RecordFile(dataset / RECORDS_NAME)
+    records.load()
+    yield from records.records()
+
+
+def notes(gates: Sequence[GateCounts]) -> Iterator[str]:
+    """What is wrong with what was generated, in words."""
+    for gate in gates:
+        if gate.given_up:
+            most = max(gate.reasons, key=lambda reason: gate.reasons[reason], default="")
+            yield (
+                f"{gate.name}: {gate.given_up} of {gate.pairs} never passed the gates and have no files; "
+                f"most often: {most}."
+            )
+
+
+def parity_tables(figures: Mapping[str, Any]) -> Iterator[Table]:
+    """The manifest's parity figures as tables: every list of rows is one, single figures are another."""
+    singles: list[tuple[str, str]] = []
+    for name, value in figures.items():
+        if (
+            isinstance(value, Sequence)
+            and not isinstance(value, str)
+            and value
+            and isinstance(value[0], Mapping)
+        ):
+            columns = tuple(value[0])
+            rows = tuple(tuple(_cell(row.get(column)) for column in columns) for row in value)
+            failed = frozenset(index for index, row in enumerate(value) if row.get("passed") is False)
+            yield Table(PARITY.get(name, name), columns, rows, failed)
+        elif isinstance(value, Mapping):
+            yield Table(name, ("", ""), tuple((key, _cell(entry)) for key, entry in value.items()))
+        else:
+            singles.append((name, _cell(value)))
+    if singles:
+        yield Table("Altogether", ("", ""), tuple(singles))
+
+
+def _generated(dataset: Path, records: Sequence[Mapping[str, Any]], defect: str) -> tuple[Picture, ...]:
+    """The first accepted pairs of a defect."""
+    pictures: list[Picture] = []
+    for record in records:
+        if record["defect"] != defect or not record["accepted"] or len(pictures) == SHOWN:
+            continue
+        files = record["files"]
+        mask = read_mask(dataset / files["mask"], SIDE) if "mask" in files else None
+        tries = len(record["attempts"])
+        caption = f"{record['index']:06d}" + (f", try {tries}" if tries > 1 else "")
+        pictures.append(Picture(read_rgb(dataset / files["image"], SIDE), mask, caption))
+    return tuple(pictures)
+
+
+def _curves(training: Path) -> Iterator[Curve]:
+    """Every loss of every stage."""
+    for stage, words in STAGES.items():
+        file = training / stage / "losses.jsonl"
+        if not file.is_file():
+            continue
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        for name in rows[0] if rows else ():
+            if name not in ("step", "learning_rate"):
+                yield Curve(words, name, tuple((row["step"], row[name]) for row in rows if name in row))
+
+
+def _latency(records: Sequence[Mapping[str, Any]], build: Mapping[str, Any]) -> Latency | None:
+    """Times of pairs that took one attempt; retries would count twice."""
+    times = [record["times"] for record in records if len(record["attempts"]) == 1]
+    if not times:
+        return None
+    totals = [entry["total"] for entry in times]
+    return Latency(
+        pairs=len(times),
+        batch=build["config"]["generate"]["batch"],
+        median=statistics.median(totals),
+        p95=percentile(totals, 95),
+        parts=tuple(parts_of(times).items()),
+    )
+
+
+def _mask_scores(file: Path) -> MaskScores | None:
+    """What the build's evaluation found; None where no pair was held out."""
+    from seas_runtime.files import read_json
+
+    scores = read_json(file, "mask scores")
+    if not scores["defects"]:
+        return None
+    normals = scores["normals"]
+    return MaskScores(scores["defects"], normals["images"], normals["empty_masks"])
+
+
+def gate_counts(records: Sequence[Mapping[str, Any]]) -> Iterator[GateCounts]:
+    """What the gates did, defect by defect."""
+    for name in dict.fromkeys(record["defect"] for record in records):
+        own = [record for record in records if record["defect"] == name]
+        accepted = [record for record in own if record["accepted"]]
+        reasons = Counter(
+            attempt["rejected"] for record in own for attempt in record["attempts"] if attempt["rejected"]
+        )
+        first = sum(len(record["attempts"]) == 1 for record in accepted)
+        yield GateCounts(name, len(own), first, len(accepted) - first, len(own) - len(accepted), reasons)
+
+
+def _smaller(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture of at most SIDE pixels a side."""
+    from seas_export.report.images import fit
+
+    return fit(pixels, SIDE) if max(pixels.shape[:2]) > SIDE else pixels
+
+
+def _is_sample(build: Mapping[str, Any]) -> bool:
+    """Whether the product is the sample."""
+    return bool(build["source"]["sample"])
+
+
+def _cell(value: Any) -> str:
+    """A figure as a table shows it."""
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return "" if value is None else str(value)

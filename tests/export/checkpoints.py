@@ -1,0 +1,63 @@
+"""A tiny checkpoint: random weights, but whole, as training leaves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from seas_train.bases import load_base
+from seas_train.checkpoint import save_checkpoint
+from seas_train.finetune.prompts import Prompts, extend, write_back
+from seas_train.finetune.result import FineTuned
+from seas_train.mask_head.architecture import MaskHeadArchitecture
+from seas_train.mask_head.head import MaskHead
+from tests.bases import IMAGE_SIZE, LATENT_SIZE, write_tiny_base
+
+DEFECTS = ("chip", "scratch")
+
+
+def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
+    """Write a checkpoint `folder / "checkpoint"` of two defects on the tiny base, with three references."""
+    base = load_base(write_tiny_base(folder / "base", seed=seed))
+    prompts = Prompts(DEFECTS, anomaly_tokens=2)
+    write_back(base.text_encoder, extend(base.tokenizer, base.text_encoder, prompts))
+    geometry = base.geometry
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)
+        head = MaskHead(
+            MaskHeadArchitecture(
+                geometry.tap_coarse_channels,
+                geometry.tap_fine_channels,
+                geometry.vae_tap_channels,
+                coarse_width=8,
+                fine_width=8,
+                heads=2,
+                groups=4,
+                depth=1,
+            )
+        )
+        references = torch.randn(3, geometry.latent_channels, LATENT_SIZE, LATENT_SIZE)
+        # Norms that do something, and an output layer that is sure of itself: otherwise every probability is
+        # near a half.
+        for name, buffer in head.named_buffers():
+            buffer.copy_(torch.rand_like(buffer) + 0.5 if "var" in name else 0.1 * torch.randn_like(buffer))
+        head.out_layer[2].weight.data.mul_(20)
+    return _save(folder / "checkpoint", FineTuned(base, prompts, "stage 1"), head.eval(), references)
+
+
+def _save(path: Path, fine_tuned: FineTuned, head: MaskHead, references: torch.Tensor) -> Path:
+    description = {
+        "product": "widget",
+        "preprocessing": {"size": IMAGE_SIZE, "fit": "crop"},
+        "layout": "mvtec",
+        "data_fingerprint": "0" * 64,
+        "normals": 3,
+        "shots": dict.fromkeys(DEFECTS, 1),
+        "training": {"seed": 0},
+        "losses": {},
+        "generation": {"guidance": 3.0, "tau": 0.5},
+        "fingerprint": "1" * 64,
+    }
+    save_checkpoint(path, fine_tuned, head, references, description)
+    return path

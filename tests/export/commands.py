@@ -1,0 +1,64 @@
+"""Runs the command line in this process, and gives it something tiny to work on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seas_export.cli import main
+from tests.products import write_tiny_product
+from tests.runtime.bundles import write_tiny_bundle
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, all of it, as JSON."""
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """A function that runs `seas-export WORDS...`."""
+
+    def run_words(*words: object) -> Ended:
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        said = capsys.readouterr()
+        return Ended(code, said.out, said.err)
+
+    return run_words
+
+
+@pytest.fixture(scope="session")
+def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny bundle that no test may change."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("toy") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def toy_product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny product that no test may change."""
+    return write_tiny_product(tmp_path_factory.mktemp("products") / "plate")
+
+
+def environment() -> dict[str, str]:
+    """The environment for a second process: what this one imports, it can import, installed or not."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -1,0 +1,69 @@
+"""What bench measures, on a tiny bundle."""
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import seas_export.bench as measuring
+from seas_export.latency import PARTS, parts_of, percentile
+from tests.export.commands import Run
+
+
+def test_every_batch_size_is_measured(run: Run, toy_bundle: Path, tmp_path: Path) -> None:
+    ended = run(
+        "bench", toy_bundle, "--batches", "4,1", "--pairs", 6, "--threads", 1, "--out", tmp_path, "--json"
+    )
+    assert ended.code == 0
+    result = ended.json
+    assert [(entry["batch"], entry["pairs"]) for entry in result["batches"]] == [(1, 6), (4, 8)]
+    for entry in result["batches"]:
+        assert entry["pairs_per_second"] == pytest.approx(entry["pairs"] / entry["seconds"])
+        assert sum(entry["share"].values()) == pytest.approx(1)
+        assert set(entry["share"]) == set(PARTS)
+    assert len(result["latencies"]) == 6
+    assert result["latency_median"] <= result["latency_p95"] <= max(result["latencies"])
+    assert result["peak_memory"] > 2**20
+    assert json.loads((tmp_path / "bench.json").read_text())["defect"] == "broken_large"
+
+
+def test_latency_is_of_one_pair_even_if_that_size_was_not_asked_for(toy_bundle: Path) -> None:
+    result = measuring.bench(toy_bundle, batches=(2,), pairs=2, threads=1)
+    assert [entry.batch for entry in result.batches] == [2]
+    assert len(result.latencies) == 2
+
+
+def test_the_plot_is_a_picture_with_matplotlib_and_a_drawing_without(
+    toy_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = measuring.bench(toy_bundle, batches=(1, 2), pairs=2, threads=1)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)  # as if it were not installed
+    _, drawing = measuring.write_bench(result, tmp_path)
+    assert drawing.name == "bench.svg"
+    texts = [node.text for node in ET.parse(drawing).iter("{http://www.w3.org/2000/svg}text")]
+    assert any("decode_mask" in (text or "") for text in texts)
+    monkeypatch.undo()
+    pytest.importorskip("matplotlib")
+    _, picture = measuring.write_bench(result, tmp_path)
+    assert picture.name == "bench.png"
+    with Image.open(picture) as image:
+        image.verify()
+
+
+def test_percentiles_lie_between_neighbours() -> None:
+    assert percentile([3.0, 1.0, 2.0], 50) == 2.0
+    assert percentile([0.0, 10.0], 95) == pytest.approx(9.5)
+    assert percentile([4.0], 95) == 4.0
+
+
+def test_parts_and_the_rest_make_the_whole() -> None:
+    times = [
+        {"step": 0.5, "decode_mask": 0.2, "decode_image": 0.1, "total": 1.0},
+        {"step": 0.7, "decode_mask": 0.2, "decode_image": 0.1, "total": 1.2},
+    ]
+    parts = parts_of(times)
+    assert parts["step"] == pytest.approx(0.6)
+    assert parts["rest"] == pytest.approx(0.2)
+    assert sum(parts.values()) == pytest.approx(1.1)

@@ -1,0 +1,191 @@
+"""What a build makes, keeps, and makes again."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seas_export.build.ledger import Before, Ledger, changed, locked
+from seas_export.build.source import find_source
+from seas_runtime.errors import UserError
+
+
+class _Part:
+    """A part that writes its inputs, and remembers what it found each time it was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output = folder / "part" / "file.txt"
+        self.found: list[Before] = []
+        self.said: list[str] = []
+        self.fail = False
+
+    def make(self, before: Before) -> None:
+        self.found.append(before)
+        if self.fail:
+            raise KeyboardInterrupt
+        self.output.parent.mkdir(exist_ok=True)
+        self.output.write_text("made")
+
+    def run(self, inputs: dict[str, object], *, force: bool = False) -> None:
+        """A run of its own, which knows only what is on disk."""
+        self.said = []
+        ledger = Ledger.open(self.folder, "bottle", force=force, say=self.said.append)
+        ledger.part("part", inputs, self.output.parent, self.make)
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> _Part:
+    return _Part(tmp_path)
+
+
+def test_what_is_current_is_kept(part: _Part) -> None:
+    part.run({"a": 1})
+    part.run({"a": 1})
+    assert part.found == [Before.NOTHING]
+    assert part.said == [f"part: current, kept ({part.output.parent})"]
+
+
+def test_other_inputs_make_it_again_and_are_named(part: _Part) -> None:
+    part.run({"a": 1, "b": {"c": 2}})
+    part.run({"a": 1, "b": {"c": 3}})
+    assert part.found == [Before.NOTHING, Before.NOTHING]
+    assert part.said[0] == "part: making again, changed: b.c"
+
+
+def test_force_makes_it_again(part: _Part) -> None:
+    part.run({"a": 1})
+    part.run({"a": 1}, force=True)
+    assert part.found == [Before.NOTHING, Before.NOTHING]
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed", "extra"])
+def test_output_that_is_not_as_it_was_made_is_made_again(part: _Part, damage: str) -> None:
+    part.run({"a": 1})
+    if damage == "changed":
+        part.output.write_text("fiddled")
+    elif damage == "removed":
+        part.output.unlink()
+    else:
+        (part.output.parent / "other.txt").write_text("x")
+    part.run({"a": 1})
+    assert part.found == [Before.NOTHING, Before.DAMAGED]
+
+
+def test_an_interrupted_part_is_continued_only_with_the_same_inputs(part: _Part) -> None:
+    part.fail = True
+    with pytest.raises(KeyboardInterrupt):
+        part.run({"a": 1})
+    part.fail = False
+    part.run({"a": 1})
+    assert part.found == [Before.NOTHING, Before.UNFINISHED]
+    part.fail = True
+    with pytest.raises(KeyboardInterrupt):
+        part.run({"a": 2})
+    part.fail = False
+    part.run({"a": 3})
+    assert part.found[2:] == [Before.NOTHING, Before.NOTHING]
+
+
+def test_force_does_not_continue(part: _Part) -> None:
+    part.fail = True
+    with pytest.raises(KeyboardInterrupt):
+        part.run({"a": 1})
+    part.fail = False
+    part.run({"a": 1}, force=True)
+    assert part.found == [Before.NOTHING, Before.NOTHING]
+
+
+def test_a_moved_build_is_still_current(part: _Part, tmp_path: Path) -> None:
+    part.run({"a": 1})
+    moved = _Part(Path(shutil.copytree(tmp_path, tmp_path.with_name("moved"))))
+    moved.run({"a": 1})
+    assert moved.found == []
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"thesis\.txt"):
+        Ledger.open(tmp_path, "bottle", force=True, say=print)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"schema": 1, "product": "gear"}', "found one of 'gear'"),
+        ('{"schema": 9, "product": "bottle"}', "schema 1"),
+        ('{"schema": 1, "product": "bottle", "parts": {"train": {"nonsense": 1}}}', "start over"),
+        ("{", "build record"),
+    ],
+)
+def test_a_record_of_something_else_is_refused(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "build.json").write_text(content)
+    with pytest.raises(UserError, match=words):
+        Ledger.open(tmp_path, "bottle", force=False, say=print)
+
+
+def test_two_builds_do_not_share_a_folder(tmp_path: Path) -> None:
+    with locked(tmp_path / "out"), pytest.raises(UserError, match="at work"), locked(tmp_path / "out"):
+        pass
+    with locked(tmp_path / "out"):
+        pass
+
+
+def test_changed_names_every_value_that_differs() -> None:
+    assert changed({}, {"new": None}) == ["new"]
+    assert changed({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"c": 1, "d": 3}, "e": 4}) == ["a", "b.d", "e"]
+
+
+def test_photographs_are_looked_for_in_order(
+    toy_product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sample = find_source("bottle", None, tmp_path / "out")
+    assert sample.sample
+    assert "sample" in sample.words
+    shutil.copytree(toy_product, tmp_path / "data" / "bottle")
+    own = find_source("bottle", None, tmp_path / "out")
+    assert (own.directory, own.sample) == (Path("data/bottle"), False)
+    given = find_source("plate", toy_product.parent, tmp_path / "out")
+    assert (given.directory, given.sample) == (toy_product, False)
+
+
+@pytest.mark.slow
+def test_a_build_from_photographs_to_a_report(tmp_path: Path, toy_product: Path) -> None:
+    """The whole path on a random base: every part; then nothing; then only what a new request changes."""
+    import torch
+
+    from seas_export.build import build
+    from seas_export.config import load_config
+    from tests.bases import write_tiny_base
+
+    torch.set_num_threads(1)
+    base = write_tiny_base(tmp_path / "base")
+    options = {
+        "product": "plate",
+        "data": toy_product.parent,
+        "base": str(base),
+        "out": tmp_path / "out",
+        "train": {"finetune": {"steps": 3}, "mask_head": {"steps": 3}},
+        "export": {"steps": 4},
+        "generate": {"pairs": 2, "gate": False},
+    }
+    result = build(load_config(None, options))
+    assert result.pairs == {"dark_line": 2, "spot": 2, "good": 2}
+    assert all(path.exists() for path in result.made.values())
+    record = json.loads((tmp_path / "out" / "build.json").read_text())
+    assert list(record["parts"]) == ["train", "evaluate", "export", "generate", "report"]
+    assert record["config"]["train"]["finetune"]["steps"] == 3
+    page = result.made["report"].read_text()
+    for words in ("dark_line", "Parity with PyTorch", "tap_coarse", "Stage 2: mask head", "decode_mask"):
+        assert words in page
+
+    said: list[str] = []
+    build(load_config(None, options), say=said.append)
+    assert sum("current, kept" in line for line in said) == 5
+
+    said.clear()
+    changes = {**options, "generate": {"pairs": 1, "gate": False}}
+    assert build(load_config(None, changes), say=said.append).pairs == {"dark_line": 1, "spot": 1, "good": 1}
+    assert [line.split(":")[0] for line in said if "making again" in line] == ["generate", "report"]

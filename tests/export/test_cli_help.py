@@ -1,0 +1,77 @@
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from tests.export.commands import Run, environment
+
+COMMANDS = (
+    ("build",),
+    ("sample",),
+    ("data",),
+    ("data", "inspect"),
+    ("train",),
+    ("export",),
+    ("generate",),
+    ("inspect",),
+    ("verify",),
+    ("bench",),
+    ("doctor",),
+)
+HEAVY = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "numpy", "PIL", "yaml", "rich.markdown")
+
+
+def test_help_answers_at_once() -> None:
+    """Processor time, the best of three: other work on the machine must not count."""
+    command = [sys.executable, "-m", "seas_export", "--help"]
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, capture_output=True, env=environment())
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(spent) < 0.3
+
+
+@pytest.mark.parametrize("command", [(), *COMMANDS], ids=" ".join)
+def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from seas_export.cli import main\n"
+        f"assert main([*{command!r}, '--help']) == 0\n"
+        f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment()
+    ).stdout
+    assert said.splitlines()[-1] == "loaded: []"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(run: Run, command: tuple[str, ...]) -> None:
+    ended = run(*command, "--help")
+    assert ended.code == 0
+    assert f"Usage: seas-export {' '.join(command)}" in ended.out
+
+
+def test_every_reporting_command_offers_json(run: Run) -> None:
+    for command in COMMANDS:
+        if command != ("data",):
+            assert "--json" in run(*command, "--help").out, command
+
+
+def test_the_overview_names_every_command(run: Run) -> None:
+    said = run("--help").out
+    assert all(f"  {command[0]} " in said for command in COMMANDS)
+
+
+def test_version_is_the_installed_one(run: Run) -> None:
+    from seas_export.version import version
+
+    assert run("--version").out == f"seas-export {version()}\n"
+
+
+def test_no_command_shows_the_help_and_is_a_mistake(run: Run) -> None:
+    ended = run()
+    assert ended.code == 2
+    assert "Usage: seas-export" in ended.err

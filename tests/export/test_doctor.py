@@ -1,0 +1,86 @@
+"""What doctor finds, and what it says to install."""
+
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import seas_export.doctor as doctor
+import seas_export.machine as machine
+from tests.export.commands import Run
+
+
+def _with(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], requires: list[str]) -> doctor.Diagnosis:
+    """A diagnosis of an environment that holds these distributions."""
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(metadata, "requires", lambda name: requires)
+    return doctor.diagnose()
+
+
+def _job(found: doctor.Diagnosis, commands: str) -> doctor.Job:
+    return next(job for job in found.jobs if commands in job.commands)
+
+
+def test_an_edge_box_can_generate_and_is_told_how_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _with(monkeypatch, {"onnxruntime": "1.20.0"}, ['onnxruntime>=1.18; extra == "runtime"'])
+    assert _job(found, "generate").ready
+    train = _job(found, "train")
+    assert not train.ready
+    assert "torch" in train.missing
+    assert train.install == "pip install -U 'seas-export[train]'"
+
+
+def test_a_package_that_is_too_old_is_named_with_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _with(monkeypatch, {"onnxruntime": "1.9.1"}, ['onnxruntime>=1.18; extra == "runtime"'])
+    assert _job(found, "generate").old == ("onnxruntime 1.9.1 (needs 1.18)",)
+
+
+def test_onnxruntime_under_another_name_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _with(monkeypatch, {"onnxruntime-gpu": "1.20.0"}, [])
+    assert _job(found, "generate").ready
+    assert found.backends == {"onnxruntime-gpu": "1.20.0"}
+
+
+def test_two_onnxruntimes_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _with(monkeypatch, {"onnxruntime-gpu": "1.20.0", "onnxruntime": "1.20.0"}, [])
+    assert any("More than one ONNX Runtime" in line for line in found.advice)
+
+
+def test_gpus_are_read_from_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:
+    def smi(*args: Any, **options: Any) -> Any:
+        return subprocess.CompletedProcess(args, 0, "NVIDIA RTX 4090, 24564, 550.54, 8.9\nbroken line\n")
+
+    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(machine.subprocess, "run", smi)
+    assert machine.describe_machine().gpus == (machine.Gpu("NVIDIA RTX 4090", 24564, "550.54", "8.9"),)
+
+
+def test_a_failing_nvidia_smi_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def smi(*args: Any, **options: Any) -> Any:
+        raise subprocess.TimeoutExpired("nvidia-smi", 10)
+
+    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(machine.subprocess, "run", smi)
+    assert machine.describe_machine().gpus == ()
+
+
+def test_disk_is_measured_where_a_folder_will_be(tmp_path: Path) -> None:
+    found = machine.describe_machine(tmp_path / "not" / "yet").disk_free
+    assert found is not None
+    assert found > 0
+
+
+def test_the_command_reports_both_ways(run: Run) -> None:
+    facts = run("doctor", "--json").json
+    assert facts["machine"]["cores"] >= facts["machine"]["usable_cores"] >= 1
+    said = run("doctor").out
+    assert facts["machine"]["python"] in said
+    assert "generate, bench, verify, inspect" in said

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seas_export.export import ExportResult, export_bundle
+from seas_export.export.parts import PART_NAMES
+from seas_runtime.bundle import MANIFEST_NAME, Bundle
+from seas_runtime.generator import Generator
+from seas_runtime.manifest import RUNTIME_GRAPHS
+from seas_train.checkpoint import Checkpoint
+from tests.export.conftest import STEPS
+
+Export = Callable[..., ExportResult]
+
+
+def test_bundle_says_what_it_is(exported: ExportResult, checkpoint: Checkpoint) -> None:
+    content = Bundle.read(exported.bundle)  # verifies schema, hashes and signatures
+    manifest = content.manifest
+    assert content.fingerprint == exported.fingerprint
+    assert (manifest.product, manifest.defects) == ("widget", ("chip", "scratch"))
+    assert (manifest.precision, manifest.target, manifest.opset) == ("fp32", "cpu", 20)
+    assert manifest.sampler.steps == STEPS
+    assert manifest.sampler.guidance == 3.0
+    assert manifest.tau == 0.5
+    assert manifest.prompts == checkpoint.prompts
+    assert set(manifest.graphs) == {*PART_NAMES, *RUNTIME_GRAPHS}
+    assert manifest.provenance["checkpoint"] == checkpoint.fingerprint
+    assert manifest.provenance["base"] == checkpoint.meta["base"]
+    assert manifest.provenance["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert manifest.licences[0].name == checkpoint.meta["base"]["licence"]
+
+
+def test_only_the_batch_is_dynamic(exported: ExportResult) -> None:
+    manifest = Bundle.read(exported.bundle).manifest
+    for graph in manifest.graphs.values():
+        for tensor in (*graph.inputs, *graph.outputs):
+            names = [size for size in tensor.shape if isinstance(size, str)]
+            assert names in (["batch"], ["steps"], []), (graph.file, tensor)
+            assert names or tensor.name in ("timestep", "step_index", "guidance", "negative_context"), tensor
+
+
+def test_tables_are_the_checkpoints(exported: ExportResult, checkpoint: Checkpoint) -> None:
+    content = Bundle.read(exported.bundle)
+    prompts = {**checkpoint.prompts, "unconditional": ""}
+    assert set(content.embeddings) == set(prompts)
+    for key, prompt in prompts.items():
+        assert np.abs(content.embeddings[key] - checkpoint.context(prompt)[0].numpy()).max() < 1e-6
+    assert np.array_equal(content.references, checkpoint.references.numpy())
+    assert f"dpmpp_2m/{STEPS}" in content.schedules
+
+
+def test_parity_is_in_the_manifest(exported: ExportResult) -> None:
+    assert exported.parity is not None
+    assert exported.parity.passed
+    assert Bundle.read(exported.bundle).manifest.parity == exported.parity.to_dict()
+    assert exported.to_dict()["parity"]["passed"]
+    assert "mask IoU" in exported.to_text()
+
+
+def test_bundle_generates_pairs(generator: Generator) -> None:
+    pairs = list(generator.generate("scratch", 2, gate=False))
+    assert all(pair.image.shape == (64, 64, 3) for pair in pairs)
+    assert all(0.01 < (pair.mask > 0).mean() < 0.99 for pair in pairs)
+    assert not np.array_equal(pairs[0].image, pairs[1].image)
+
+
+def test_same_export_is_the_same_bundle(
+    traced: Export, exported: ExportResult, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    again = traced(checkpoint_folder, tmp_path / "one", steps=STEPS)
+    other = traced(checkpoint_folder, tmp_path / "two", steps=STEPS)
+    assert again.fingerprint == other.fingerprint
+    first, second = (Bundle.read(result.bundle).manifest for result in (exported, again))
+    assert first.graphs == second.graphs
+    assert {name: entry for name, entry in first.files.items() if name.startswith("tables/")} == {
+        name: entry for name, entry in second.files.items() if name.startswith("tables/")
+    }
+
+
+def test_progress_names_every_part(traced: Export, checkpoint_folder: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    traced(checkpoint_folder, tmp_path / "bundle", parity=False, progress=said.append)
+    assert all(any(name in line for line in said) for name in (*PART_NAMES, "compose", "write"))
+
+
+def test_without_parity_none_is_claimed(traced: Export, checkpoint_folder: Path, tmp_path: Path) -> None:
+    result = traced(checkpoint_folder, tmp_path / "bundle", parity=False)
+    assert result.parity is None
+    assert Bundle.read(result.bundle).manifest.parity == {}
+    assert "not measured" in result.to_text()
+
+
+@pytest.mark.slow
+def test_half_precision(checkpoint_folder: Path, exported: ExportResult, tmp_path: Path) -> None:
+    """fp16 halves the weights, keeps latents and tables in float32, and passes its own bounds."""
+    half = export_bundle(checkpoint_folder, tmp_path / "bundle", precision="fp16", steps=STEPS)
+    manifest = Bundle.read(half.bundle).manifest
+    dtypes = {
+        tensor.name: tensor.dtype
+        for tensor in (*manifest.graphs["step"].inputs, *manifest.graphs["step"].outputs)
+    }
+    assert (
+        dtypes["context"]
+        == dtypes["negative_context"]
+        == dtypes["tap_coarse"]
+        == dtypes["tap_fine"]
+        == "float16"
+    )
+    assert (
+        dtypes["latents"] == dtypes["schedule"] == dtypes["guidance"] == dtypes["next_latents"] == "float32"
+    )
+    sizes = [(result.bundle / "graphs" / "weights.bin").stat().st_size for result in (half, exported)]
+    assert sizes[0] < 0.55 * sizes[1]
+    assert half.parity is not None
+    assert half.parity.passed
+
+
+def test_force_replaces_a_bundle_whole(traced: Export, checkpoint_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    traced(checkpoint_folder, out, parity=False, steps=5)
+    (out / "engines").mkdir()
+    traced(checkpoint_folder, out, parity=False, steps=6, force=True)
+    assert Bundle.read(out).manifest.sampler.steps == 6
+    assert not (out / "engines").exists()
+    assert (out / MANIFEST_NAME).is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]

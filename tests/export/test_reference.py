@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from seas_export.reference import ReferenceLoop
+from seas_runtime.errors import UserError
+from seas_runtime.generator import Generator
+from seas_train.checkpoint import Checkpoint
+from seas_train.taps import decode_taps, unet_with_taps
+from tests.export.conftest import STEPS
+
+
+@pytest.fixture(scope="module")
+def loop(checkpoint: Checkpoint) -> ReferenceLoop:
+    return ReferenceLoop(checkpoint, STEPS)
+
+
+def test_is_the_runtimes_pair(loop: ReferenceLoop, generator: Generator) -> None:
+    theirs = list(loop.generate("scratch", 3, seed=4, start=2, batch=3))
+    ours = list(generator.generate("scratch", 3, seed=4, start=2, batch=3, gate=False))
+    for made, expected in zip(ours, theirs, strict=True):
+        assert np.abs(made.image.astype(int) - expected.image).max() <= 1
+        assert np.abs(made.probability - expected.probability).max() < 1e-3
+        assert (made.mask != expected.mask).mean() < 0.005
+
+
+def test_another_sampler_is_the_runtimes_too(checkpoint: Checkpoint, generator: Generator) -> None:
+    """DDIM by its table against diffusers' DDIMScheduler."""
+    (theirs,) = ReferenceLoop(checkpoint, 20, "ddim").generate("chip", 1)
+    (ours,) = generator.generate("chip", 1, sampler="ddim", steps=20, gate=False)
+    assert np.abs(ours.image.astype(int) - theirs.image).max() <= 1
+
+
+def test_a_pair_does_not_depend_on_its_batch(loop: ReferenceLoop) -> None:
+    together = list(loop.generate("chip", 3, batch=3))
+    alone = list(loop.generate("chip", 1, start=2))
+    assert np.abs(together[2].latents - alone[0].latents).max() < 1e-4
+    assert together[2].seconds > 0
+
+
+def test_guidance_and_tau_can_be_given(loop: ReferenceLoop) -> None:
+    (usual,) = loop.generate("chip", 1)
+    (other,) = loop.generate("chip", 1, guidance=9.0, tau=0.0)
+    assert not np.array_equal(usual.image, other.image)
+    assert (other.mask == 255).all()
+
+
+def test_decodes_the_whole_vae_four_times_a_pair(
+    loop: ReferenceLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the authors' code does: thrice for the masks, once for the image."""
+    vae = loop.checkpoint.vae
+    decodes: list[torch.Size] = []
+    decode = type(vae).decode
+
+    def counted(self: object, latents: torch.Tensor, *args: object, **options: object) -> object:
+        decodes.append(latents.shape)
+        return decode(self, latents, *args, **options)
+
+    monkeypatch.setattr(type(vae), "decode", counted)
+    list(loop.generate("chip", 2, batch=2))
+    assert decodes == [torch.Size([2, 4, 8, 8])] * 4
+
+
+def test_hooks_read_the_same_taps_as_our_own_forward(loop: ReferenceLoop) -> None:
+    checkpoint = loop.checkpoint
+    latents, context = torch.randn(2, 4, 8, 8), checkpoint.context("a <ob>").repeat(2, 1, 1)
+    with torch.inference_mode():
+        predicted, taps = loop._predict(latents, torch.tensor(100), context)
+        ours = unet_with_taps(checkpoint.unet, latents, torch.tensor(100), context)
+        _, vae_taps = loop._decode(latents)
+        our_taps = decode_taps(checkpoint.vae, latents / checkpoint.geometry.scaling_factor)
+    for found, expected in zip((predicted, *taps, *vae_taps), (*ours, *our_taps), strict=True):
+        assert torch.equal(found, expected)
+    assert not checkpoint.unet.up_blocks[1]._forward_hooks
+
+
+def test_unknown_defect(loop: ReferenceLoop) -> None:
+    with pytest.raises(UserError, match=r"defect: expected one of chip, scratch, good, found 'dent'"):
+        list(loop.generate("dent", 1))

@@ -1,0 +1,43 @@
+"""What a measurement was made on: the machine and the versions of what ran, without names or paths."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+from seas_export.machine import describe_machine as _describe
+
+PACKAGES = (
+    "accelerate",
+    "diffusers",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "pillow",
+    "safetensors",
+    "torch",
+    "transformers",
+)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return JSON values: system, processor, cores, memory (GiB), GPUs, Python, package versions."""
+    machine = _describe()
+    return {
+        "system": machine.system,
+        "processor": machine.processor,
+        "cores": machine.cores,
+        "usable_cores": machine.usable_cores,
+        "memory_gib": None if machine.memory is None else round(machine.memory / 2**30, 1),
+        "gpus": [gpu.name for gpu in machine.gpus],
+        "python": machine.python,
+        "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,61 @@
+"""How far the runtime's pairs lie from the authors' loop in PyTorch: every graph, and 24 whole pairs.
+
+    python benchmarks/parity.py --checkpoint out/bottle/checkpoint --bundle out/bottle/bundle
+
+Writes benchmarks/results/parity.json. Exits with 1 where a figure is out of its bound: fp32 graphs within
+1e-4 of PyTorch relative to the tensor's range, images >= 50 dB, probability maps within 0.01, masks >= 0.99
+IoU pooled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from machine import describe_machine
+
+from seas_export.export.parity import Request, measure_requests
+from seas_runtime.files import write_json
+from seas_train.checkpoint import load_checkpoint
+
+RESULTS = Path(__file__).parent / "results" / "parity.json"
+
+
+def main() -> int:
+    """Measure, write, print; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--checkpoint", type=Path, default=Path("out/bottle/checkpoint"))
+    parser.add_argument("--bundle", type=Path, default=Path("out/bottle/bundle"))
+    parser.add_argument("--pairs", type=int, default=8, help="of each defect")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+
+    torch.set_num_threads(options.threads)
+    checkpoint = load_checkpoint(options.checkpoint)
+    requests = [Request(defect, options.seed, options.pairs) for defect in checkpoint.defects]
+    report = measure_requests(options.bundle, checkpoint, requests)
+    write_json(
+        options.out,
+        {
+            "benchmark": "parity",
+            "product": checkpoint.product,
+            "base": checkpoint.meta["base"]["name"],
+            "pairs": {defect: options.pairs for defect in checkpoint.defects},
+            "seed": options.seed,
+            "threads": options.threads,
+            **report.to_dict(),
+            "machine": describe_machine(),
+        },
+    )
+    print(report.to_text())
+    return 0 if report.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,11 +14,12 @@ from seas_runtime.errors import UserError
 from seas_runtime.external_data import check_external_data
 from seas_runtime.files import JSON_SIZE_LIMIT, os_errors, parse_json, read_bytes, sha256_file, write_json
 from seas_runtime.manifest import GOOD, STEP, UNCONDITIONAL, FileEntry, Manifest
+from seas_runtime.model_signature import SIGNATURE_NAME, check_signature_file
 from seas_runtime.schedule import Array, FloatArray, Schedule, schedule_key, schedules_from_tensors
 
 MANIFEST_NAME = "manifest.json"
 ENGINES_FOLDER = "engines"
-_CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # left by file managers that only looked
+CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # left by file managers that only looked
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +39,18 @@ class Bundle:
     references: FloatArray
 
     @classmethod
-    def read(cls, path: Path, verify: bool = True) -> Bundle:
+    def read(cls, path: Path, verify: bool = True, require_signature: Path | None = None) -> Bundle:
         """Read the bundle in folder `path`.
 
         Schema, sizes and, with `verify`, the hash of every file are checked before anything is parsed
-        further. Raises UserError naming the file, what was expected and what was found.
+        further; with `require_signature`, a public key, the signature too, and then the hashes always.
+        Raises UserError naming the file, what was expected and what was found.
         """
         path = Path(path)
         manifest, fingerprint = read_manifest_file(path)
+        if require_signature is not None:
+            check_signature_file(path, manifest, fingerprint, require_signature)
+            verify = True
         check_files(path, manifest, verify)
         check_external_data(path, manifest)
         tables = {name: _load_tensors(path / file) for name, file in manifest.tables.items()}
@@ -143,13 +148,13 @@ def check_files(path: Path, manifest: Manifest, verify: bool = True) -> None:
 
 
 def _list_files(path: Path) -> Iterator[str]:
-    """Yield a bundle's files without manifest and engine cache; refuse links and what is no file."""
+    """Yield a bundle's files without manifest, signature and engine cache; refuse links and no files."""
     with os_errors(path, "read"):
         for folder, folders, files in os.walk(path):
             here = Path(folder)
             if here == path:
                 folders[:] = [name for name in folders if name != ENGINES_FOLDER]
-                files = [name for name in files if name != MANIFEST_NAME]
+                files = [name for name in files if name not in (MANIFEST_NAME, SIGNATURE_NAME)]
             for name in (*folders, *files):
                 if (here / name).is_symlink():
                     raise UserError(
@@ -157,7 +162,7 @@ def _list_files(path: Path) -> Iterator[str]:
                         "copy the bundle with its files"
                     )
             for name in files:
-                if name in _CLUTTER:
+                if name in CLUTTER:
                     continue
                 if not (here / name).is_file():
                     raise UserError(f"{here / name}: expected a regular file; remove it")

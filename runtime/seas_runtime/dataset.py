@@ -123,32 +123,28 @@ def _write_missing(
     missing: Sequence[Batch],
     progress: Progress | None,
 ) -> None:
-    """Generate the missing batches, each written by a second thread while the next one is made."""
+    """Generate the missing batches, each written by a second thread while the next one is made.
+
+    An error of that thread stops the batch in the making.
+    """
     done = len(records.lines)
     total = len(request.defects) * request.count
+    settings = {defect: request.settings(generator, defect) for defect in request.defects}
+    wanted = ((settings[batch[0][0]], [index for _, index in batch]) for batch in missing)
 
     def report() -> None:
         if progress is not None:
             progress(done, total)
 
     report()
-    with ThreadPoolExecutor(max_workers=1) as writer:
+    with ThreadPoolExecutor(1, "writer") as writer:
         pending: Future[int] | None = None
-        for batch in missing:
-            pairs = list(
-                generator.generate(
-                    batch[0][0],
-                    len(batch),
-                    request.seed,
-                    start=batch[0][1],
-                    batch=request.batch,
-                    guidance=request.guidance,
-                    tau=request.tau,
-                    steps=request.steps,
-                    sampler=request.sampler,
-                    gate=request.gate,
-                )
-            )
+
+        def stop_if_writing_failed() -> None:
+            if pending is not None and pending.done():
+                pending.result()
+
+        for pairs in generator.generate_batches(wanted, stop_if_writing_failed):
             if pending is not None:
                 done += pending.result()
                 report()

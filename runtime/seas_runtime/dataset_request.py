@@ -15,6 +15,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.fields import Fields, describe, is_safe_name
 from seas_runtime.files import TEMPORARY_SUFFIX, os_errors, read_json, write_json
 from seas_runtime.generator import Generator
+from seas_runtime.loop import Settings
 from seas_runtime.manifest import GOOD
 from seas_runtime.records import MAX_COUNT, check_integer, check_sampling
 
@@ -56,9 +57,7 @@ class DatasetRequest:
                     f"defect {describe(defect)}: the bundle does not have it; "
                     f"expected one of {', '.join((*known, ALL))}"
                 )
-        settings = generator.settings(
-            GOOD, self.seed, guidance=self.guidance, tau=self.tau, steps=self.steps, sampler=self.sampler
-        )
+        settings = self.settings(generator, GOOD)
         return DatasetRequest(
             defects=tuple(defect for defect in known if defect in wanted),
             count=self.count,
@@ -71,6 +70,18 @@ class DatasetRequest:
             gate=self.gate,
         )
 
+    def settings(self, generator: Generator, defect: str) -> Settings:
+        """Return the settings of one defect's pairs; UserError for an option that the bundle has not."""
+        return generator.settings(
+            defect,
+            self.seed,
+            guidance=self.guidance,
+            tau=self.tau,
+            steps=self.steps,
+            sampler=self.sampler,
+            gate=self.gate,
+        )
+
 
 def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str, Any]:
     """Return what `dataset.json` says; the pairs follow from it. `request` is a resolved one."""
@@ -79,6 +90,7 @@ def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str,
         "product": generator.manifest.product,
         "bundle": generator.bundle.fingerprint,
         "backend": generator.backend.name,
+        **{f"backend_{key}": value for key, value in generator.backend.identity().items()},
         "defects": list(request.defects),
         "count": request.count,
         "seed": request.seed,
@@ -164,10 +176,16 @@ def _read_description(file: Path) -> dict[str, Any]:
 
 
 def _check_continues(out: Path, before: dict[str, Any], description: dict[str, Any]) -> None:
-    """Refuse to mix two datasets in one folder; only `count` may grow."""
+    """Refuse to mix two datasets in one folder; only `count` may grow.
+
+    What decides a backend's bytes besides its name is compared where it was written down: earlier versions
+    did not.
+    """
     advice = "choose another folder, or replace the dataset with --force"
     for key, value in description.items():
         found = before.get(key)
+        if key.startswith("backend_") and key not in before:
+            continue
         if key == "count":
             if before["count"] > value:
                 raise UserError(f"{out}: holds a dataset of count {found}, more than {value}; {advice}")

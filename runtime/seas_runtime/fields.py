@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from seas_runtime.errors import UserError
 
 _FORBIDDEN_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 RESERVED_NAMES = ("good", "unconditional", "all")
 """No defect may be called so: `good` is the normals, `unconditional` the empty prompt, `all` everything."""
 
@@ -26,7 +27,25 @@ def is_safe_name(name: str) -> bool:
         and name == name.strip()
         and not name.startswith(".")
         and not name.endswith(".")
+        and not _is_device(name)
     )
+
+
+def is_portable_path(path: str) -> bool:
+    """Whether a path with `/` between its parts stays below its folder and is one file on every system."""
+    return len(path) <= 512 and all(
+        part not in ("", ".", "..")
+        and len(part.encode("utf-8", "replace")) <= 255
+        and not _FORBIDDEN_IN_NAMES.search(part)
+        and part[-1] not in ". "
+        and not _is_device(part)
+        for part in path.split("/")
+    )
+
+
+def _is_device(name: str) -> bool:
+    """Whether Windows opens a device under this name, whatever its suffix."""
+    return name.split(".")[0].rstrip().casefold() in _DEVICES
 
 
 class Fields:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from seas_runtime import gates
-from seas_runtime.backends import Backend, Session, check_signature, open_backend
+from seas_runtime.backends import AUTO, Backend, Watch, open_backend
 from seas_runtime.bundle import Bundle
 from seas_runtime.errors import UserError
-from seas_runtime.loop import Batch, Loop, Settings
+from seas_runtime.loop import Batch, Loop, Settings, unwatched
 from seas_runtime.manifest import GOOD, RUNTIME_GRAPHS, STEP, Manifest
+from seas_runtime.plan import Start
 from seas_runtime.records import (
     MAX_COUNT,
     MAX_RETRIES,
@@ -23,33 +25,47 @@ from seas_runtime.records import (
     check_integer,
     check_sampling,
 )
+from seas_runtime.sessions import Sessions
 
 
 class Generator:
     """Generates pairs from one bundle on one backend. Open it with `Generator.open`."""
 
-    def __init__(self, bundle: Bundle, backend: Backend, sessions: dict[str, Session]) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, chosen: str | None = None) -> None:
         self.bundle = bundle
         self.backend = backend
+        self.chosen = chosen
+        sessions = Sessions(bundle, backend)
+        sessions.load(RUNTIME_GRAPHS)
         self._loop = Loop(bundle, backend, sessions)
 
     @classmethod
     def open(
-        cls, bundle: Path, backend: str = "cpu", threads: int | None = None, verify: bool = True
+        cls,
+        bundle: Path,
+        backend: str = "cpu",
+        threads: int | None = None,
+        verify: bool = True,
+        require_signature: Path | None = None,
     ) -> Generator:
         """Read the bundle in folder `bundle` and load its graphs.
 
-        `threads` is all physical cores by default; `verify=False` skips the hashes, not the other checks.
-        Raises UserError for a bundle that is not whole, or a backend that is not there.
+        `backend` is a backend's name, or `auto` for the fastest one that this machine can run the bundle on;
+        `chosen` says then which and why. `threads` is all physical cores by default; `verify=False` skips
+        the hashes, not the other checks. `require_signature` is a public key (PEM) that the bundle's
+        signature must fit. Raises UserError for a bundle that is not whole or not signed so, or a backend
+        that is not there.
         """
-        opened = open_backend(backend, threads)
-        content = Bundle.read(bundle, verify)
-        sessions = {}
-        for name in RUNTIME_GRAPHS:
-            file = content.graph_path(name)
-            sessions[name] = opened.load(file)
-            check_signature(file, content.manifest.graphs[name], sessions[name])
-        return cls(content, opened, sessions)
+        if backend != AUTO:
+            with ThreadPoolExecutor(1) as beside:  # a library loads while the bundle is hashed
+                opening = beside.submit(open_backend, backend, threads)
+                content = Bundle.read(bundle, verify, require_signature)
+                return cls(content, opening.result())
+        from seas_runtime.backends.auto import choose
+
+        content = Bundle.read(bundle, verify, require_signature)
+        choice = choose(content.path)
+        return cls(content, open_backend(choice.backend, threads), choice.in_words())
 
     @property
     def manifest(self) -> Manifest:
@@ -119,16 +135,38 @@ class Generator:
         return self._generate(settings, start, start + count, batch)
 
     def _generate(self, settings: Settings, start: int, end: int, batch: int) -> Iterator[GeneratedPair]:
-        for first in range(start - start % batch, end, batch):
-            indices = range(max(first, start), min(first + batch, end))
-            yield from self._pairs(settings, indices)
+        firsts = range(start - start % batch, end, batch)
+        indices = (range(max(first, start), min(first + batch, end)) for first in firsts)
+        for pairs in self.generate_batches((settings, item) for item in indices):
+            yield from pairs
 
-    def _pairs(self, settings: Settings, indices: Sequence[int]) -> list[GeneratedPair]:
+    def generate_batches(
+        self, batches: Iterable[tuple[Settings, Sequence[int]]], watch: Watch = unwatched
+    ) -> Iterator[list[GeneratedPair]]:
+        """Yield the pairs of each batch of indices as it is done; see `generate`.
+
+        The next batch's noise is drawn by another thread meanwhile. `watch` is called between graphs where
+        the host waits for each, and may raise to stop at once.
+        """
+        with ThreadPoolExecutor(1, "noise") as ahead:
+            pending: tuple[Settings, Sequence[int], Future[Start]] | None = None
+            for settings, indices in batches:
+                drawing = ahead.submit(self._loop.prepare, settings, indices, 0)
+                if pending is not None:
+                    yield self._pairs(*pending, watch)
+                pending = settings, indices, drawing
+            if pending is not None:
+                yield self._pairs(*pending, watch)
+
+    def _pairs(
+        self, settings: Settings, indices: Sequence[int], drawing: Future[Start], watch: Watch
+    ) -> list[GeneratedPair]:
         """Make the pairs of one batch, trying those that are rejected again, together."""
         done: dict[int, GeneratedPair] = {}
         waiting = list(indices)
         for attempt in range(MAX_RETRIES + 1):
-            batch = self._loop.run(settings, waiting, attempt)
+            start = drawing.result() if attempt == 0 else None
+            batch = self._loop.run(settings, waiting, attempt, start, watch)
             for position, index in enumerate(waiting):
                 done[index] = self._judge(settings, index, attempt, batch, position, done.get(index))
             waiting = [index for index in waiting if not done[index].record.accepted]

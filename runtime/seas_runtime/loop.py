@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,15 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from seas_runtime import noise
-from seas_runtime.backends import Backend, Session, Value
+from seas_runtime.backends import Backend, DeviceMemoryError, Watch
 from seas_runtime.bundle import Bundle
-from seas_runtime.clock import Clock
 from seas_runtime.errors import CheckFailed
-from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, UNCONDITIONAL
+from seas_runtime.plan import Made, Plan, Start, joined, step_graph
 from seas_runtime.records import GraphTimes
 from seas_runtime.schedule import Array, FloatArray, Schedule
+from seas_runtime.sessions import Sessions
 
-TAPS = ("tap_coarse", "tap_fine")
+_PLANS_KEPT = 4
+"""A request runs at its own batch size, at its last batch's, and at those of retries."""
 
 
 @dataclass(frozen=True)
@@ -43,59 +46,89 @@ class Batch:
     times: GraphTimes  # each pair's share
 
 
-class Loop:
-    """Runs a bundle's three graphs for one batch after another."""
+def unwatched() -> None:
+    """Watch nothing."""
 
-    def __init__(self, bundle: Bundle, backend: Backend, sessions: dict[str, Session]) -> None:
+
+class Loop:
+    """Runs a bundle's graphs for one batch after another."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, sessions: Sessions) -> None:
         self._bundle = bundle
         self._backend = backend
         self._sessions = sessions
+        self._plans: OrderedDict[tuple[str, str, int], Plan] = OrderedDict()
         latent = bundle.manifest.latent
         self._shape = (latent.channels, latent.height, latent.width)
-        self._takes_noise = bundle.manifest.graphs[STEP].input("noise") is not None
 
-    def run(self, settings: Settings, indices: Sequence[int], attempt: int) -> Batch:
-        """Make one attempt at each of `indices`, together.
+    def prepare(self, settings: Settings, indices: Sequence[int], attempt: int) -> Start:
+        """Draw what one attempt at `indices` starts from; host work alone, safe in another thread."""
+        pool, seed, schedule = self._bundle.references, settings.seed, settings.schedule
+        chosen = [noise.reference_index(seed, index, attempt, len(pool)) for index in indices]
+        drawn = np.stack([noise.start_noise(seed, index, attempt, self._shape) for index in indices])
+        fresh = {
+            int(step): np.stack(
+                [noise.step_noise(seed, index, attempt, int(step), self._shape) for index in indices]
+            )
+            for step in np.flatnonzero(schedule.table[:, 7])
+        }
+        return Start(tuple(chosen), schedule.start_latents(pool[chosen], drawn), fresh)
+
+    def run(
+        self,
+        settings: Settings,
+        indices: Sequence[int],
+        attempt: int,
+        start: Start | None = None,
+        watch: Watch = unwatched,
+    ) -> Batch:
+        """Make one attempt at each of `indices`, together; `start` is what `prepare` gave for it.
 
         In each of the last `mask_steps` steps the mask is decoded from the latents before the step's update,
-        with that step's taps (SeaS, section 3.4).
+        with that step's taps (SeaS, section 3.4). `watch` is called between graphs where the host waits for
+        them, and may raise.
         """
-        clock = Clock()
-        schedule = settings.schedule
-        references, start = self._start(settings, indices, attempt)
-        latents = self._backend.upload(start)
-        previous_x0 = self._backend.upload(np.zeros_like(start))
-        constants = self._constants(settings, len(indices))
-        probabilities: list[Array] = []
-        first_masked = schedule.steps - self._bundle.manifest.sampler.mask_steps
-        for step in range(schedule.steps):
-            feeds = {
-                **constants,
-                **self._step_feeds(settings, indices, attempt, step),
-                "latents": latents,
-                "previous_x0": previous_x0,
-            }
-            taps = TAPS if step >= first_masked else ()
-            with clock.measuring(STEP):
-                made = self._sessions[STEP].run(feeds, ("next_latents", "x0", *taps))
-            if taps:
-                mask_feeds = {"latents": latents, **{tap: made[tap] for tap in taps}}
-                with clock.measuring(DECODE_MASK):
-                    decoded = self._sessions[DECODE_MASK].run(mask_feeds, ("probability",))
-                    probabilities.append(self._backend.download(decoded["probability"]))
-            latents, previous_x0 = made["next_latents"], made["x0"]
-        with clock.measuring(DECODE_IMAGE):
-            decoded = self._sessions[DECODE_IMAGE].run({"latents": latents}, ("image",))
-            images = self._backend.download(decoded["image"])
-        mean = np.asarray(np.mean(probabilities, axis=0, dtype=np.float32))
-        self._check_shapes(len(indices), images, mean)
-        return Batch(
-            images=images,
-            probabilities=mean,
-            latents=self._backend.download(latents),
-            references=references,
-            times=clock.times().divided(len(indices)),
+        begun = time.perf_counter()
+        start = self.prepare(settings, indices, attempt) if start is None else start
+        count = len(indices)
+        most = self._backend.most_at_once or count
+        made = joined(
+            [
+                self._run(settings, min(most, count - first), start.part(first, first + most), watch)
+                for first in range(0, count, most)
+            ]
         )
+        mean = np.asarray(np.mean(made.probabilities, axis=0, dtype=np.float32))
+        self._check_shapes(count, made.images, mean)
+        return Batch(
+            images=made.images,
+            probabilities=mean,
+            latents=made.latents,
+            references=start.references,
+            times=made.times(time.perf_counter() - begun, count),
+        )
+
+    def _run(self, settings: Settings, count: int, start: Start, watch: Watch) -> Made:
+        """Run a batch's plan; where device memory is short, once more in as little as can be."""
+        try:
+            return self._plan(settings, count, join=True).run(
+                start, settings.defect, settings.guidance, watch
+            )
+        except DeviceMemoryError:
+            self._plans.clear()
+        return self._plan(settings, count, join=False).run(start, settings.defect, settings.guidance, watch)
+
+    def _plan(self, settings: Settings, count: int, join: bool) -> Plan:
+        graph = step_graph(self._bundle, settings.guidance)
+        key = (graph, settings.schedule.key, count)
+        if key not in self._plans:
+            while len(self._plans) >= _PLANS_KEPT:
+                self._plans.popitem(last=False)
+            self._plans[key] = Plan(
+                self._bundle, self._backend, self._sessions, settings.schedule, graph, count, join
+            )
+        self._plans.move_to_end(key)
+        return self._plans[key]
 
     def _check_shapes(self, count: int, images: Array, probabilities: Array) -> None:
         """Refuse what the decoders gave where their sizes are dynamic and not the manifest's."""
@@ -106,41 +139,3 @@ class Loop:
                 f"{self._bundle.path}: expected images and masks of {list(expected)}, found "
                 f"{list(images.shape)} and {list(probabilities.shape)}; export the bundle again"
             )
-
-    def _start(
-        self, settings: Settings, indices: Sequence[int], attempt: int
-    ) -> tuple[tuple[int, ...], FloatArray]:
-        """Return each pair's reference and its noised latents [B, C, h, w]."""
-        pool, seed = self._bundle.references, settings.seed
-        chosen = [noise.reference_index(seed, index, attempt, len(pool)) for index in indices]
-        fresh = np.stack([noise.start_noise(seed, index, attempt, self._shape) for index in indices])
-        return tuple(chosen), settings.schedule.start_latents(pool[chosen], fresh)
-
-    def _constants(self, settings: Settings, count: int) -> dict[str, Value]:
-        """Return the step graph's inputs that stay the same over the steps."""
-        embeddings = self._bundle.embeddings
-        arrays = {
-            "schedule": settings.schedule.table,
-            "guidance": np.array([settings.guidance]),
-            "context": np.repeat(embeddings[settings.defect][None], count, axis=0),  # [B, L, D]
-            "negative_context": embeddings[UNCONDITIONAL][None],  # [1, L, D]
-        }
-        graph = self._bundle.manifest.graphs[STEP]
-        dtypes = {spec.name: spec.dtype for spec in graph.inputs}
-        return {
-            name: self._backend.upload(np.ascontiguousarray(array, dtype=dtypes[name]))
-            for name, array in arrays.items()
-        }
-
-    def _step_feeds(
-        self, settings: Settings, indices: Sequence[int], attempt: int, step: int
-    ) -> dict[str, Value]:
-        """Return the step graph's inputs that are one step's own."""
-        feeds = {"step_index": self._backend.upload(np.array([step], dtype=np.int64))}
-        if self._takes_noise:
-            fresh = np.zeros((len(indices), *self._shape), dtype=np.float32)
-            if settings.schedule.table[step, 7] != 0:
-                for position, index in enumerate(indices):
-                    fresh[position] = noise.step_noise(settings.seed, index, attempt, step, self._shape)
-            feeds["noise"] = self._backend.upload(fresh)
-        return feeds

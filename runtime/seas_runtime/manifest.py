@@ -18,6 +18,8 @@ PRECISIONS = ("fp32", "fp16")
 STEP, DECODE_MASK, DECODE_IMAGE = "step", "decode_mask", "decode_image"
 RUNTIME_GRAPHS = (STEP, DECODE_MASK, DECODE_IMAGE)
 """What generation runs. Other graphs are source parts, for parity and other tools."""
+STEP_UNGUIDED = "step_unguided"
+"""`step` without the unconditional half, for guidance 1. Bundles of earlier versions have none."""
 TABLES = ("embeddings", "schedule", "references")
 
 

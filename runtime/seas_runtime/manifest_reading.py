@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from seas_runtime.errors import UserError
-from seas_runtime.fields import RESERVED_NAMES, Fields, describe, is_safe_name
+from seas_runtime.fields import RESERVED_NAMES, Fields, describe, is_portable_path, is_safe_name
 from seas_runtime.manifest import (
     DTYPES,
     GOOD,
@@ -26,6 +26,11 @@ from seas_runtime.manifest import (
 )
 from seas_runtime.signatures import check_signatures
 
+_OUTSIDE = (
+    "manifest.json",
+    "model.sig",
+    "engines",
+)  # what the manifest cannot list: itself, and what may change
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -64,20 +69,12 @@ def read_manifest(value: object, where: str) -> Manifest:
 
 def check_relative_path(path: str, where: str) -> None:
     """Refuse a path that could leave the bundle, or mean different files on different systems."""
-    parts = path.split("/")
-    if (
-        not path
-        or "\\" in path
-        or ":" in path
-        or any(ord(character) < 32 for character in path)
-        or any(part in ("", ".", "..") for part in parts)
-        or len(path) > 512
-    ):
+    if not is_portable_path(path):
         raise UserError(
             f"{where}: the path {describe(path)} is refused: expected a path inside the bundle, "
-            "relative, with '/' between folders and without '..'"
+            "relative, with '/' between folders and without '..', of names that every system has"
         )
-    if path == "manifest.json" or parts[0] == "engines":
+    if path.split("/")[0].casefold() in _OUTSIDE:
         raise UserError(f"{where}: the path {describe(path)} is refused: the manifest does not list it")
 
 
@@ -187,6 +184,8 @@ def _read_files(fields: Fields) -> Mapping[str, FileEntry]:
             entry.fail("sha256", "64 lowercase hexadecimal digits", sha256)
         files[path] = FileEntry(sha256, entry.integer("size", 0, 1 << 50))
         entry.close()
+    if len({path.casefold() for path in files}) != len(files):
+        fields.fail("files", "paths that differ in more than their case", sorted(files))
     return MappingProxyType(files)
 
 

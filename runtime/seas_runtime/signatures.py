@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seas_runtime.errors import UserError
-from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, Manifest, TensorSpec
+from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, Manifest, TensorSpec
 
 _FLOAT = ("float32",)
 _FLOATS = ("float32", "float16")
@@ -46,20 +46,19 @@ def expected_signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signat
     tap = Expected(_FLOATS, (None, None, None, None))
     context = Expected(_FLOATS, (None, None, None))
     taps = {"tap_coarse": tap, "tap_fine": tap}
+    step = {
+        "latents": latents,
+        "previous_x0": latents,
+        "schedule": Expected(_FLOAT, (None, 8)),
+        "step_index": Expected(("int64",), (1,)),
+        "context": context,
+        "noise": Expected(latents.dtypes, latents.shape, optional=True),
+    }
+    guided = {"guidance": Expected(_FLOAT, (1,)), "negative_context": context}
+    stepped = {"next_latents": latents, "x0": latents, **taps}
     return {
-        STEP: (
-            {
-                "latents": latents,
-                "previous_x0": latents,
-                "schedule": Expected(_FLOAT, (None, 8)),
-                "step_index": Expected(("int64",), (1,)),
-                "guidance": Expected(_FLOAT, (1,)),
-                "context": context,
-                "negative_context": context,
-                "noise": Expected(latents.dtypes, latents.shape, optional=True),
-            },
-            {"next_latents": latents, "x0": latents, **taps},
-        ),
+        STEP: ({**step, **guided}, stepped),
+        STEP_UNGUIDED: (step, stepped),
         DECODE_MASK: (
             {"latents": latents, **taps},
             {"probability": Expected(_FLOAT, (None, image.height, image.width))},
@@ -75,6 +74,8 @@ def check_signatures(manifest: Manifest, where: str) -> None:
     """Refuse a manifest whose graphs are missing, or lack or add to what the runtime feeds and reads."""
     for name, (inputs, outputs) in expected_signatures(manifest).items():
         if name not in manifest.graphs:
+            if name == STEP_UNGUIDED:
+                continue
             raise UserError(f"{where}.graphs: the graph {name!r} is missing; export the bundle again")
         graph = manifest.graphs[name]
         _check(f"{where}.graphs.{name}.inputs", inputs, graph.inputs)

@@ -52,6 +52,7 @@ class Toy:
     gain: float = 6.0
     bias: float = -5.0
     noise_input: bool = True
+    unguided: bool = True
     weights_file: bool = False
     external_location: str = "weights.bin"
 
@@ -87,6 +88,11 @@ def write_tiny_bundle(path: Path, toy: Toy | None = None, **changes: Any) -> Pat
     (path / "tables").mkdir()
     graphs = {
         "step": _save(path, "step", _step_graph(toy), toy),
+        **(
+            {"step_unguided": _save(path, "step_unguided", _step_graph(toy, False), toy)}
+            if toy.unguided
+            else {}
+        ),
         "decode_mask": _save(path, "decode_mask", _mask_graph(toy), toy),
         "decode_image": _save(path, "decode_image", _image_graph(), toy),
     }
@@ -162,7 +168,7 @@ def _latents(name: str) -> onnx.ValueInfoProto:
     return _value(name, "float32", "batch", CHANNELS, SIZE, SIZE)
 
 
-def _step_graph(toy: Toy) -> onnx.GraphProto:
+def _step_graph(toy: Toy, guided: bool = True) -> onnx.GraphProto:
     node = helper.make_node
     columns = ["t", "s", "p", "q", "a", "b", "c", "d"]
     nodes = [
@@ -171,14 +177,10 @@ def _step_graph(toy: Toy) -> onnx.GraphProto:
         node("Mul", ["latents", "s"], ["scaled"]),
         node("Conv", ["scaled", "mix"], ["mixed"]),
         node("ReduceMean", ["context", "context_axes"], ["c_cond"], keepdims=0),
-        node("ReduceMean", ["negative_context", "context_axes"], ["c_uncond"], keepdims=0),
         node("Reshape", ["c_cond", "per_pair"], ["cond"]),
-        node("Reshape", ["c_uncond", "per_pair"], ["uncond"]),
         node("Add", ["mixed", "cond"], ["tap_fine"]),
         node("AveragePool", ["tap_fine"], ["tap_coarse"], kernel_shape=[2, 2], strides=[2, 2]),
-        node("Sub", ["cond", "uncond"], ["difference"]),
-        node("Mul", ["difference", "guidance"], ["guided"]),
-        node("Add", ["uncond", "guided"], ["sum"]),
+        *(_guidance() if guided else [node("Identity", ["cond"], ["sum"])]),
         node("Mul", ["sum", "share"], ["offset"]),
         node("Add", ["mixed", "offset"], ["e"]),
         node("Mul", ["latents", "p"], ["px"]),
@@ -199,9 +201,9 @@ def _step_graph(toy: Toy) -> onnx.GraphProto:
         _latents("previous_x0"),
         _value("schedule", "float32", "steps", 8),
         _value("step_index", "int64", 1),
-        _value("guidance", "float32", 1),
+        *([_value("guidance", "float32", 1)] if guided else []),
         _value("context", "float32", "batch", LENGTH, WIDTH),
-        _value("negative_context", "float32", 1, LENGTH, WIDTH),
+        *([_value("negative_context", "float32", 1, LENGTH, WIDTH)] if guided else []),
         *([_latents("noise")] if toy.noise_input else []),
     ]
     half = SIZE // 2
@@ -218,6 +220,17 @@ def _step_graph(toy: Toy) -> onnx.GraphProto:
         _constant("share", 0.03),
     ]
     return helper.make_graph(nodes, "step", inputs, outputs, constants)
+
+
+def _guidance() -> list[onnx.NodeProto]:
+    node = helper.make_node
+    return [
+        node("ReduceMean", ["negative_context", "context_axes"], ["c_uncond"], keepdims=0),
+        node("Reshape", ["c_uncond", "per_pair"], ["uncond"]),
+        node("Sub", ["cond", "uncond"], ["difference"]),
+        node("Mul", ["difference", "guidance"], ["guided"]),
+        node("Add", ["uncond", "guided"], ["sum"]),
+    ]
 
 
 def _mask_graph(toy: Toy) -> onnx.GraphProto:

@@ -3,13 +3,22 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from seas_runtime.backends import open_backend
-from seas_runtime.backends.cores import container_quota, physical_cores, usable_cores
+from seas_runtime.backends import Backend, DeviceMemoryError, open_backend
+from seas_runtime.backends.cores import container_quota, physical_cores, processor_flags, usable_cores
+from seas_runtime.backends.cuda_device import find_cuda_device
+from seas_runtime.backends.cuda_driver import open_driver
+from seas_runtime.backends.host import run_failure
+from seas_runtime.backends.onnxruntime_cuda import OnnxRuntimeBound
+from seas_runtime.bundle import Bundle
+from seas_runtime.engine_errors import EngineStoreUnwritable
+from seas_runtime.engine_store import EngineStore
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.generator import Generator
 
 
 def test_a_missing_onnxruntime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,23 +27,197 @@ def test_a_missing_onnxruntime_says_what_to_install(monkeypatch: pytest.MonkeyPa
         open_backend("cpu")
 
 
-def test_signature_and_run(tiny_bundle: Path) -> None:
-    backend = open_backend("cpu", threads=1)
-    session = backend.load(tiny_bundle / "graphs/decode_image.onnx")
-    assert [(spec.name, spec.dtype, spec.shape) for spec in session.inputs] == [
-        ("latents", "float32", ("batch", 4, 6, 6))
-    ]
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("gpu", "expected one of cpu, openvino, cuda, tensorrt, rtx, auto"),
+        ("cpu:fp16", "expected one of cpu"),
+        ("openvino:fp64", "expected one of openvino, openvino:bf16, openvino:fp32"),
+    ],
+)
+def test_an_unknown_backend_lists_those_there_are(name: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        open_backend(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("openvino", "openvino", "openvino"),
+        ("cuda", "onnxruntime", "cuda"),
+    ],
+)
+def test_a_missing_library_says_what_to_install(
+    name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"pip install seas-export\[{extra}\]"):
+        open_backend(name)
+
+
+@pytest.mark.skipif(find_cuda_device() is not None, reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_said() -> None:
+    pytest.importorskip("cuda")
+    with pytest.raises(UserError, match="expected an NVIDIA GPU with its driver, found none"):
+        open_driver()
+
+
+def test_onnxruntime_without_cuda_says_what_to_install() -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(UserError, match=r"found .*CPUExecutionProvider.*pip install seas-export\[cuda\]"):
+        open_backend("cuda")
+
+
+@pytest.fixture(params=["cpu", "bound", "openvino:fp32"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every backend that runs graphs without a GPU; `bound` is the CUDA backend on the CPU's memory."""
+    if request.param == "bound":
+        return OnnxRuntimeBound(["CPUExecutionProvider"], "cpu")
+    if request.param != "cpu":
+        pytest.importorskip(request.param.partition(":")[0])
+    return open_backend(request.param, threads=1)
+
+
+def test_signature_and_run(backend: Backend, tiny_bundle: Path) -> None:
+    session = backend.load(Bundle.read(tiny_bundle), "decode_image")
+    (latents,) = session.inputs
+    assert (latents.name, latents.dtype, latents.shape[1:]) == ("latents", "float32", (4, 6, 6))
+    assert isinstance(latents.shape[0], str)
     assert [spec.dtype for spec in session.outputs] == ["uint8"]
-    values = session.run({"latents": backend.upload(np.zeros((2, 4, 6, 6), np.float32))}, ["image"])
-    image = backend.download(values["image"])
-    assert image.shape == (2, 48, 48, 3)
-    assert (image == 128).all()  # 127.5 rounds half to even
+    given, image = backend.allocate((2, 4, 6, 6), "float32"), backend.allocate((2, 48, 48, 3), "uint8")
+    backend.write(given, np.zeros((2, 4, 6, 6), np.float32))
+    backend.sequence([session.bind({"latents": given}, {"image": image})])(lambda: None)
+    (array,) = backend.read([image])
+    assert array.shape == (2, 48, 48, 3)
+    assert (array == 128).all()  # 127.5 rounds half to even
 
 
-def test_a_graph_that_fails_is_named(tiny_bundle: Path) -> None:
-    session = open_backend("cpu", threads=1).load(tiny_bundle / "graphs/decode_image.onnx")
+def test_a_graph_that_fails_is_named(backend: Backend, tiny_bundle: Path) -> None:
+    session = backend.load(Bundle.read(tiny_bundle), "decode_image")
+    given, image = backend.allocate((1, 3, 6, 6), "float32"), backend.allocate((1, 48, 48, 3), "uint8")
+    backend.write(given, np.zeros((1, 3, 6, 6), np.float32))
+    call = backend.sequence([session.bind({"latents": given}, {"image": image})])
     with pytest.raises(CheckFailed, match=r"decode_image\.onnx: the graph failed to run"):
-        session.run({"latents": np.zeros((1, 3, 6, 6), np.float32)}, ["image"])
+        call(lambda: None)
+
+
+def test_a_broken_graph_is_named(backend: Backend, own_bundle: Path) -> None:
+    content = Bundle.read(own_bundle)
+    (own_bundle / "graphs/step.onnx").write_bytes(b"not a graph")
+    with pytest.raises(UserError, match=r"step\.onnx: .* cannot load the graph"):
+        backend.load(content, "step")
+
+
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "ddim_eta"])
+def test_the_pairs_are_those_of_the_cpu(
+    backend: Backend, generator: Generator, own_bundle: Path, sampler: str
+) -> None:
+    options: dict[str, Any] = {"sampler": sampler, "steps": {"dpmpp_2m": 5, "ddim_eta": 4}[sampler]}
+    ours = Generator(Bundle.read(own_bundle), backend)
+    for defect in ("stain", "good"):
+        expected = list(generator.generate(defect, 7, 5, batch=3, **options))
+        made = list(ours.generate(defect, 7, 5, batch=3, **options))
+        for one, other in zip(made, expected, strict=True):
+            assert np.abs(one.image.astype(int) - other.image).max() <= 1
+            np.testing.assert_allclose(one.probability, other.probability, atol=1e-5)
+            assert one.record.accepted == other.record.accepted
+
+
+def test_results_stay_as_they_were_returned(backend: Backend, own_bundle: Path) -> None:
+    """The next batch may write to the same memory."""
+    ours = Generator(Bundle.read(own_bundle), backend)
+    stream = ours.generate("stain", 4, batch=1, gate=False)
+    first = next(stream)
+    before = first.image.copy(), first.probability.copy()
+    for later in stream:
+        assert not np.array_equal(later.image, before[0])
+    assert np.array_equal(first.image, before[0])
+    assert np.array_equal(first.probability, before[1])
+
+
+def test_bfloat16_is_close_where_the_processor_has_it(generator: Generator, own_bundle: Path) -> None:
+    pytest.importorskip("openvino")
+    if not processor_flags(Path("/proc/cpuinfo")) & {"avx512_bf16", "amx_bf16"}:
+        with pytest.raises(UserError, match="expected a processor with bfloat16 products"):
+            open_backend("openvino:bf16", threads=1)
+        return
+    ours = Generator.open(own_bundle, "openvino", threads=1)
+    assert ours.backend.identity()["precision"] == "bf16"
+    expected = list(generator.generate("stain", 4, gate=False))
+    made = list(ours.generate("stain", 4, gate=False))
+    apart = [
+        np.abs(one.image.astype(int) - other.image).max() for one, other in zip(made, expected, strict=True)
+    ]
+    assert 0 < max(apart) <= 16
+
+
+@pytest.fixture
+def keeping(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str]]:
+    """A bundle whose graphs OpenVINO has compiled and kept, and a list that names each compiled later."""
+    pytest.importorskip("openvino")
+    from seas_runtime.backends.openvino_cache import CompiledGraphs
+
+    next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
+    saved: list[str] = []
+    save = CompiledGraphs.save
+
+    def noting(self: CompiledGraphs, graph: str, *rest: Any) -> None:
+        saved.append(graph)
+        save(self, graph, *rest)
+
+    monkeypatch.setattr(CompiledGraphs, "save", noting)
+    return own_bundle, saved
+
+
+def test_openvino_compiles_a_graph_once(keeping: tuple[Path, list[str]], generator: Generator) -> None:
+    bundle, saved = keeping
+    ours = Generator.open(bundle, "openvino:fp32", threads=1)
+    made, expected = next(ours.generate("stain", 1)), next(generator.generate("stain", 1))
+    assert saved == []
+    assert np.abs(made.image.astype(int) - expected.image).max() <= 1
+    next(Generator.open(bundle, "openvino:fp32", threads=2).generate("stain", 1))
+    assert sorted(saved) == ["decode_image", "decode_mask", "step"]  # other options, another compilation
+
+
+def test_what_openvino_kept_is_not_read_once_it_was_changed(keeping: tuple[Path, list[str]]) -> None:
+    bundle, saved = keeping
+    for file in (bundle / "engines").glob("*/engine.bin"):
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    next(Generator.open(bundle, "openvino:fp32", threads=1).generate("stain", 1))
+    assert sorted(saved) == ["decode_image", "decode_mask", "step"]
+    saved.clear()
+    next(Generator.open(bundle, "openvino:fp32", threads=1).generate("stain", 1))
+    assert saved == []
+
+
+def test_openvino_runs_where_nothing_can_be_kept(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+
+    def refuse(*_: Any) -> None:
+        raise EngineStoreUnwritable("the file system is read-only")
+
+    monkeypatch.setattr(EngineStore, "add", refuse)
+    assert next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
+
+
+def test_memory_that_runs_out_is_told_from_other_failures() -> None:
+    assert "use a smaller --batch" in str(run_failure("step.onnx", "std::bad_alloc"))
+    assert "--batch" not in str(run_failure("step.onnx", "Got invalid dimensions for input: latents"))
+    assert isinstance(
+        run_failure("step.onnx", "Failed to allocate memory for requested buffer", DeviceMemoryError),
+        DeviceMemoryError,
+    )
+
+
+def test_processor_flags(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nflags\t\t: fpu avx512_bf16\n\nprocessor\t: 1\n")
+    assert processor_flags(tmp_path / "cpuinfo") == {"fpu", "avx512_bf16"}
+    assert processor_flags(tmp_path / "nothing") == frozenset()
 
 
 def test_usable_cores_respects_affinity() -> None:

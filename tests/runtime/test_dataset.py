@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -91,6 +92,7 @@ def test_description(generator: Generator, tmp_path: Path) -> None:
         "product": "bottle",
         "bundle": generator.bundle.fingerprint,
         "backend": "cpu",
+        "backend_version": f"onnxruntime {onnxruntime.__version__}",
         "defects": ["stain", "good"],
         "count": 2,
         "seed": 3,

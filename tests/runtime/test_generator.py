@@ -173,9 +173,9 @@ def test_pairs_come_as_their_batch_is_done(generator: Generator, monkeypatch: py
     batches: list[int] = []
     run = generator._loop.run
 
-    def counting(settings: Any, indices: Any, attempt: int) -> Any:
+    def counting(settings: Any, indices: Any, *rest: Any) -> Any:
         batches.append(len(indices))
-        return run(settings, indices, attempt)
+        return run(settings, indices, *rest)
 
     monkeypatch.setattr(generator._loop, "run", counting)
     stream = generator.generate("good", 1000, batch=4)
@@ -193,3 +193,47 @@ def test_a_bundle_without_noise_input(tmp_path: Path) -> None:
     assert len(pairs(generator, "stain", 2)) == 2
     with pytest.raises(UserError, match="adds noise in its steps"):
         generator.generate("stain", 1, sampler="ddim_eta", steps=4)
+
+
+def test_guidance_one_runs_the_graph_without_the_unconditional_half(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = write_tiny_bundle(tmp_path / "older", Toy(unguided=False))
+    expected = pairs(Generator.open(older, threads=1), "stain", 4, gate=False, guidance=1)
+    loaded: list[str] = []
+    generator = Generator.open(tiny_bundle, threads=1)
+    load = generator.backend.load
+
+    def noting(bundle: Any, graph: str) -> Any:
+        loaded.append(graph)
+        return load(bundle, graph)
+
+    monkeypatch.setattr(generator.backend, "load", noting)
+    pairs(generator, "stain", 1, gate=False)
+    assert loaded == []
+    made = pairs(generator, "stain", 4, gate=False, guidance=1)
+    assert loaded == ["step_unguided"]
+    for one, other in zip(made, expected, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+        np.testing.assert_allclose(one.probability, other.probability, atol=1e-5)
+
+
+def test_a_large_batch_runs_in_turn_and_is_the_same(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"gate": False, "sampler": "ddim_eta", "steps": 4}
+    small = pairs(generator, "stain", 11, batch=4, **options)
+    sizes: list[int] = []
+    run = generator._loop._run
+
+    def noting(settings: Any, count: int, *rest: Any) -> Any:
+        sizes.append(count)
+        return run(settings, count, *rest)
+
+    monkeypatch.setattr(generator._loop, "_run", noting)
+    large = pairs(generator, "stain", 11, batch=11, **options)
+    assert sizes == [4, 4, 3]
+    for one, other in zip(large, small, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.probability, other.probability)
+        assert one.record.reference == other.record.reference

@@ -7,7 +7,20 @@ from pathlib import Path
 
 from tests.runtime.interpreters import run_python
 
-HEAVY = ("torch", "onnx", "onnxruntime", "diffusers", "transformers", "accelerate", "numpy", "PIL")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "tensorrt",
+    "tensorrt_rtx",
+    "cuda",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "numpy",
+    "PIL",
+)
 
 
 def loaded_after(code: str) -> list[str]:

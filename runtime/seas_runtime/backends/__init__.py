@@ -1,21 +1,48 @@
-"""What runs a graph: one module per backend, each imported only when asked for."""
+"""What runs a graph: one module per backend, each imported only when asked for.
+
+A backend keeps tensors where its graphs read them. A plan allocates all that a batch needs once, binds every
+call to it, and then runs the same sequences of calls batch after batch: nothing is copied to the host between
+two calls, and a backend that can capture a sequence (a CUDA graph) launches it whole.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from seas_runtime.errors import UserError
+from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.manifest import GraphSpec, TensorSpec
 from seas_runtime.schedule import Array
 
-Value = Any
-"""A tensor where a backend keeps it: a numpy array on the CPU, a device buffer elsewhere."""
+if TYPE_CHECKING:
+    from seas_runtime.bundle import Bundle
 
-_MODULES = {"cpu": "seas_runtime.backends.onnxruntime_cpu"}
-_NOT_YET = ("openvino", "cuda", "rtx", "tensorrt")
+Value = Any
+"""A place for a tensor where a backend keeps it: host memory on the CPU, a device buffer elsewhere."""
+Shape = tuple[int | None, ...]
+"""Sizes of a tensor; None where only the graph knows it, which not every backend takes."""
+Call = Callable[[], None]
+"""Runs a graph once on the values that it was bound to; a device only queues it."""
+Watch = Callable[[], None]
+"""Called between calls where the host waits for each; may raise to stop the work."""
+Sequenced = Callable[[Watch], None]
+"""Runs a sequence of calls."""
+
+AUTO = "auto"
+_MODULES = {
+    "cpu": "seas_runtime.backends.onnxruntime_cpu",
+    "openvino": "seas_runtime.backends.openvino_cpu",
+    "cuda": "seas_runtime.backends.onnxruntime_cuda",
+    "tensorrt": "seas_runtime.backends.tensorrt_engines",
+    "rtx": "seas_runtime.backends.tensorrt_engines",
+}
+BACKENDS = tuple(_MODULES)
+
+
+class DeviceMemoryError(CheckFailed):
+    """A device has too little memory left; the loop tries once more with less."""
 
 
 class Session(Protocol):
@@ -24,8 +51,12 @@ class Session(Protocol):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
-    def run(self, feeds: Mapping[str, Value], outputs: Sequence[str]) -> dict[str, Value]:
-        """Run the graph once; return the outputs asked for. One session's values feed another's."""
+    def takes(self, batch: int) -> bool:
+        """Whether it can run a batch of this size: engines are built for some."""
+        ...
+
+    def bind(self, feeds: Mapping[str, Value], outputs: Mapping[str, Value]) -> Call:
+        """Return a call that reads `feeds` and writes `outputs`: the graph's outputs that are wanted."""
         ...
 
 
@@ -33,36 +64,79 @@ class Backend(Protocol):
     """A way to run graphs on one device."""
 
     name: str
+    joins: bool  # whether it can give one graph several others' outputs as one batch
+    loads_at_once: bool  # whether graphs may be loaded in several threads
+    most_at_once: int | None  # pairs that run together at most; larger batches run in turn
 
-    def load(self, file: Path) -> Session:
-        """Load the graph in `file`; UserError if the file is broken or needs a newer backend."""
+    def identity(self) -> dict[str, str]:
+        """Return what the bytes of a result depend on besides the bundle: version, device, precision."""
         ...
 
-    def upload(self, array: Array) -> Value:
-        """Put an array where sessions read it."""
+    def load(self, bundle: Bundle, graph: str) -> Session:
+        """Load a graph of a bundle; UserError if its file is broken or needs a newer backend."""
         ...
 
-    def download(self, value: Value) -> Array:
-        """Return what a session made as an array of the host."""
+    def allocate(self, shape: Shape, dtype: str) -> Value:
+        """Return a place for a tensor."""
+        ...
+
+    def part(self, value: Value, index: int, count: int) -> Value:
+        """Return the `index`-th of `count` equal parts along the first axis; only where `joins`."""
+        ...
+
+    def write(self, value: Value, array: Array) -> None:
+        """Put an array into a place, before any call that comes after it."""
+        ...
+
+    def read(self, values: Sequence[Value]) -> list[Array]:
+        """Wait for the calls so far; return host arrays of their own."""
+        ...
+
+    def sequence(self, calls: Sequence[Call]) -> Sequenced:
+        """Return what runs the calls in their order."""
+        ...
+
+    def mark(self) -> Any:
+        """Note a moment between two calls."""
+        ...
+
+    def seconds(self, begin: Any, end: Any) -> float:
+        """Return the seconds between two marks; asked after `read`."""
+        ...
+
+    def settle(self) -> None:
+        """Keep for the next start what the first run of new shapes has compiled."""
         ...
 
 
 def open_backend(name: str, threads: int | None = None) -> Backend:
-    """Return the backend called `name`.
+    """Return the backend called `name`, or `name:variant`: `openvino:fp32`.
 
     `threads` is how many CPU threads a graph may use: all physical cores by default. Raises UserError for a
-    backend that is unknown, not built yet, or not installed, saying what to install.
+    backend that is unknown or not installed, saying what to install.
     """
-    if name not in _MODULES:
-        known = ", ".join(_MODULES)
-        if name in _NOT_YET:
-            raise UserError(f"backend {name!r}: this version does not have it yet; expected one of {known}")
-        raise UserError(f"backend {name!r}: expected one of {known}")
+    kind, _, variant = name.partition(":")
+    if kind not in _MODULES:
+        raise UserError(f"backend {name!r}: expected one of {', '.join((*_MODULES, AUTO))}")
     if threads is not None and (isinstance(threads, bool) or not 1 <= threads <= 1024):
         raise UserError(f"threads: expected a whole number from 1 to 1024, found {threads!r}")
-    module = importlib.import_module(_MODULES[name])
-    backend: Backend = module.open_backend(threads)
+    module = importlib.import_module(_MODULES[kind])
+    if variant and variant not in module.VARIANTS:
+        known = ", ".join((kind, *(f"{kind}:{item}" for item in module.VARIANTS)))
+        raise UserError(f"backend {name!r}: expected one of {known}")
+    backend: Backend = module.open_backend(kind, variant, threads)
     return backend
+
+
+def run_in_turn(calls: Sequence[Call]) -> Sequenced:
+    """Return what runs the calls one after another, watched: a host backend's sequence."""
+
+    def run(watch: Watch) -> None:
+        for call in calls:
+            watch()
+            call()
+
+    return run
 
 
 def check_signature(file: Path, spec: GraphSpec, session: Session) -> None:
@@ -88,6 +162,12 @@ def check_signature(file: Path, spec: GraphSpec, session: Session) -> None:
                     f"{file}: {kind} {name!r}: expected {want.dtype} {list(want.shape)} as in the manifest, "
                     f"found {have.dtype} {list(have.shape)}; export the bundle again"
                 )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text, or its class: for a library's many-lined errors."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
 
 
 def _same_shape(expected: tuple[int | str, ...], found: tuple[int | str, ...]) -> bool:

@@ -46,3 +46,13 @@ def container_quota(cgroup: Path) -> int | None:
         period_us = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
         return max(1, math.ceil(limit / period_us)) if limit > 0 else None
     return None
+
+
+def processor_flags(cpuinfo: Path) -> frozenset[str]:
+    """Return what the first processor in Linux's `cpuinfo` can do: `avx512_bf16`; nothing elsewhere."""
+    with contextlib.suppress(OSError):
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "flags":
+                return frozenset(value.split())
+    return frozenset()

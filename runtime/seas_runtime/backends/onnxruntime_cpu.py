@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from seas_runtime.backends import Call, first_line
 from seas_runtime.backends.cores import usable_cores
-from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.backends.host import HostMemory, HostTensor, run_failure
+from seas_runtime.errors import UserError
 from seas_runtime.manifest import TensorSpec
-from seas_runtime.schedule import Array
 
+if TYPE_CHECKING:
+    from seas_runtime.bundle import Bundle
+
+VARIANTS = ()
 _DTYPES = {  # ONNX Runtime's names -> numpy's
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -22,24 +27,36 @@ _DTYPES = {  # ONNX Runtime's names -> numpy's
 
 
 class OnnxRuntimeSession:
-    """A graph in an `onnxruntime.InferenceSession`; values are numpy arrays."""
+    """A graph in an `onnxruntime.InferenceSession`; values are host tensors."""
 
     def __init__(self, session: Any, file: Path) -> None:
         self._session = session
         self._file = file
-        self.inputs = tuple(_tensor_spec(node) for node in session.get_inputs())
-        self.outputs = tuple(_tensor_spec(node) for node in session.get_outputs())
+        self.inputs = tuple(tensor_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(tensor_spec(node) for node in session.get_outputs())
 
-    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        """Run the graph once. Raises CheckFailed, naming the graph, if it fails."""
-        try:
-            values = self._session.run(list(outputs), dict(feeds))
-        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-            raise CheckFailed(f"{self._file}: the graph failed to run: {_first_line(error)}") from error
-        return dict(zip(outputs, values, strict=True))
+    def takes(self, batch: int) -> bool:
+        """Take any."""
+        return True
+
+    def bind(self, feeds: Mapping[str, HostTensor], outputs: Mapping[str, HostTensor]) -> Call:
+        """Return the call; it raises CheckFailed, naming the graph, if the graph fails."""
+        names, places = list(outputs), list(outputs.values())
+        feeds = dict(feeds)
+
+        def call() -> None:
+            arrays = {name: value.get() for name, value in feeds.items()}
+            try:
+                made = self._session.run(names, arrays)
+            except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+                raise run_failure(str(self._file), first_line(error)) from error
+            for place, array in zip(places, made, strict=True):
+                place.array = array
+
+        return call
 
 
-class OnnxRuntimeCpu:
+class OnnxRuntimeCpu(HostMemory):
     """Runs graphs with ONNX Runtime on the CPU, with `threads` threads each."""
 
     name = "cpu"
@@ -47,50 +64,56 @@ class OnnxRuntimeCpu:
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def load(self, file: Path) -> OnnxRuntimeSession:
-        """Load the graph in `file`; UserError if ONNX Runtime cannot."""
+    def identity(self) -> dict[str, str]:
+        """Return the version; threads only share out rows and columns, which changes no sum's order."""
         import onnxruntime
 
+        return {"version": f"onnxruntime {onnxruntime.__version__}"}
+
+    def load(self, bundle: Bundle, graph: str) -> OnnxRuntimeSession:
+        """Load a graph; UserError if ONNX Runtime cannot."""
+        import onnxruntime
+
+        file = bundle.graph_path(graph)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what matters comes as an exception
-        try:
-            session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # as above
-            raise UserError(
-                f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load the graph: "
-                f"{_first_line(error)}; export the bundle again, or update onnxruntime"
-            ) from error
-        return OnnxRuntimeSession(session, file)
-
-    def upload(self, array: Array) -> Array:
-        """Return the array: sessions read host memory."""
-        return array
-
-    def download(self, value: Array) -> Array:
-        """Return the array: sessions write host memory."""
-        return value
+        return OnnxRuntimeSession(open_session(file, options, ["CPUExecutionProvider"]), file)
 
 
-def open_backend(threads: int | None) -> OnnxRuntimeCpu:
-    """Return the backend; UserError where ONNX Runtime is not installed or does not load."""
+def open_backend(kind: str, variant: str, threads: int | None) -> OnnxRuntimeCpu:
+    """Return the backend; UserError where onnxruntime is not installed."""
+    import_onnxruntime(kind, "runtime")
+    return OnnxRuntimeCpu(usable_cores() if threads is None else threads)
+
+
+def import_onnxruntime(kind: str, extra: str) -> Any:
+    """Return the onnxruntime package; UserError naming the extra to install where it cannot be imported."""
     try:
-        import onnxruntime  # noqa: F401
+        import onnxruntime
     except ImportError as error:
         raise UserError(
-            f"backend 'cpu': onnxruntime cannot be imported ({_first_line(error)}); "
-            "install it: pip install seas-export[runtime]"
+            f"backend {kind!r}: onnxruntime cannot be imported ({first_line(error)}); "
+            f"install it: pip install seas-export[{extra}]"
         ) from error
-    return OnnxRuntimeCpu(threads or usable_cores())
+    return onnxruntime
 
 
-def _tensor_spec(node: Any) -> TensorSpec:
-    """Read an input or output; a dimension without a size becomes text."""
+def open_session(file: Path, options: Any, providers: list[Any]) -> Any:
+    """Return an `InferenceSession` of the graph in `file`; UserError if ONNX Runtime cannot load it."""
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+    except Exception as error:  # as above
+        raise UserError(
+            f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load the graph: "
+            f"{first_line(error)}; export the bundle again, or update onnxruntime"
+        ) from error
+
+
+def tensor_spec(node: Any) -> TensorSpec:
+    """Return an ONNX Runtime `NodeArg` as the manifest describes tensors."""
     shape = tuple(size if isinstance(size, int) else str(size) for size in node.shape)
     return TensorSpec(node.name, _DTYPES.get(node.type, node.type), shape)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,137 @@
+"""Which backend runs a bundle fastest on this machine, and why the others do not."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from seas_runtime.backends.cores import processor_flags
+from seas_runtime.backends.cuda_device import find_cuda_device
+from seas_runtime.errors import UserError
+from seas_runtime.manifest import RUNTIME_GRAPHS
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backend, whether this machine can run the bundle on it, and why it is (not) taken."""
+
+    backend: str
+    usable: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `auto` takes, and all that it looked at, the fastest first."""
+
+    backend: str
+    candidates: tuple[Candidate, ...]
+
+    def in_words(self) -> str:
+        """Return a line for the user: what is taken and why, and what would be faster."""
+        taken = next(item for item in self.candidates if item.backend == self.backend)
+        passed = self.candidates[: self.candidates.index(taken)]
+        faster = "; ".join(f"{item.backend}: {item.why}" for item in passed)
+        return f"backend {taken.backend}: {taken.why}" + (f" (passed over: {faster})" if faster else "")
+
+
+def choose(bundle: Path | None = None) -> Choice:
+    """Return the fastest usable backend for the bundle in folder `bundle`, or for one without engines.
+
+    Raises UserError where no backend is installed.
+    """
+    found = candidates(bundle)
+    for item in found:
+        if item.usable:
+            return Choice(item.backend, found)
+    reasons = "; ".join(f"{item.backend}: {item.why}" for item in found)
+    raise UserError(
+        f"--backend auto: expected a backend that this machine can use, found none ({reasons}); "
+        "install one: pip install seas-export[runtime]"
+    )
+
+
+def candidates(bundle: Path | None = None) -> tuple[Candidate, ...]:
+    """Return every backend, the fastest first.
+
+    The order is that of what they do: engines compiled for the GPU before kernels launched one by one there,
+    a GPU before the CPU, half the bits before all of them; then the default.
+    """
+    checks: tuple[tuple[str, Callable[[Path | None], str], str], ...] = (
+        ("tensorrt", _tensorrt, "engines built on this GPU"),
+        ("rtx", _rtx, "engines built for this GPU"),
+        ("cuda", _cuda, "there is a GPU, and ONNX Runtime was built for it"),
+        ("openvino", _openvino, "this processor multiplies bfloat16"),
+        ("cpu", _cpu, "ONNX Runtime on the processor's cores, the default"),
+    )
+    made = []
+    for backend, check, why in checks:
+        try:
+            obstacle = check(bundle)
+        except UserError as error:
+            obstacle = str(error)
+        made.append(Candidate(backend, not obstacle, obstacle or why))
+    return tuple(made)
+
+
+def _tensorrt(bundle: Path | None) -> str:
+    return _engines("tensorrt", bundle)
+
+
+def _rtx(bundle: Path | None) -> str:
+    return _engines("rtx", bundle)
+
+
+def _engines(target: str, bundle: Path | None) -> str:
+    """Return what keeps engines of the bundle from running here, or nothing."""
+    gpu = find_cuda_device()
+    if gpu is None:
+        return "no NVIDIA GPU"
+    from seas_runtime.backends.tensorrt_library import tensorrt_version
+
+    version = tensorrt_version(target)
+    if version is None:
+        return f"not installed: pip install seas-export[{target}]"
+    if importlib.util.find_spec("cuda") is None:
+        return f"cuda-python is not installed: pip install seas-export[{target}]"
+    if bundle is None:
+        return ""
+    from seas_runtime.bundle import read_manifest_file
+    from seas_runtime.engine_store import EngineStore
+
+    store = EngineStore(bundle, read_manifest_file(bundle)[0])
+    device = gpu.engine_device(target)
+    for graph in RUNTIME_GRAPHS:
+        store.find(graph, target, version, device)
+    return ""
+
+
+def _cuda(bundle: Path | None) -> str:
+    if find_cuda_device() is None:
+        return "no NVIDIA GPU"
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime-gpu is not installed: pip install seas-export[cuda]"
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return "the onnxruntime that is installed was built without CUDA: pip install seas-export[cuda]"
+    return ""
+
+
+def _openvino(bundle: Path | None) -> str:
+    """Without bfloat16 OpenVINO has no lead over the default that is worth other bytes."""
+    flags = processor_flags(Path("/proc/cpuinfo"))
+    if not flags & {"avx512_bf16", "amx_bf16"}:
+        return "this processor does not multiply bfloat16"
+    if importlib.util.find_spec("openvino") is None:
+        return "openvino is not installed: pip install seas-export[openvino]"
+    return ""
+
+
+def _cpu(bundle: Path | None) -> str:
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime is not installed: pip install seas-export[runtime]"
+    return ""

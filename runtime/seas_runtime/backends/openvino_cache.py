@@ -1,0 +1,94 @@
+"""Graphs that OpenVINO has compiled, kept in the bundle's engine store: importing one takes a third of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from seas_runtime.backends import first_line
+from seas_runtime.engine_errors import EngineDamaged
+from seas_runtime.engine_index import BatchRange, EngineIdentity, EngineRecord, machine_identity
+from seas_runtime.engine_store import EngineStore
+from seas_runtime.errors import UserError
+from seas_runtime.manifest import TensorSpec
+from seas_runtime.records import MAX_BATCH
+
+if TYPE_CHECKING:
+    from seas_runtime.bundle import Bundle
+
+TARGET = "openvino"
+logger = logging.getLogger(__name__)
+
+
+class CompiledGraphs:
+    """The compiled graphs of one bundle for one processor, version and set of options.
+
+    Nothing here is needed: where one is missing, damaged, another machine's, or cannot be written, the graph
+    is compiled again. What is read was hashed here when it was written.
+    """
+
+    def __init__(self, bundle: Bundle, version: str, processor: str, options: dict[str, Any]) -> None:
+        self._store = EngineStore(bundle.path, bundle.manifest)
+        self._bundle, self._version, self._processor = bundle, version, processor
+        self._options = {name.lower(): str(value) for name, value in sorted(options.items())}
+
+    def load(self, core: Any, graph: str, device: str, options: dict[str, Any]) -> Any:
+        """Return a graph imported, or None."""
+        try:
+            engine = self._store.get(self._identity(graph))
+            if engine is None or engine.record.origin != machine_identity():
+                return None
+            with engine.open() as content:
+                return core.import_model(io.BytesIO(content), device, options)
+        except EngineDamaged as error:
+            logger.warning("%s", error)
+        except UserError as error:
+            logger.debug("%s", error)
+        except Exception as error:  # OpenVINO's own, for what it no longer reads
+            logger.warning("%s: OpenVINO cannot import it: %s", graph, first_line(error))
+        return None
+
+    def save(
+        self, graph: str, compiled: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    ) -> None:
+        """Keep a compiled graph, in place of what an older version or other content has left."""
+        identity = self._identity(graph)
+        record = EngineRecord(identity, inputs, outputs)
+        try:
+            blob = io.BytesIO()
+            compiled.export_model(blob)
+            data = blob.getbuffer()
+            if shutil.disk_usage(self._bundle.path).free < 4 * len(data):
+                return
+            with self._store.workspace() as folder:
+                file = folder / "compiled.blob"
+                file.write_bytes(data)
+                self._store.add(record, file)
+            self._remove_outdated(identity)
+        except (UserError, OSError) as error:
+            logger.debug("compiled graphs are not kept: %s", error)
+        except Exception as error:  # OpenVINO's own
+            logger.debug("%s: OpenVINO cannot export it: %s", graph, first_line(error))
+
+    def _remove_outdated(self, new: EngineIdentity) -> None:
+        for engine in self._store.engines()[0]:
+            old = engine.identity
+            same_use = (old.target, old.graph, old.options) == (new.target, new.graph, new.options)
+            if same_use and old.key != new.key:
+                with contextlib.suppress(UserError):
+                    self._store.remove(engine)
+
+    def _identity(self, graph: str) -> EngineIdentity:
+        return EngineIdentity(
+            graph=graph,
+            content=self._store.content(graph),
+            target=TARGET,
+            backend_version=self._version,
+            devices=(self._processor,),
+            precision=self._bundle.manifest.precision,
+            batch=BatchRange(1, 1, MAX_BATCH),
+            options=self._options,
+        )

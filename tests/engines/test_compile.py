@@ -1,0 +1,253 @@
+"""What `compile_bundle` refuses, keeps and builds again; the builder itself is another's test."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seas_engines import compile as compiling
+from seas_engines import memory
+from seas_engines import options as asked
+from seas_engines.build import Built
+from seas_engines.compile import compile_bundle
+from seas_engines.options import EngineOptions
+from seas_engines.targets import Precision, Target
+from seas_engines.worker import WorkerSpec
+from seas_runtime import engine_store
+from seas_runtime.backends.cuda_device import CudaDevice
+from seas_runtime.bundle import Bundle
+from seas_runtime.engine_errors import EngineStoreUnwritable
+from seas_runtime.engine_store import BatchRange
+from seas_runtime.errors import CheckFailed, UserError
+from tests.runtime.bundles import write_tiny_bundle
+
+GIB = 1 << 30
+ORIN = CudaDevice("Orin", "8.7", True, 8 * GIB, 6 * GIB)
+CARD = CudaDevice("NVIDIA GeForce RTX 3060", "8.6", False, 12 * GIB, 11 * GIB)
+RTX = EngineOptions("rtx", "8.6,12.0", batch=BatchRange(1, 2, 4))
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_tiny_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def specs(monkeypatch: pytest.MonkeyPatch) -> list[WorkerSpec]:
+    """The specifications that the builder was given; what it builds is a text."""
+    given: list[WorkerSpec] = []
+
+    def build(spec: WorkerSpec, folder: Path, progress: Any = None) -> Built:
+        given.append(spec)
+        assert Path(spec.graph).is_file()
+        Path(spec.out).write_bytes(b"engine of " + Path(spec.graph).parent.name.encode())
+        return Built(1.0, GIB, (), ())
+
+    monkeypatch.setattr(compiling, "run_worker", build)
+    monkeypatch.setattr(asked, "tensorrt_version", lambda target: "10.16" if target == "tensorrt" else "1.7")
+    monkeypatch.setattr(compiling, "find_cuda_device", lambda **_: None)
+    return given
+
+
+def here(monkeypatch: pytest.MonkeyPatch, device: CudaDevice) -> None:
+    monkeypatch.setattr(compiling, "find_cuda_device", lambda **_: device)
+
+
+def test_engines_are_built_once(bundle: Path, specs: list[WorkerSpec]) -> None:
+    first = compile_bundle(bundle, RTX)
+    assert [made.graph for made in first.engines] == ["step", "decode_mask", "decode_image"]
+    assert all(made.built and made.devices == ("8.6", "12.0") for made in first.engines)
+    assert {made.precision for made in first.engines} == {"fp16"}
+    assert [spec.batch for spec in specs] == [(1, 2, 4), (1, 6, 12), (1, 2, 4)]  # three masks at once
+    again = compile_bundle(bundle, RTX)
+    assert not any(made.built for made in again.engines)
+    assert [made.key for made in again.engines] == [made.key for made in first.engines]
+    assert len(specs) == 3
+
+
+def test_other_options_are_other_engines(bundle: Path, specs: list[WorkerSpec]) -> None:
+    compile_bundle(bundle, RTX)
+    compile_bundle(bundle, EngineOptions("rtx", "8.9", batch=BatchRange(1, 2, 4)))
+    compile_bundle(bundle, EngineOptions("rtx", "8.9", batch=BatchRange(4, 4, 4)))
+    compile_bundle(bundle, EngineOptions("rtx", "8.9", precision="fp32"))
+    assert len(specs) == 12
+
+
+def test_the_choice_of_float32_nodes_is_measured_once(
+    bundle: Path, specs: list[WorkerSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from seas_engines.prepare import Preparer
+
+    compile_bundle(bundle, RTX)
+
+    def measure(self: Preparer, graph: str, bound: float) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(Preparer, "measure", measure)
+    compile_bundle(bundle, EngineOptions("rtx", "8.9"))
+
+
+def test_damaged_engines_are_built_again(bundle: Path, specs: list[WorkerSpec]) -> None:
+    made = compile_bundle(bundle, RTX).engines
+    broken = bundle / "engines" / made[1].key / "engine.bin"
+    broken.write_bytes(broken.read_bytes()[:-1] + b"\0")
+    said: list[str] = []
+    again = compile_bundle(bundle, RTX, said.append)
+    assert [entry.built for entry in again.engines] == [False, True, False]
+    assert "expected" in said[0]
+    assert "found" in said[0]
+
+
+def test_a_new_version_replaces_the_old_engines(
+    bundle: Path, specs: list[WorkerSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_bundle(bundle, RTX)
+    monkeypatch.setattr(asked, "tensorrt_version", lambda target: "1.8")
+    assert all(made.built for made in compile_bundle(bundle, RTX).engines)
+    assert len(list((bundle / "engines").iterdir())) == 3
+
+
+def test_engines_are_shipped_where_asked(bundle: Path, specs: list[WorkerSpec]) -> None:
+    compile_bundle(bundle, RTX)
+    ship = EngineOptions("rtx", "8.6,12.0", batch=BatchRange(1, 2, 4), ship=True)
+    assert all(made.built for made in compile_bundle(bundle, ship).engines)
+    assert not any(made.built for made in compile_bundle(bundle, ship).engines)
+
+
+def test_no_build_refuses(bundle: Path, specs: list[WorkerSpec]) -> None:
+    with pytest.raises(UserError, match="no current rtx engine of step, decode_mask, decode_image for"):
+        compile_bundle(bundle, EngineOptions("rtx", "8.6,12.0", build=False))
+    assert not specs
+    assert not (bundle / "engines").exists()
+
+
+def test_a_failed_build_leaves_nothing(
+    bundle: Path, specs: list[WorkerSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(spec: WorkerSpec, folder: Path, progress: Any = None) -> Built:
+        Path(spec.out).write_bytes(b"half an engine")
+        raise CheckFailed("out of memory")
+
+    monkeypatch.setattr(compiling, "run_worker", die)
+    with pytest.raises(CheckFailed, match="out of memory"):
+        compile_bundle(bundle, RTX)
+    assert list((bundle / "engines").iterdir()) == []
+
+
+def test_unwritable_cache(bundle: Path, specs: list[WorkerSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_store, "temporary_sibling", lambda path: Path("/proc/nobody/writes/here"))
+    with pytest.raises(EngineStoreUnwritable, match="cannot be written"):
+        compile_bundle(bundle, RTX)
+    assert not specs
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda", "openvino"])
+def test_targets_that_need_no_engine_say_so(bundle: Path, target: str) -> None:
+    result = compile_bundle(bundle, EngineOptions(target))
+    assert not result.engines
+    assert "graphs" in result.note
+    with pytest.raises(UserError, match="--device: target"):
+        compile_bundle(bundle, EngineOptions(target, "8.6"))
+    with pytest.raises(UserError, match="--ship-engines: target"):
+        compile_bundle(bundle, EngineOptions(target, ship=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (EngineOptions("toaster"), "target: expected one of cpu"),
+        (EngineOptions("rtx"), "no NVIDIA GPU here to build for; give compute capabilities"),
+        (EngineOptions("rtx", "9.0"), "TensorRT-RTX does not build for it"),
+        (EngineOptions("rtx", "8.6", precision="int8"), "precision: expected one of fp32, fp16"),
+        (EngineOptions("rtx", "8.6", graphs=("unet",)), "--graph: expected one of step"),
+        (EngineOptions("tensorrt"), "built on the device that runs them, and there is no NVIDIA GPU"),
+        (EngineOptions("tensorrt", ship=True), "run only on the device that built them"),
+        (EngineOptions("rtx", "8.6", memory=1 << 20), "0.0 GiB are allowed by --memory"),
+    ],
+)
+def test_refusals(bundle: Path, specs: list[WorkerSpec], options: EngineOptions, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        compile_bundle(bundle, options)
+    assert not specs
+
+
+def test_fp32_engines_of_an_fp16_bundle_are_refused(tmp_path: Path, specs: list[WorkerSpec]) -> None:
+    bundle = write_tiny_bundle(tmp_path / "half", precision="fp16")
+    with pytest.raises(UserError, match="export it with --precision fp32"):
+        compile_bundle(bundle, EngineOptions("rtx", "8.6", precision="fp32"))
+
+
+def test_tensorrt_builds_for_the_device_here(
+    bundle: Path, specs: list[WorkerSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    here(monkeypatch, ORIN)
+    made = compile_bundle(bundle, EngineOptions("tensorrt")).engines
+    assert {entry.devices for entry in made} == {("8.7 Orin",)}
+    assert specs[0].devices == ()
+    assert str(specs[0].timing_cache).endswith("tensorrt-10.16-8.7_Orin.cache")
+    with pytest.raises(UserError, match=r"builds only for the device that it runs on, 8\.7 Orin"):
+        compile_bundle(bundle, EngineOptions("tensorrt", "8.6"))
+
+
+def test_rtx_builds_for_the_gpu_here(
+    bundle: Path, specs: list[WorkerSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here(monkeypatch, CARD)
+    assert compile_bundle(bundle, EngineOptions("rtx")).engines[0].devices == ("8.6",)
+    here(monkeypatch, ORIN)
+    with pytest.raises(UserError, match=r"Jetson Orin.*use --target tensorrt"):
+        compile_bundle(bundle, EngineOptions("rtx"))
+
+
+def test_a_plan_for_a_small_jetson(bundle: Path) -> None:
+    read = Bundle.read(bundle)
+    big = read.manifest.__class__(**{**vars(read.manifest), "image": read.manifest.image.__class__(512, 512)})
+    full = Bundle(read.path, big, "", read.embeddings, read.schedules, read.references)
+    weights = {"step": 2 * GIB, "decode_mask": GIB // 4, "decode_image": GIB // 4}
+
+    def plan(batch: int, free: float, target: Target = Target.TENSORRT) -> memory.Plan:
+        device = CudaDevice("Orin Nano", "8.7", True, 8 * GIB, int(free * GIB))
+        return memory.plan_device(full, target, weights, Precision.FP16, batch, device)
+
+    assert plan(1, 6.0) == memory.Plan()
+    streamed = plan(1, 2.5)
+    assert streamed.weight_streaming
+    assert "weights will be streamed" in streamed.notes[0]
+    with pytest.raises(UserError, match=r"engines for batches of 8 need about .* give --batch \d"):
+        plan(8, 3.0)
+    with pytest.raises(UserError, match="use a smaller base"):
+        plan(1, 0.5)
+    with pytest.raises(UserError, match="need about"):
+        plan(1, 2.5, Target.RTX)
+    assert memory.plan_device(full, Target.RTX, weights, Precision.FP16, 8, None) == memory.Plan()
+
+
+def test_a_build_that_would_not_fit_is_refused_before_it_starts() -> None:
+    memory.check_build_memory("step", GIB, 8 * GIB, None)
+    memory.check_build_memory("step", GIB, None, None)
+    with pytest.raises(UserError, match=r"step: .* needs about 4\.5 GiB of memory, 4\.0 GiB are available"):
+        memory.check_build_memory("step", GIB, 4 * GIB, None)
+
+
+def test_available_memory(tmp_path: Path) -> None:
+    file = tmp_path / "meminfo"
+    file.write_text("MemTotal: 8 kB\nMemAvailable:   4 kB\nSwapFree:  2 kB\n")
+    assert memory.available_memory(file) == 6 * 1024
+    file.write_text("MemTotal: 8 kB\n")
+    assert memory.available_memory(file) is None
+    assert memory.available_memory(tmp_path / "none") is None
+
+
+def test_a_bundle_of_another_graph_is_built_anew(tmp_path: Path, specs: list[WorkerSpec]) -> None:
+    from tests.runtime.bundles import Toy
+
+    first = write_tiny_bundle(tmp_path / "first")
+    compile_bundle(first, RTX)
+    other = write_tiny_bundle(tmp_path / "other", Toy(gain=2.0))
+    shutil.copytree(first / "engines", other / "engines")
+    built = {made.graph: made.built for made in compile_bundle(other, RTX).engines}
+    assert built == {"step": False, "decode_mask": True, "decode_image": False}

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from seas_engines.evaluate import Case, Evaluator, distance
+from seas_engines.half import HALF_MAX, candidates, infer_types, to_half
+from seas_engines.islands import BOUND, Islands, find_islands
+from seas_engines.rewrite import Form, rewrite
+from seas_runtime.errors import CheckFailed
+from tests.engines.graphs import latents, network, run
+
+
+def prepared(gain: float) -> ir.Model:
+    model = network(gain)
+    rewrite(model, 20, Form.PIECES, Form.PIECES)
+    infer_types(model)
+    return model
+
+
+def search(
+    gain: float, folder: Path, bound: float = BOUND, extreme: float = 0.0, budget: int = 200
+) -> tuple[Islands, ir.Model]:
+    model = prepared(gain)
+    cases = [Case("real", latents())]
+    if extreme:
+        cases.append(Case("extreme", {"latents": latents()["latents"] * np.float32(extreme)}, extreme=True))
+    with Evaluator(model, cases, folder, threads=1) as evaluator:
+        return find_islands(evaluator, model, bound, budget=budget), model
+
+
+def test_a_tame_graph_is_half_throughout(tmp_path: Path) -> None:
+    found, model = search(1.0, tmp_path)
+    assert found.float32 == ()
+    assert found.candidates == len(candidates(model))
+    assert 0 < found.error <= BOUND
+    assert found.largest < HALF_MAX
+    assert list(tmp_path.iterdir()) == []  # the measuring left nothing
+
+
+def test_what_overflows_stays_in_float32_with_its_readers_and_nothing_else(tmp_path: Path) -> None:
+    found, _ = search(1e6, tmp_path)
+    assert found.float32 == ("large", "larger", "small")
+    assert found.overflowing == found.float32
+    assert found.error <= BOUND
+
+
+def test_the_choice_holds_in_a_real_half_graph(tmp_path: Path) -> None:
+    found, model = search(1e6, tmp_path)
+    expected = run(prepared(1e6), latents(), tmp_path / "full")["middle"]
+    to_half(model, found.float32)
+    made = run(model, latents(), tmp_path / "half")["middle"]
+    assert distance(made, expected) <= BOUND
+
+
+def test_headroom_is_kept(tmp_path: Path) -> None:
+    tame, _ = search(1.0, tmp_path)
+    largest = tame.largest
+    near, _ = search(0.5 * HALF_MAX / largest, tmp_path)
+    assert "large" in near.float32  # finite on these inputs, but not by much
+
+
+def test_extreme_inputs_count(tmp_path: Path) -> None:
+    # Behind the group norm nothing grows with the latents; the first convolution does.
+    calm, _ = search(1.0, tmp_path)
+    assert "first" not in calm.float32
+    wild, _ = search(1.0, tmp_path, extreme=1e5)
+    assert "first" in wild.float32
+    assert "large" not in wild.float32
+    assert math.isfinite(wild.extreme_error)
+
+
+def test_a_tighter_bound_keeps_more_and_only_what_it_needs(tmp_path: Path) -> None:
+    loose, model = search(1.0, tmp_path)
+    tight, _ = search(1.0, tmp_path, bound=loose.error / 4)
+    assert 0 < len(tight.float32) < tight.candidates
+    assert tight.error <= loose.error / 4
+    with Evaluator(model, [Case("real", latents())], tmp_path, threads=1) as evaluator:
+        for name in tight.float32:  # each one is needed
+            fewer = [other for other in tight.float32 if other != name]
+            assert evaluator.error(fewer)["real"] > loose.error / 4
+
+
+def test_the_search_ends_within_its_budget(tmp_path: Path) -> None:
+    loose, _ = search(1.0, tmp_path)
+    tight, _ = search(1.0, tmp_path, bound=loose.error / 4, budget=6)
+    assert tight.runs <= 8
+    assert tight.error <= loose.error / 4
+
+
+def test_a_graph_that_is_broken_in_float32_is_refused(tmp_path: Path) -> None:
+    model = prepared(1.0)
+    infinite = {"latents": np.full_like(latents()["latents"], np.inf)}
+    with (
+        Evaluator(model, [Case("infinite", infinite)], tmp_path, threads=1) as evaluator,
+        pytest.raises(CheckFailed, match=r"no finite values on these inputs\. Use --precision fp32"),
+    ):
+        find_islands(evaluator, model)
+
+
+def test_distance() -> None:
+    expected = np.array([0.0, 10.0], np.float32)
+    assert distance(np.array([1.0, 10.0], np.float32), expected) == pytest.approx(0.1)
+    assert distance(np.array([np.nan, 10.0], np.float32), expected) == math.inf
+    assert distance(np.array([1, 2], np.uint8), np.array([1, 53], np.uint8)) == pytest.approx(0.2)
+    assert distance(np.array([3.0, 3.0], np.float32), np.array([2.0, 2.0], np.float32)) == 0.5

@@ -49,6 +49,15 @@ def pickle_only(base: Path) -> None:
     (folder / "diffusion_pytorch_model.safetensors").rename(folder / "diffusion_pytorch_model.bin")
 
 
+def lose_a_weight(base: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = base / "unet" / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    del state["conv_out.weight"]
+    save_file(state, file, metadata={"format": "pt"})
+
+
 BAD_BASES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no index": (remove("model_index.json"), "model_index.json is missing"),
     "index is no JSON": (write("{", "model_index.json"), "model_index.json"),
@@ -70,7 +79,9 @@ BAD_BASES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no tokenizer": (remove("tokenizer"), "tokenizer"),
     "no scheduler": (remove("scheduler"), "scheduler_config.json is missing"),
     "no weights": (remove("unet", "diffusion_pytorch_model.safetensors"), "found no weights"),
-    "pickled weights": (pickle_only, "pickled weights are not read"),
+    "pickled weights": (pickle_only, "pickled weights are not read without --allow-pickle"),
+    "SD 3": (edit("model_index.json", _class_name="StableDiffusion3Pipeline"), "a transformer"),
+    "a weight is missing": (lose_a_weight, "1 of its weights are missing: conv_out.weight"),
     "truncated weights": (truncate("vae", "diffusion_pytorch_model.safetensors"), "could not be loaded"),
     "weights of another shape": (edit("unet", "config.json", block_out_channels=[16, 16, 32, 64]), "unet"),
     "tokenizer without vocabulary": (remove("tokenizer", "vocab.json"), "tokenizer"),
@@ -94,11 +105,52 @@ def test_an_unknown_base_is_refused(tmp_path: Path) -> None:
         load_base(tmp_path / "nothing" / "here" / "at all")
 
 
-def test_a_single_file_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "v1-4.safetensors"
-    file.write_bytes(b"")
-    with pytest.raises(UserError, match="found a single file"):
-        load_base(file)
+def test_pickled_weights_are_the_same_ones(tiny_base_path: Path, tiny_base: Base, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    base = shutil.copytree(tiny_base_path, tmp_path / "base")
+    for component, safe, pickled in (
+        ("unet", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+        ("vae", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+        ("text_encoder", "model.safetensors", "pytorch_model.bin"),
+    ):
+        torch.save(load_file(base / component / safe), base / component / pickled)
+        (base / component / safe).unlink()
+    with pytest.raises(UserError, match="--allow-pickle"):
+        load_base(base)
+    loaded = load_base(base, allow_pickle=True)
+    for name in ("unet", "vae", "text_encoder"):
+        expected = getattr(tiny_base, name).state_dict()
+        assert all(torch.equal(v, expected[k]) for k, v in getattr(loaded, name).state_dict().items())
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+def test_a_base_that_would_execute_something_does_not(tiny_base_path: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_base_path, tmp_path / "base")
+    pickle_only(base)
+    torch.save({"w": Bomb(tmp_path / "executed")}, base / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(UserError, match="not executed"):
+        load_base(base, allow_pickle=True)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_safety_checker_and_feature_extractor_may_be_missing(
+    named: bool, tiny_base_path: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_base_path, tmp_path / "base")
+    checker = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    extractor = ["transformers", "CLIPImageProcessor"]
+    extra = {"safety_checker": checker, "feature_extractor": extractor, "requires_safety_checker": True}
+    edit("model_index.json", **(extra if named else {"safety_checker": [None, None]}))(base)
+    assert load_base(base).geometry.latent_size == LATENT_SIZE
 
 
 def test_a_hub_out_of_reach_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +162,37 @@ def test_a_hub_out_of_reach_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(UserError, match=r"CompVis/stable-diffusion-v1-4.*did not give it.*pass its folder"):
         load_base("CompVis/stable-diffusion-v1-4")
+
+
+@pytest.mark.parametrize("allow_pickle", [True, False])
+def test_a_hub_name_is_downloaded_with_the_hubs_own_settings(
+    allow_pickle: bool, tiny_base_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    asked: list[tuple[str, list[str]]] = []
+
+    def download(name: str, *, allow_patterns: list[str]) -> str:  # no token, no cache, no network of ours
+        asked.append((name, allow_patterns))
+        return str(tiny_base_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    base = load_base("nota-ai/bk-sdm-tiny", allow_pickle=allow_pickle)
+    ((name, patterns),) = asked
+    assert (base.name, name) == ("nota-ai/bk-sdm-tiny", "nota-ai/bk-sdm-tiny")
+    assert base.licence == "CreativeML OpenRAIL-M"
+    assert "unet/*model.safetensors" in patterns
+    assert ("unet/*model.bin" in patterns) is allow_pickle
+    assert not any("safety" in pattern for pattern in patterns)
+
+
+def test_offline_mode_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set"):
+        load_base("someone/never-downloaded-model")
 
 
 def test_geometry_is_read_from_the_base(tiny_base: Base) -> None:

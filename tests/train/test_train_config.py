@@ -46,7 +46,7 @@ def test_a_small_base_has_its_own(tiny_base: Base) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "guidance", "of_a_small_base", "augmented"),
-    [(Layout.MVTEC, 8.0, 4.0, True), (Layout.VISA, 2.0, 2.0, False), (Layout.MVTEC3D, 5.0, 4.0, True)],
+    [(Layout.MVTEC, 8.0, 1.5, True), (Layout.VISA, 2.0, 1.5, False), (Layout.MVTEC3D, 5.0, 1.5, True)],
 )
 def test_layouts_have_presets(
     tiny_base: Base,
@@ -112,7 +112,7 @@ def test_updated_from_a_files_values() -> None:
         ({"finetune": {"normal_augmentations": 0}}, "normal_augmentations: expected 1 or more, or none"),
         ({"finetune": {"optimizer": {"betas": [0.9]}}}, "betas: expected a list of 2"),
         ({"finetune": {"optimizer": {"betas": 0.9}}}, "betas: expected a list"),
-        ({"generation": {"guidance": 0.5}}, "guidance: expected 1 or more"),
+        ({"generation": {"guidance": -1}}, "guidance: expected 0 to 100"),
         ({"generation": {"tau": 1.0}}, "tau: expected between 0 and 1"),
     ],
 )

@@ -1,5 +1,4 @@
-"""Bases: Stable Diffusion 1.x models in diffusers' folder format, checked before anything is trained on
-them."""
+"""Bases: Stable Diffusion 1.x models as folders or single files, checked before training."""
 
 from __future__ import annotations
 
@@ -10,14 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import UserError
+from seas_runtime.files import sha256_file
 from seas_train.micro import MICRO_PATH
-from seas_train.model_folders import COMPONENTS, WEIGHTED, check_folder, folder_fingerprint, load_components
+from seas_train.model_folders import (
+    COMPONENTS,
+    WEIGHTED,
+    check_folder,
+    component_folders,
+    folder_fingerprint,
+    load_components,
+)
 from seas_train.taps import tap_indices
 
 MICRO = "micro"
 # Licence identifiers of model cards, as people know them.
 _LICENCES = {"creativeml-openrail-m": "CreativeML OpenRAIL-M", "apache-2.0": "Apache-2.0", "mit": "MIT"}
-_OPENRAIL_NAMES = ("stable-diffusion-v1", "sd-v1", "bk-sdm")
+_OPENRAIL_NAMES = ("stable-diffusion-v1", "sd-v1", "v1-5-pruned", "bk-sdm")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -89,71 +96,90 @@ class Base:
     """`diffusers.DDPMScheduler`: the noise schedule that the base was trained with."""
 
 
-def load_base(name_or_path: str | Path) -> Base:
-    """Load `micro`, a diffusers folder, or a model of the Hugging Face hub (`owner/name`).
+def load_base(name_or_path: str | Path, *, allow_pickle: bool = False) -> Base:
+    """Load `micro`, a diffusers folder, a single file, or a model of the Hugging Face hub (`owner/name`).
+
+    Args:
+        name_or_path: which.
+        allow_pickle: take pickled weights (`.bin`, `.ckpt`) where there are no others. Nothing of them is
+            executed; see `seas_train.tensor_files`.
 
     Raises:
         UserError: there is no such base, a file of it is missing or broken, or it is no Stable Diffusion 1.x
             model that predicts noise (SDXL, v-prediction and inpainting models are told by name).
     """
-    path = find_base(name_or_path)
-    name = _name(name_or_path, path)
-    check_folder(path, f"base {name}")
-    components = load_components(path, f"base {name}")
+    path = find_base(name_or_path, allow_pickle=allow_pickle)
+    name = base_name(name_or_path, path)
+    what = f"base {name}"
+    if path.is_file():
+        from seas_train.single_file import load_single_file
+
+        components = load_single_file(path, what, allow_pickle=allow_pickle)
+        fingerprint = sha256_file(path)
+    else:
+        check_folder(path, what, allow_pickle=allow_pickle)
+        components = load_components(component_folders(path), what)
+        fingerprint = folder_fingerprint(path)
     return Base(
         name=name,
         path=path,
-        fingerprint=folder_fingerprint(path),
-        licence=_licence(name, path),
-        geometry=read_geometry(components, f"base {name}"),
+        fingerprint=fingerprint,
+        licence=base_licence(name, path),
+        geometry=read_geometry(components, what),
         **components,
     )
 
 
-def _name(name_or_path: str | Path, path: Path) -> str:
-    """A base's name in what is made from it: of a local folder its last part."""
+def base_name(name_or_path: str | Path, path: Path) -> str:
+    """A base's name in what is made from it: of a local folder its last part, of a file that without its
+    ending."""
     if path == MICRO_PATH:
         return MICRO
+    if path.is_file():
+        return path.stem
     return path.resolve().name if Path(name_or_path).expanduser().is_dir() else str(name_or_path)
 
 
-def find_base(name_or_path: str | Path) -> Path:
-    """The folder that a base's name or path means; a hub name is downloaded (safetensors only).
+def find_base(name_or_path: str | Path, *, allow_pickle: bool = False) -> Path:
+    """The folder or file that a base's name or path means.
+
+    A hub name is downloaded: configurations, tokenizer and safetensors, `.bin` files where `allow_pickle`
+    says so. huggingface_hub's own environment decides where to, with which token, and whether a network may
+    be used at all (`HF_HOME`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
 
     Raises:
-        UserError: it is nothing of the three, or the hub cannot be reached.
+        UserError: it is nothing of the four, or the hub cannot be reached.
     """
     if str(name_or_path) == MICRO:
         return MICRO_PATH
     path = Path(name_or_path).expanduser()
-    if path.is_dir():
-        return path
     if path.exists():
-        raise UserError(
-            f"base {name_or_path}: expected a folder in diffusers' format, found a single file; "
-            "convert it with diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py"
-        )
+        return path
     if _HUB_NAME.fullmatch(str(name_or_path)) is None:
         raise UserError(
             f"base {name_or_path}: no such folder; expected '{MICRO}', a folder in diffusers' format, "
+            "a .safetensors or .ckpt file of Stable Diffusion 1.x, "
             "or a Hugging Face name such as CompVis/stable-diffusion-v1-4"
         )
-    return _download(str(name_or_path))
+    return _download(str(name_or_path), allow_pickle)
 
 
-def _download(name: str) -> Path:
+def _download(name: str, allow_pickle: bool) -> Path:
     import huggingface_hub
 
     patterns = ["model_index.json", "README.md"]
     patterns += [f"{component}/*.{kind}" for component in COMPONENTS for kind in ("json", "txt")]
     patterns += [f"{component}/*model.safetensors" for component in WEIGHTED]
+    if allow_pickle:
+        patterns += [f"{component}/*model.bin" for component in WEIGHTED]
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
     except Exception as error:  # every way in which a hub can be out of reach ends here
+        offline = "HF_HUB_OFFLINE is set; " if huggingface_hub.constants.HF_HUB_OFFLINE else ""
         raise UserError(
             f"base {name}: no such folder, and the Hugging Face hub did not give it "
-            f"({type(error).__name__}); download it where there is a network and pass its folder, "
-            f"or use '{MICRO}'"
+            f"({type(error).__name__}); {offline}download it where there is a network and pass its folder "
+            f"(for a gated model with HF_TOKEN set), or use '{MICRO}'"
         ) from error
 
 
@@ -196,7 +222,8 @@ def unet_reduction(unet: Any) -> int:
     return int(2 ** sum(block.downsamplers is not None for block in unet.down_blocks))
 
 
-def _licence(name: str, path: Path) -> str:
+def base_licence(name: str, path: Path) -> str:
+    """A base's licence: from its model card, or from its name where that is known; else "unknown"."""
     card = path / "README.md"
     if card.is_file():
         found = re.search(

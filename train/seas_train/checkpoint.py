@@ -19,7 +19,12 @@ from seas_train.bases import Geometry
 from seas_train.finetune.prompts import GOOD, encode_prompts
 from seas_train.finetune.result import FineTuned
 from seas_train.mask_head.head import MaskHead, load_mask_head, save_mask_head
-from seas_train.model_folders import check_folder, load_components, quiet_transformers
+from seas_train.model_folders import (
+    check_folder,
+    component_folders,
+    load_components,
+    quiet_transformers,
+)
 
 SCHEMA = 1
 DESCRIPTION_FILE = "seas.json"
@@ -57,7 +62,8 @@ class Checkpoint:
     scheduler: Any
     mask_head: MaskHead
     references: Tensor
-    """[n, C, h, w] f32: unscaled VAE posterior means of the training normals."""
+    """[n, C, h, w] f32: VAE posterior means of the training normals, unscaled but where
+    `generation.references` says otherwise."""
     geometry: Geometry
     meta: Mapping[str, Any]
     """What `seas.json` says."""
@@ -117,7 +123,7 @@ def save_checkpoint(
                 "defects": [
                     {"name": name, "tokens": list(prompts.defect_tokens(name))} for name in prompts.defects
                 ],
-                "normal_token": prompts.tokens[0],
+                "normal_token": prompts.normal_token,
                 "prompts": prompts.texts,
                 "base": {"name": models.name, "fingerprint": models.fingerprint, "licence": models.licence},
                 "geometry": models.geometry.to_dict(),
@@ -136,7 +142,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     what = f"checkpoint {path}"
     meta = read_description(path)
     check_folder(path, what)
-    components = load_components(path, what)
+    components = load_components(component_folders(path), what)
     geometry = Geometry.from_dict(meta["geometry"])
     mask_head = load_mask_head(path / MASK_HEAD_FOLDER)
     taps = (geometry.tap_coarse_channels, geometry.tap_fine_channels, geometry.vae_tap_channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from typing import Any
 
 from seas_train.bases import Base
@@ -18,6 +19,21 @@ STEPS_PER_DEFECT = 800
 """Of either stage, for SD 1.x (the authors' scripts)."""
 SMALL_BASE_PARAMETERS = 50_000_000
 """U-Nets below this are trained like `micro`; SD 1.4's has 860 million, the smallest BK-SDM's 320 million."""
+AUTHORS_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
+"""The authors' guidance per dataset (section 4 and scripts of SeaS)."""
+AUTHORS_TAU = 0.2
+"""The authors' threshold on the mean of the last three maps."""
+_SMALL_GUIDANCE = 1.5
+"""Of a base as small as `micro`: above 2 its defects grow too large, seen side by side from 1.2 to 5."""
+
+
+class ReferenceScale(str, Enum):
+    """What generation's start is made from."""
+
+    UNSCALED = "unscaled"
+    """The VAE's latents of normal images as they are, as in the authors' code."""
+    SCALED = "scaled"
+    """Multiplied by the scaling factor, as the U-Net was trained to see latents."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +41,13 @@ class GenerationConfig:
     """What the checkpoint recommends to those who generate with it."""
 
     guidance: float = 8.0
-    tau: float = 0.2
+    tau: float = AUTHORS_TAU
     """A pixel is defective where the mean probability is at least this."""
+    references: ReferenceScale = ReferenceScale.UNSCALED
 
     def __post_init__(self) -> None:
-        require(self.guidance >= 1, "guidance", "1 or more", self.guidance)
+        require(0 <= self.guidance <= 100, "guidance", "0 to 100", self.guidance)
         require(0 < self.tau < 1, "tau", "between 0 and 1", self.tau)
-
-
-# The authors' guidance per dataset (section 4 and scripts of SeaS).
-_SMALL_GUIDANCE = 4.0
-"""Of a base as small as `micro`: at 8 its pictures burn out, seen side by side at 1, 4 and 8."""
-_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class TrainConfig:
         every = 200 if is_small(base) else 500
         upright = layout is Layout.VISA
         finetune = replace(finetune, rotate=not upright, flip=not upright)
-        guidance = _GUIDANCE[layout]
+        guidance = AUTHORS_GUIDANCE[layout]
         generation = GenerationConfig(guidance=min(guidance, _SMALL_GUIDANCE) if is_small(base) else guidance)
         return cls(finetune, mask_head, generation, save_every=every, preview_every=every)
 
@@ -105,10 +116,14 @@ def is_small(base: Base) -> bool:
 
 def _small_finetune() -> FinetuneConfig:
     return FinetuneConfig(
-        steps=500,
+        steps=650,
         unet_learning_rate=1.2e-3,
         embedding_learning_rate=2e-2,
         normal_augmentations=2,
+        noisy_share=0.5,
+        high_noise_weight=50.0,
+        mask_weight=5.0,
+        half_precision=True,
         optimizer=OptimizerConfig(
             schedule=Schedule.COSINE, warmup_steps=20, final_learning_rate=0.05, gradient_clip=1.0, ema=0.98
         ),
@@ -118,7 +133,7 @@ def _small_finetune() -> FinetuneConfig:
 def _small_mask_head() -> MaskHeadConfig:
     # A quarter of the authors' width, with their channels per head (24) and per group (6).
     return MaskHeadConfig(
-        steps=150,
+        steps=100,
         learning_rate=2e-3,
         coarse_width=32,
         fine_width=16,

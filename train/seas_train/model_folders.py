@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,36 @@ _CONFIG_FILES = {
 }
 WEIGHTED = ("text_encoder", "unet", "vae")
 """The components that have weights."""
+_WEIGHTS = {
+    "text_encoder": ("model.safetensors", "pytorch_model.bin"),
+    "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+    "vae": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+}
+"""What each component's weights are called: as safetensors, and pickled."""
 
 
-def check_folder(path: Path, what: str) -> None:
+def component_folders(path: Path) -> dict[str, Path]:
+    """Where the components of one whole model lie."""
+    return {component: path / component for component in COMPONENTS}
+
+
+def check_folder(path: Path, what: str, *, allow_pickle: bool = False) -> None:
     """Check that a folder holds a Stable Diffusion 1.x model, from its JSON files alone.
 
     Raises:
         UserError: naming the file, what was expected in it, and what was found.
+    """
+    check_index(path, what)
+    check_components(component_folders(path), what, allow_pickle=allow_pickle)
+
+
+def check_index(path: Path, what: str) -> None:
+    """Check that a folder's `model_index.json` is that of a Stable Diffusion 1.x model.
+
+    A safety checker and a feature extractor may be named there or not: they are not used.
+
+    Raises:
+        UserError: it is missing, or of another kind of model.
     """
     index_file = path / "model_index.json"
     if not index_file.is_file():
@@ -42,18 +66,39 @@ def check_folder(path: Path, what: str) -> None:
             f"{what}: expected a StableDiffusionPipeline (Stable Diffusion 1.x), {index_file} says {kind}"
             f"{_hint(kind)}; use a Stable Diffusion 1.x model such as CompVis/stable-diffusion-v1-4"
         )
-    for component in COMPONENTS:
-        config_file = path / component / _CONFIG_FILES[component]
+
+
+def check_components(folders: Mapping[str, Path], what: str, *, allow_pickle: bool = False) -> None:
+    """Check that every component is there, is of the right kind, and fits the others.
+
+    Args:
+        folders: each component's folder, by its name.
+        what: the model, for messages.
+        allow_pickle: take `.bin` files where there are no safetensors; see `seas_train.tensor_files`.
+
+    Raises:
+        UserError: naming the file, what was expected in it, and what was found.
+    """
+    for component, folder in folders.items():
+        config_file = folder / _CONFIG_FILES[component]
         if not config_file.is_file():
             raise UserError(f"{what}: {config_file} is missing; expected the folder of a whole model")
         _object(config_file)
-        if component in WEIGHTED and not any((path / component).glob("*model*.safetensors*")):
-            found = sorted(file.name for file in (path / component).iterdir() if file.suffix != ".json")
-            raise UserError(
-                f"{what}: expected a .safetensors file in {path / component}, found {found or 'no weights'}; "
-                "pickled weights are not read: save the model again with safe_serialization=True"
-            )
-    _check_configs(path, what)
+        if component in WEIGHTED and not any(folder.glob("*model*.safetensors*")):
+            _check_pickled(component, folder, what, allow_pickle)
+    _check_configs(folders, what)
+
+
+def _check_pickled(component: str, folder: Path, what: str, allow_pickle: bool) -> None:
+    pickled = folder / _WEIGHTS[component][1]
+    if pickled.is_file() and allow_pickle:
+        return
+    found = sorted(file.name for file in folder.iterdir() if file.suffix != ".json")
+    hint = "pickled weights are not read without --allow-pickle" if pickled.is_file() else "no pickled ones"
+    raise UserError(
+        f"{what}: expected a .safetensors file in {folder}, found {found or 'no weights'}; "
+        f"{hint}: save the model again with safe_serialization=True"
+    )
 
 
 def _hint(kind: str) -> str:
@@ -61,12 +106,14 @@ def _hint(kind: str) -> str:
         return ", which is SDXL: it has two text encoders and other U-Net inputs"
     if "Inpaint" in kind:
         return ", an inpainting model"
+    if "3" in kind or "Flux" in kind:
+        return ", whose denoiser is a transformer without the U-Net's features that the mask head reads"
     return ""
 
 
-def _check_configs(path: Path, what: str) -> None:
+def _check_configs(folders: Mapping[str, Path], what: str) -> None:
     unet, vae, text, scheduler = (
-        _object(path / component / _CONFIG_FILES[component])
+        _object(folders[component] / _CONFIG_FILES[component])
         for component in ("unet", "vae", "text_encoder", "scheduler")
     )
     latent_channels = vae.get("latent_channels", 4)
@@ -95,7 +142,7 @@ def _check_configs(path: Path, what: str) -> None:
     ]
     for key, expected, found in expectations:
         if expected != found:
-            hint = " (a v-prediction model)" if found == "v_prediction" else ""
+            hint = " (a v-prediction model, as SD 2 at 768 pixels)" if found == "v_prediction" else ""
             raise UserError(
                 f"{what}: {key}: expected {expected}, found {found}{hint}; use a Stable Diffusion 1.x model"
             )
@@ -108,37 +155,86 @@ def _object(path: Path) -> dict[str, Any]:
     return values
 
 
-def load_components(path: Path, what: str) -> dict[str, Any]:
-    """Tokenizer, text encoder, VAE, U-Net (float32, evaluation mode) and noise schedule of a checked folder.
+def load_components(folders: Mapping[str, Path], what: str) -> dict[str, Any]:
+    """Tokenizer, text encoder, VAE, U-Net (float32, evaluation mode) and noise schedule of checked folders.
 
     Raises:
-        UserError: a file is broken, or weights do not fit the configuration.
+        UserError: a file is broken, or weights are missing or do not fit the configuration.
     """
-    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    components = {name: load_component(name, folder, what) for name, folder in folders.items()}
+    check_vocabulary(components, what)
+    return components
 
-    loaders: dict[str, Any] = {
-        "tokenizer": CLIPTokenizer.from_pretrained,
-        "text_encoder": CLIPTextModel.from_pretrained,
-        "vae": AutoencoderKL.from_pretrained,
-        "unet": UNet2DConditionModel.from_pretrained,
-        "scheduler": DDPMScheduler.from_pretrained,
-    }
-    components: dict[str, Any] = {}
-    for name, load in loaders.items():
-        options = {"use_safetensors": True} if name in WEIGHTED else {}
-        try:
-            with quiet_transformers():
-                component = load(str(path / name), **options)
-        except Exception as error:  # diffusers and transformers raise anything for a broken file
-            reason = " ".join(str(error).split())[:300]
-            raise UserError(f"{what}: {path / name} could not be loaded: {reason}") from error
-        components[name] = component.float().eval() if name in WEIGHTED else component
+
+def check_vocabulary(components: Mapping[str, Any], what: str) -> None:
+    """Check that the text encoder has an embedding for each of the tokenizer's tokens.
+
+    Raises:
+        UserError: it has fewer.
+    """
     if components["text_encoder"].get_input_embeddings().weight.shape[0] < len(components["tokenizer"]):
         raise UserError(
             f"{what}: the tokenizer has more tokens than the text encoder has embeddings; they do not match"
         )
-    return components
+
+
+def load_component(name: str, folder: Path, what: str) -> Any:
+    """One component of a checked folder; models are float32, in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: a file is broken, or weights are missing or do not fit the configuration.
+    """
+    try:
+        with quiet_transformers(), _as_safetensors(name, folder) as readable:
+            if name not in WEIGHTED:
+                return _kinds()[name].from_pretrained(str(readable))
+            model, found = _kinds()[name].from_pretrained(
+                str(readable), use_safetensors=True, output_loading_info=True
+            )
+    except UserError:
+        raise
+    except Exception as error:  # diffusers and transformers raise anything for a broken file
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{what}: {folder} could not be loaded: {reason}") from error
+    missing = sorted(map(str, found["missing_keys"]))
+    if missing:  # which the libraries would fill with random numbers
+        raise UserError(
+            f"{what}: {folder} could not be loaded: {len(missing)} of its weights are missing: "
+            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"
+        )
+    return model.float().eval()
+
+
+def _kinds() -> dict[str, Any]:
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    return {
+        "tokenizer": CLIPTokenizer,
+        "text_encoder": CLIPTextModel,
+        "vae": AutoencoderKL,
+        "unet": UNet2DConditionModel,
+        "scheduler": DDPMScheduler,
+    }
+
+
+@contextlib.contextmanager
+def _as_safetensors(name: str, folder: Path) -> Iterator[Path]:
+    """The folder itself, or, where its weights are pickled, a temporary one with the same as safetensors.
+
+    So no library but `read_pickle` ever opens a pickle.
+    """
+    if name not in WEIGHTED or any(folder.glob("*model*.safetensors*")):
+        yield folder
+        return
+    from seas_train.tensor_files import read_pickle, write_safetensors
+
+    safe, pickled = _WEIGHTS[name]
+    with tempfile.TemporaryDirectory(prefix="seas-export-") as made:
+        config = _CONFIG_FILES[name]
+        (Path(made) / config).write_bytes((folder / config).read_bytes())
+        write_safetensors(read_pickle(folder / pickled), Path(made) / safe)
+        yield Path(made)
 
 
 @contextlib.contextmanager

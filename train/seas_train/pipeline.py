@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_train.bases import Base
 from seas_train.checkpoint import read_description, save_checkpoint
-from seas_train.config import TrainConfig
+from seas_train.config import ReferenceScale, TrainConfig
 from seas_train.data import Product
 from seas_train.examples import Examples
 from seas_train.finetune.memory import estimate_memory
@@ -72,12 +73,14 @@ def train_product(
     mask_losses = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
     mask_head = second.finish()
 
+    if int(os.environ.get("RANK", "0")) > 0:
+        return out  # accelerate's other processes have the same weights; the first one writes them
     examples.use(fine_tuned.models.vae)
     save_checkpoint(
         out,
         fine_tuned,
         mask_head,
-        examples.references(),
+        examples.references() * _reference_scale(config, base),
         {
             "product": product.name,
             "preprocessing": product.preprocessing.to_dict(),
@@ -92,6 +95,11 @@ def train_product(
         },
     )
     return out
+
+
+def _reference_scale(config: TrainConfig, base: Base) -> float:
+    scaled = config.generation.references is ReferenceScale.SCALED
+    return base.geometry.scaling_factor if scaled else 1.0
 
 
 def train_fingerprint(product: Product, base: Base, config: TrainConfig) -> str:

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from seas_train.finetune.losses import alignment_loss, min_max, noise_loss, pool_mask, token_maps
+from seas_train.finetune.losses import (
+    alignment_loss,
+    high_noise_weights,
+    mask_weights,
+    min_max,
+    noise_loss,
+    pool_mask,
+    token_maps,
+)
 
 
 def test_alignment_loss_by_hand() -> None:
@@ -66,3 +74,32 @@ def test_noise_loss_is_the_mean_squared_error() -> None:
     assert float(noise_loss(torch.from_numpy(prediction), torch.from_numpy(noise))) == pytest.approx(
         expected, rel=1e-5
     )
+
+
+def test_high_noise_weights_are_one_over_snr_within_limits() -> None:
+    alphas_cumprod = torch.tensor([0.99, 0.5, 0.2, 0.05, 0.001])
+    weights = high_noise_weights(alphas_cumprod, torch.tensor([4, 3, 2, 1, 0]), 50.0)
+    assert weights.shape == (5, 1, 1, 1)
+    assert weights.flatten().tolist() == pytest.approx([50.0, 19.0, 4.0, 1.0, 1.0])
+    assert high_noise_weights(alphas_cumprod, torch.arange(5), 1.0).flatten().tolist() == [1.0] * 5
+
+
+def test_noise_loss_weighs_images() -> None:
+    prediction, noise = torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
+    noise[1] *= 3
+    assert float(
+        noise_loss(prediction, noise, torch.tensor([2.0, 1.0])[:, None, None, None])
+    ) == pytest.approx((2 * 1 + 9) / 2)
+    assert float(noise_loss(prediction, noise, torch.ones(2, 1, 2, 2))) == pytest.approx(
+        float(noise_loss(prediction, noise))
+    )
+
+
+def test_mask_weights_keep_a_single_pixel() -> None:
+    mask = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
+    mask[0, 0, 5, 9] = True
+    weights = mask_weights(mask, 4, 5.0)
+    expected = torch.ones(2, 1, 4, 4)
+    expected[0, 0, 1, 2] = 5
+    assert torch.equal(weights, expected)
+    assert torch.equal(mask_weights(mask, 4, 1.0), torch.ones(2, 1, 4, 4))

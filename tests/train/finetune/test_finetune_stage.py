@@ -17,6 +17,7 @@ from seas_train.finetune.prompts import encode_prompts, tokenize
 from seas_train.finetune.stage import FinetuneStage
 from seas_train.training.loop import LoopConfig, Precision, run_training
 from seas_train.training.optimizer import OptimizerConfig
+from seas_train.training.precision import computes_bfloat16
 from seas_train.training.random import StepRandom, step_random
 from seas_train.training.stage import Batch
 from seas_train.training.state import trained_tensors
@@ -94,10 +95,19 @@ class Interrupted(BaseException):
     pass
 
 
+@pytest.mark.parametrize("half_precision", [False, True])
 def test_resumed_is_unbroken(
-    tiny_base: Base, tiny_product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_base: Base,
+    tiny_product: Product,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    half_precision: bool,
 ) -> None:
-    config = replace(CONFIG, optimizer=replace(CONFIG.optimizer, ema=0.9, gradient_clip=0.5))
+    config = replace(
+        CONFIG,
+        half_precision=half_precision,
+        optimizer=replace(CONFIG.optimizer, ema=0.9, gradient_clip=0.5),
+    )
     unbroken = FinetuneStage(tiny_product, tiny_base, config)
     train(unbroken, tmp_path / "unbroken")
     broken = FinetuneStage(tiny_product, tiny_base, config)
@@ -247,3 +257,32 @@ def test_an_image_size_that_the_unet_cannot_halve_is_refused(tiny_base: Base, ti
     product = replace(tiny_product, preprocessing=Preprocessing(96))
     with pytest.raises(UserError, match="expected a multiple of 64 for base tiny, found 96"):
         FinetuneStage(product, tiny_base, CONFIG)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0.5), (0.4, 0.7), (1.0, 1.0)])
+def test_noisy_share_of_the_timesteps(
+    tiny_base: Base, tiny_product: Product, share: float, expected: float
+) -> None:
+    stage = FinetuneStage(tiny_product, tiny_base, replace(CONFIG, noisy_share=share))
+    highest = tiny_base.scheduler.config.num_train_timesteps
+    timesteps = stage._timesteps(4000, torch.Generator().manual_seed(0))
+    assert timesteps.shape == (4000,)
+    assert int(timesteps.min()) >= 0
+    assert highest * 0.99 < int(timesteps.max()) < highest
+    noisy = (timesteps >= highest // 2).double().mean()
+    assert float(noisy) == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.skipif(not computes_bfloat16(), reason="this CPU does not compute bfloat16")
+def test_half_precision_is_used(tiny_base: Base, tiny_product: Product) -> None:
+    def losses(half_precision: bool) -> dict[str, float]:
+        stage = FinetuneStage(tiny_product, tiny_base, replace(CONFIG, half_precision=half_precision))
+        stage.prepare(torch.device("cpu"), progress=False)
+        batch = stage.draw(step_random(0, "finetune", 1, 0, 0))
+        found = stage.losses(stage.module, batch.tensors)
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    exact, rounded = losses(False), losses(True)
+    for name, value in exact.items():
+        assert rounded[name] != value, name
+        assert rounded[name] == pytest.approx(value, rel=0.05), name

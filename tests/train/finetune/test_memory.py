@@ -15,7 +15,10 @@ def test_parts_follow_from_the_parameters(tiny_base: Base) -> None:
     trained = sum(parameter.numel() for parameter in tiny_base.unet.parameters())
     assert parts["gradients"] == parts["average"] == 4 * trained
     assert parts["optimizer"] == 8 * trained
-    assert estimate_memory(tiny_base, config).total == sum(parts.values())
+    found = estimate_memory(tiny_base, config)
+    assert found.device_total == sum(parts.values())
+    assert found.total == found.device_total + found.host_total
+    assert found.host["the base, on the host"] > 4 * trained
     assert "average" not in estimate_memory(tiny_base, FinetuneConfig()).parts
 
 

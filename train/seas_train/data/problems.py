@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,13 @@ class Problems:
     def error(self, kind: Kind, path: Path | None, message: str) -> None:
         """Add what stops the run."""
         self.found.append(Problem(Severity.ERROR, kind, path, message))
+
+    def excuse(self, kind: Kind) -> None:
+        """Turn the errors of a kind that were found so far into warnings."""
+        self.found = [
+            replace(problem, severity=Severity.WARNING) if problem.kind is kind else problem
+            for problem in self.found
+        ]
 
     def warn(self, kind: Kind, path: Path | None, message: str) -> None:
         """Add what the run can do without."""

@@ -76,14 +76,18 @@ def load_product(
     normals: int = DEFAULT_NORMALS,
     fit: Fit = Fit.CROP,
     defects: Sequence[str] | None = None,
+    defects_needed: bool = True,
 ) -> Product:
     """Find, check and split the product in `directory`; images will be [size, size].
 
     Without `layout` it is detected. The first `shots` pairs of each defect train (a third by default), and
-    the first `normals` normals. `defects` limits the product to some, by name or by label. UserError where
-    the product cannot be used: its message is the whole report.
+    the first `normals` normals. `defects` limits the product to some, by name or by label. Without
+    `defects_needed` normals are enough. UserError where the product cannot be used: its message is the
+    whole report.
     """
-    product, report = _read(directory, size, latent_factor, layout, shots, normals, fit, defects)
+    product, report = _read(
+        directory, size, latent_factor, layout, shots, normals, fit, defects, defects_needed
+    )
     if product is None:
         raise UserError(report.to_text())
     return product
@@ -113,6 +117,7 @@ def _read(
     normals: int,
     fit: Fit,
     wanted: Sequence[str] | None,
+    defects_needed: bool = True,
 ) -> tuple[Product | None, ProductReport]:
     """Read the product; None where the report has errors."""
     _check_options(size, latent_factor, shots, normals)
@@ -121,6 +126,8 @@ def _read(
     layout = choose_layout(root, layout)
     problems = Problems()
     found = find_files(root, layout, problems)
+    if not defects_needed:
+        problems.excuse(Kind.FOLDER_MISSING)  # without normals there is another error
     names = _choose_defects(root, found, wanted, problems)
     checked = check_files(found, layout, Preprocessing(size, fit), latent_factor, problems)
 
@@ -128,7 +135,7 @@ def _read(
     split = [_split_defect(defect, names[defect.label], checked, shots, problems) for defect in found.defects]
     split.sort(key=lambda defect: defect.name)
     usable = tuple(defect for defect in split if defect.train)
-    if not usable:
+    if not usable and defects_needed:
         problems.error(
             Kind.NO_DEFECTS, None, "expected at least one defect with an image and its mask, found none"
         )

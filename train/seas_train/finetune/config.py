@@ -19,6 +19,15 @@ class AttentionMaps(str, Enum):
     normalised over the batch."""
 
 
+class TrainedTokens(str, Enum):
+    """Which rows of the token embedding are trained."""
+
+    NEW = "new"
+    """The product's own, as in the paper; the base's words stay as they are."""
+    ALL = "all"
+    """The whole table, as in the authors' code."""
+
+
 @dataclass(frozen=True)
 class FinetuneConfig:
     """Stage 1. The defaults are the authors' for SD 1.4 (configs/seas.yaml of SeaS), but for `steps`: 800 a
@@ -33,7 +42,8 @@ class FinetuneConfig:
     """N, the anomaly tokens of each defect."""
     unet_learning_rate: float = 4e-6
     embedding_learning_rate: float = 4e-5
-    """For the new tokens' rows."""
+    """For the rows of the token embedding that are trained."""
+    trained_tokens: TrainedTokens = TrainedTokens.NEW
     alignment_weight: float = 1.0
     """Weight of the DA loss beside the two noise losses."""
     attention: AttentionMaps = AttentionMaps.PAPER
@@ -44,8 +54,27 @@ class FinetuneConfig:
     normal_augmentations: int | None = None
     """How many augmentations each normal image is drawn in (each costs an encoding before the first step);
     none for all."""
+    noisy_share: float = 0.0
+    """Share of the timesteps that are drawn from the noisier half of the schedule alone, the others from all
+    of it. Layout is settled at high noise: a base that must still learn the product's shape gains from it."""
+    high_noise_weight: float = 1.0
+    """Largest weight of an image's noise loss, which is 1 / SNR of its timestep, from 1 to this. An error in
+    the noise is a small one there, but a large one in the picture: what the prompt decides, which defect and
+    where, is learnt slowly without. 1 weighs all timesteps alike, as the authors do."""
+    mask_weight: float = 1.0
+    """Weight of the noise loss inside a defect's mask, beside 1 outside, so that small defects are learnt as
+    soon as large ones. 1 weighs all pixels alike, as the authors do."""
+    half_precision: bool = False
+    """bfloat16 on a CPU that computes it natively; elsewhere the loop's precision decides."""
     gradient_checkpointing: bool = False
     """Less memory, about a third more time."""
+    lora_rank: int = 0
+    """Rank of adapters on the attention layers, trained in place of the U-Net and merged at the end; 0 trains
+    all of it."""
+    lora_learning_rate: float = 1e-4
+    """For the adapters, in place of `unet_learning_rate` (diffusers' text-to-image LoRA script)."""
+    half_frozen: bool = False
+    """With adapters: keep the weights below them in bfloat16 while training."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(gradient_accumulation=2, eight_bit=True)
     )
@@ -54,6 +83,11 @@ class FinetuneConfig:
         require(self.steps >= 1, "steps", "1 or more", self.steps)
         require(self.defect_images >= 1, "defect_images", "1 or more", self.defect_images)
         require(self.normal_images >= 1, "normal_images", "1 or more", self.normal_images)
+        require(self.lora_rank >= 0, "lora_rank", "0 or more", self.lora_rank)
+        require(self.lora_learning_rate > 0, "lora_learning_rate", "more than 0", self.lora_learning_rate)
+        require(
+            self.lora_rank > 0 or not self.half_frozen, "half_frozen", "lora_rank of 1 or more with it", 0
+        )
         require(self.anomaly_tokens >= 1, "anomaly_tokens", "1 or more", self.anomaly_tokens)
         require(self.unet_learning_rate > 0, "unet_learning_rate", "more than 0", self.unet_learning_rate)
         require(
@@ -68,4 +102,7 @@ class FinetuneConfig:
             "1 or more, or none",
             self.normal_augmentations,
         )
+        require(0 <= self.noisy_share <= 1, "noisy_share", "a share in 0..1", self.noisy_share)
+        require(self.high_noise_weight >= 1, "high_noise_weight", "1 or more", self.high_noise_weight)
+        require(self.mask_weight >= 1, "mask_weight", "1 or more", self.mask_weight)
         require(self.alignment_weight >= 0, "alignment_weight", "0 or more", self.alignment_weight)

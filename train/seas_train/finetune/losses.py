@@ -7,9 +7,25 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def noise_loss(prediction: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error of the predicted noise [B, C, h, w]; on the normal images it is the NA loss."""
-    return functional.mse_loss(prediction.float(), noise.float())
+def noise_loss(prediction: Tensor, noise: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean squared error of the predicted noise [B, C, h, w]; on the normal images it is the NA loss.
+
+    weights: [B, 1, h, w] or [B, 1, 1, 1], of images and pixels; all 1 by default.
+    """
+    if weights is None:
+        return functional.mse_loss(prediction.float(), noise.float())
+    return ((prediction.float() - noise.float()).square() * weights).mean()
+
+
+def high_noise_weights(alphas_cumprod: Tensor, timesteps: Tensor, limit: float) -> Tensor:
+    """Weights [B, 1, 1, 1] f32 of images noised at `timesteps` [B]: 1 / SNR, between 1 and `limit`."""
+    alpha = alphas_cumprod[timesteps].float()[:, None, None, None]
+    return ((1 - alpha) / alpha).clamp(1, limit)
+
+
+def mask_weights(mask: Tensor, size: int, weight: float) -> Tensor:
+    """Weights [B, 1, size, size] f32 of pixels: `weight` where the mask [B, 1, H, W] is, 1 elsewhere."""
+    return 1 + (weight - 1) * pool_mask(mask, size)[:, None]
 
 
 def min_max(maps: Tensor, *, over_batch: bool) -> Tensor:

@@ -1,127 +1,217 @@
-"""How much memory stage 1 will take, before it takes it."""
+"""How much memory stage 1 will take, and how much there is to compute, before it begins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import torch
+from torch import Tensor
 
 from seas_train.bases import Base
+from seas_train.finetune.attention import AttentionRecorder
 from seas_train.finetune.config import FinetuneConfig
+from seas_train.finetune.lora import add_adapters
 from seas_train.training.loop import Precision
 from seas_train.training.optimizer import uses_eight_bit
+from seas_train.training.precision import computes_bfloat16
 
-_FLOAT = 4
+_FLOAT, _HALF = 4, 2
+PROCESS = 700 * 2**20
+"""Python with every library that training loads, and their buffers; an estimate. Half of it is there before
+a base is loaded (`process_bytes` of benchmarks/training_memory.py)."""
+CONTEXT = 500 * 2**20
+"""What a CUDA context and its libraries take of a device; between 300 and 600 MB by NVIDIA's accounts."""
+_OF_A_STEP = ("gradients", "activations", "half copies")
+BASE = "the base, on the host"
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes per part; the activations are an estimate, the rest is exact."""
+    """Bytes per part, on the device and on the host (without a GPU all of it is the host's); the
+    activations and the process are estimates, the rest is exact. flops: floating-point operations a step.
+    trained: parameters."""
 
     parts: dict[str, int]
+    host: dict[str, int] = field(default_factory=dict)
+    flops: float = 0.0
+    trained: int = 0
+
+    @property
+    def device_total(self) -> int:
+        """Bytes that training takes where it computes."""
+        return sum(self.parts.values())
+
+    @property
+    def host_total(self) -> int:
+        """Bytes that stay in the host's memory where a GPU computes."""
+        return sum(self.host.values())
 
     @property
     def total(self) -> int:
-        """All parts together, in bytes."""
-        return sum(self.parts.values())
+        """All parts together, in bytes: what a CPU's memory must hold."""
+        return self.device_total + self.host_total
 
     def to_text(self) -> str:
         """One line for a person."""
-        shown = ", ".join(f"{name} {_human(size)}" for name, size in self.parts.items())
+        shown = ", ".join(f"{name} {_human(size)}" for name, size in {**self.parts, **self.host}.items())
         return f"memory for fine-tuning: about {_human(self.total)} ({shown})"
 
 
 def estimate_memory(
     base: Base, config: FinetuneConfig, precision: Precision = Precision.FP32, image_size: int | None = None
 ) -> MemoryEstimate:
-    """Estimate stage 1's memory from shapes alone.
+    """Estimate stage 1's memory and operations from shapes alone.
 
-    Activations are counted by running the U-Net once on torch's meta device, where tensors have shapes and no
-    contents, and adding up what autograd would keep: the outputs of every layer, and the cross-attention's
-    scores, which reading the maps materialises. With gradient checkpointing only every block's outputs are
-    kept, and the layers of one block at a time.
+    Activations are counted by running the U-Net once on torch's meta device, where tensors have shapes and
+    no contents, and adding up the distinct tensors that autograd saves, the recorded attention's among them.
+    With gradient checkpointing, of every residual and attention layer only its inputs are kept, and all of
+    one at a time.
 
     Args:
         base: what is trained.
-        config: for the batch, the optimizer, gradient checkpointing and the average.
-        precision: half precision halves the activations; weights stay float32.
+        config: for the batch, the optimizer, gradient checkpointing, LoRA and the average.
+        precision: half precision halves the activations, and keeps a half copy of the weights for a step.
         image_size: of the product, where it is not the base's own.
     """
-    trained = sum(parameter.numel() for parameter in base.unet.parameters())
-    frozen = sum(p.numel() for model in (base.vae, base.text_encoder) for p in model.parameters())
+    unet = _meta_unet(base, config)
+    trained = sum(p.numel() for p in unet.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in unet.parameters() if not p.requires_grad)
+    others = sum(p.numel() for model in (base.vae, base.text_encoder) for p in model.parameters())
+    whole = sum(p.numel() for p in base.unet.parameters())
+    text = sum(p.numel() for p in base.text_encoder.parameters())
+    cuda = torch.cuda.is_available()
+    half = precision is not Precision.FP32 or (config.half_precision and not cuda and computes_bfloat16())
     moments = 2 * (1 if uses_eight_bit(config.optimizer) else _FLOAT)
+    saved, flops = _activations(unet, base, config, image_size or base.geometry.image_size)
     parts = {
-        "weights": (trained + frozen) * _FLOAT,
-        "untrained copy of the U-Net, on the host": trained * _FLOAT,
+        "weights": trained * _FLOAT + frozen * (_HALF if config.half_frozen else _FLOAT) + others * _FLOAT,
         "gradients": trained * _FLOAT,
         "optimizer": trained * moments,
-        "activations": _activations(base, config, image_size or base.geometry.image_size)
-        * (_FLOAT if precision is Precision.FP32 else 2),
+        "activations": saved * (_HALF if half else _FLOAT),
     }
+    if half:  # autocast casts float32 weights once a step and keeps the copies
+        parts["half copies"] = (trained + (0 if config.half_frozen else frozen)) * _HALF
     if config.optimizer.ema > 0:
         parts["average"] = trained * _FLOAT
-    return MemoryEstimate(parts)
+    host = {BASE: (whole + text) * _FLOAT, "the process": PROCESS}
+    # A state is put together whole before it is written; by then what a step needs alone is free again.
+    free = 0 if cuda else sum(parts.get(name, 0) for name in _OF_A_STEP)
+    if (more := trained * max(_FLOAT, moments) - free) > 0:
+        host["a state that is saved"] = more
+    passes = 4 if config.gradient_checkpointing else 3  # forward, twice that backward, forward again
+    return MemoryEstimate(parts, host, passes * flops * config.optimizer.gradient_accumulation, trained)
 
 
-def _activations(base: Base, config: FinetuneConfig, image_size: int) -> int:
-    """How many numbers one batch's forward pass keeps for the backward pass."""
+def _meta_unet(base: Base, config: FinetuneConfig) -> Any:
+    """The U-Net as it will be trained, without contents."""
     from diffusers import UNet2DConditionModel
 
-    geometry = base.geometry.at(image_size)
-    batch = config.defect_images + config.normal_images
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(base.unet.config)
-    blocks = [*unet.down_blocks, *unet.up_blocks, *([] if unet.mid_block is None else [unet.mid_block])]
-    layers = _count_outputs([m for m in unet.modules() if not any(m.children())])
-    scores = [
-        _count_scores(m, geometry.context_length) for n, m in unet.named_modules() if n.endswith("attn2")
-    ]
-    ends = _count_outputs(blocks)
-    within = [_count_outputs([m for m in block.modules() if not any(m.children())]) for block in blocks]
-    size = geometry.latent_size
-    with torch.no_grad():
+        if config.lora_rank:
+            add_adapters(unet, config.lora_rank, half_frozen=False)
+    return unet
+
+
+def _activations(unet: Any, base: Base, config: FinetuneConfig, image_size: int) -> tuple[int, float]:
+    """How many numbers one batch's forward pass keeps for the backward pass, and its operations."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    geometry = base.geometry.at(image_size)
+    batch, size = config.defect_images + config.normal_images, geometry.latent_size
+    layers = [layer for block in _blocks(unet) for layer in _checkpointed(block)]
+    counter = _SavedNumbers(unet)
+    recorder = AttentionRecorder(unet, config.attention)
+    kept, inside, largest = 0, 0, 0
+
+    def before(module: Any, inputs: tuple[Any, ...]) -> None:
+        module.saved_before = counter.total
+
+    def after(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal kept, inside, largest
+        grown = counter.total - module.saved_before
+        kept += sum(tensor.numel() for tensor in inputs if isinstance(tensor, Tensor))
+        inside += grown
+        largest = max(largest, grown)
+
+    for layer in layers:
+        layer.register_forward_pre_hook(before)
+        layer.register_forward_hook(after)
+    unet.train()
+    context = torch.empty(batch, geometry.context_length, geometry.context_width, device="meta")
+    with FlopCounterMode(display=False) as flops, counter.counting(), _flash_attention():
+        recorder.start()
         unet(
+            # The context asks for a gradient, as the prompts' tokens do: frozen layers save what leads there.
             torch.empty(batch, geometry.latent_channels, size, size, device="meta"),
             torch.empty(batch, device="meta"),
-            torch.empty(batch, geometry.context_length, geometry.context_width, device="meta"),
+            context.requires_grad_(),
         )
+        recorder.stop()
     if config.gradient_checkpointing:
-        return ends.total + max(block.total for block in within)
-    return layers.total + sum(counter.total for counter in scores)
+        return counter.total - inside + kept + largest, float(flops.get_total_flops())
+    return counter.total, float(flops.get_total_flops())
 
 
-class _Counter:
-    """A number that hooks add to."""
+def _blocks(unet: Any) -> list[Any]:
+    return [*unet.down_blocks, *([] if unet.mid_block is None else [unet.mid_block]), *unet.up_blocks]
 
-    def __init__(self) -> None:
+
+def _checkpointed(block: Any) -> list[Any]:
+    """What diffusers runs again on the way back: a block's residual and attention layers, each by itself."""
+    return [*block.resnets, *getattr(block, "attentions", [])]
+
+
+class _SavedNumbers:
+    """Counts the numbers of the distinct tensors that autograd saves, parameters left out."""
+
+    def __init__(self, model: Any) -> None:
         self.total = 0
+        self._seen = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+        self._alive: list[Tensor] = []  # a storage that is freed could be taken for a later one
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what is saved in the block."""
+        with torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor):
+            yield
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._seen:
+            self._seen.add(storage._cdata)
+            self._alive.append(tensor)
+            self.total += storage.nbytes() // tensor.element_size()
+        return tensor
 
 
-def _count_outputs(modules: Iterable[torch.nn.Module]) -> _Counter:
-    """Count the numbers that these modules put out in the forward passes to come."""
-    counter = _Counter()
+class _FlashAttention(torch.autograd.Function):
+    """Attention as devices run it: it saves its inputs, its output and a number for each query, no scores."""
 
-    def count(module: torch.nn.Module, inputs: object, output: object) -> None:
-        outputs = output if isinstance(output, tuple) else (output,)
-        counter.total += sum(tensor.numel() for tensor in outputs if isinstance(tensor, torch.Tensor))
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        # The two products are computed for the operations' count.
+        output = (query @ key.transpose(-1, -2)) @ value
+        ctx.save_for_backward(query, key, value, output, query[..., 0].clone())
+        return output
 
-    for module in modules:
-        module.register_forward_hook(count)
-    return counter
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise NotImplementedError("only counted, never run back")
 
 
-def _count_scores(attention: Any, context_length: int) -> _Counter:
-    """Count a cross-attention's scores, one per head, pixel and token, in the forward passes to come."""
-    counter = _Counter()
+def _flash_attention() -> Any:
+    """Let attention save what a fused kernel saves; the meta device would run it in the open."""
 
-    def count(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
-        batch, pixels, _ = output.shape
-        counter.total += batch * int(attention.heads) * pixels * context_length
+    def attend(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result: Tensor = _FlashAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
+        return result
 
-    attention.register_forward_hook(count)
-    return counter
+    return mock.patch("torch.nn.functional.scaled_dot_product_attention", attend)
 
 
 def _human(size: int) -> str:

@@ -21,7 +21,8 @@ class FinetuneModel(nn.Module):
 
     def __init__(self, unet: Any, text_encoder: Any, embedding: PromptEmbedding, maps: AttentionMaps) -> None:
         super().__init__()
-        self.unet = unet.requires_grad_(True)
+        has_adapters = getattr(unet, "peft_config", None) is not None
+        self.unet = unet if has_adapters else unet.requires_grad_(True)
         self.text_encoder = text_encoder
         self.embedding = embedding  # also text_encoder's input embedding
         self.recorder = AttentionRecorder(unet, maps)

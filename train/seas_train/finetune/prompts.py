@@ -27,9 +27,17 @@ class Prompts:
     """N, for each defect its own."""
 
     @property
+    def normal_token(self) -> str:
+        """The product's own token."""
+        return NORMAL_TOKEN
+
+    @property
     def tokens(self) -> tuple[str, ...]:
         """Every new token, in the order of its row: the normal token, then N for each defect."""
-        return (NORMAL_TOKEN, *(token for defect in self.defects for token in self.defect_tokens(defect)))
+        return (
+            self.normal_token,
+            *(token for defect in self.defects for token in self.defect_tokens(defect)),
+        )
 
     def defect_tokens(self, defect: str) -> tuple[str, ...]:
         """The anomaly tokens of one defect."""
@@ -38,9 +46,9 @@ class Prompts:
     @property
     def texts(self) -> dict[str, str]:
         """The prompt of "good" and of every defect."""
-        prompts = {GOOD: f"a {NORMAL_TOKEN}"}
+        prompts = {GOOD: f"a {self.normal_token}"}
         for defect in self.defects:
-            prompts[defect] = f"a {NORMAL_TOKEN} with {' '.join(self.defect_tokens(defect))}"
+            prompts[defect] = f"a {self.normal_token} with {' '.join(self.defect_tokens(defect))}"
         return prompts
 
 
@@ -114,9 +122,9 @@ def initial_rows(tokenizer: Any, embeddings: Tensor, prompts: Prompts) -> Tensor
 
 
 class PromptEmbedding(nn.Module):
-    """A token embedding whose first rows are frozen and whose new rows are a parameter of their own.
+    """A token embedding whose first rows are frozen and whose other rows are a parameter of their own.
 
-    So neither a gradient nor the optimizer's weight decay can reach the base's rows.
+    So neither a gradient nor the optimizer's weight decay can reach the frozen ones. There may be none.
     """
 
     def __init__(self, frozen: Tensor, rows: Tensor) -> None:
@@ -125,9 +133,11 @@ class PromptEmbedding(nn.Module):
         self.rows = nn.Parameter(rows.detach().clone())  # [n, D]
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Embeddings [..., D] of ids [...]; ids of V and above are the new rows."""
+        """Embeddings [..., D] of ids [...]; ids of V and above are the trained rows."""
         frozen: Tensor = self.get_buffer("frozen")
         count = frozen.shape[0]
+        if count == 0:
+            return functional.embedding(ids, self.rows)
         old = functional.embedding(ids.clamp(max=count - 1), frozen)
         new = functional.embedding((ids - count).clamp(min=0), self.rows)
         return torch.where((ids >= count).unsqueeze(-1), new, old)
@@ -143,9 +153,11 @@ class PromptEmbedding(nn.Module):
         return nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight).requires_grad_(False)
 
 
-def extend(tokenizer: Any, text_encoder: Any, prompts: Prompts) -> PromptEmbedding:
+def extend(
+    tokenizer: Any, text_encoder: Any, prompts: Prompts, *, train_all: bool = False
+) -> PromptEmbedding:
     """Add a product's tokens to a tokenizer and a text encoder, in place; the encoder is frozen but for the
-    new rows.
+    new rows of its token embedding, or, with `train_all`, for all of them.
 
     Raises:
         UserError: the tokenizer has one of the tokens already.
@@ -153,7 +165,8 @@ def extend(tokenizer: Any, text_encoder: Any, prompts: Prompts) -> PromptEmbeddi
     weight: Tensor = text_encoder.get_input_embeddings().weight.detach()
     rows = initial_rows(tokenizer, weight, prompts)
     # Rows past the tokenizer's last token are padding that no prompt reaches.
-    embedding = PromptEmbedding(weight[: len(tokenizer)], rows)
+    old = weight[: len(tokenizer)]
+    embedding = PromptEmbedding(old[:0], torch.cat([old, rows])) if train_all else PromptEmbedding(old, rows)
     add_tokens(tokenizer, prompts.tokens)
     text_encoder.requires_grad_(False)
     text_encoder.set_input_embeddings(embedding)

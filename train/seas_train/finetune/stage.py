@@ -17,12 +17,21 @@ from seas_train.bases import Base, unet_reduction
 from seas_train.data import Product
 from seas_train.examples import Example, Examples
 from seas_train.finetune.attention import REDUCTIONS
-from seas_train.finetune.config import AttentionMaps, FinetuneConfig
-from seas_train.finetune.losses import alignment_loss, noise_loss, pool_mask, token_maps
+from seas_train.finetune.config import AttentionMaps, FinetuneConfig, TrainedTokens
+from seas_train.finetune.lora import add_adapters, merged
+from seas_train.finetune.losses import (
+    alignment_loss,
+    high_noise_weights,
+    mask_weights,
+    noise_loss,
+    pool_mask,
+    token_maps,
+)
 from seas_train.finetune.model import FinetuneModel
 from seas_train.finetune.prompts import Prompts, extend, tokenize, write_back
 from seas_train.finetune.result import FineTuned
 from seas_train.sampling import preview_sheet
+from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom
 from seas_train.training.settings import to_plain
 from seas_train.training.stage import Batch, Stage
@@ -71,8 +80,17 @@ class FinetuneStage(Stage):
 
         self._tokenizer = copy.deepcopy(base.tokenizer)
         text_encoder = copy.deepcopy(base.text_encoder)
-        embedding = extend(self._tokenizer, text_encoder, self.prompts)
+        embedding = extend(
+            self._tokenizer,
+            text_encoder,
+            self.prompts,
+            train_all=config.trained_tokens is TrainedTokens.ALL,
+        )
         unet = copy.deepcopy(base.unet)
+        if config.lora_rank:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)  # the same adapters to begin with, whatever ran before
+                add_adapters(unet, config.lora_rank, half_frozen=config.half_frozen)
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         self.module: FinetuneModel = FinetuneModel(unet, text_encoder, embedding, config.attention)
@@ -91,21 +109,26 @@ class FinetuneStage(Stage):
         """Configuration, data and base."""
         return {
             "config": to_plain(self.config),
+            "native_bfloat16": self.config.half_precision and computes_bfloat16(),
             "data": self.product.fingerprint,
             "base": self.base.fingerprint,
             "image_size": self.geometry.image_size,
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """The U-Net, and the new tokens' rows."""
+        """The U-Net, and the rows of the token embedding that are trained."""
+        rate = self.config.lora_learning_rate if self.config.lora_rank else self.config.unet_learning_rate
+        trained = [parameter for parameter in self.module.unet.parameters() if parameter.requires_grad]
         return [
-            {"params": list(self.module.unet.parameters()), "lr": self.config.unet_learning_rate},
+            {"params": trained, "lr": rate},
             {"params": [self.module.embedding.rows], "lr": self.config.embedding_learning_rate},
         ]
 
     def prepare(self, device: torch.device, *, progress: bool) -> None:
         """Encode the product's images."""
         self._device = device
+        if device.type == "cpu":  # its convolutions run faster so, above all in bfloat16
+            self.module.unet.to(memory_format=torch.channels_last)
         self.examples.use(self.base.vae.to(device))
         self.examples.encode_all(progress=progress)
 
@@ -120,8 +143,7 @@ class FinetuneStage(Stage):
         drawn, choices = [*defects, *normals], [*defect_choices, *normal_choices]
         latents = self.examples.latents(drawn, choices, random.torch)
         noise = torch.randn(latents.shape, generator=random.torch)
-        count = self.base.scheduler.config.num_train_timesteps
-        timesteps = torch.randint(0, count, (len(drawn),), generator=random.torch)
+        timesteps = self._timesteps(len(drawn), random.torch)
         prompts = torch.tensor([_prompt_row(example) for example in drawn])
         distinct, index = torch.unique(prompts, return_inverse=True)
         return Batch(
@@ -129,6 +151,9 @@ class FinetuneStage(Stage):
                 "noisy": self.base.scheduler.add_noise(latents, noise, timesteps),
                 "noise": noise,
                 "timesteps": timesteps,
+                "weights": high_noise_weights(
+                    self.base.scheduler.alphas_cumprod, timesteps, self.config.high_noise_weight
+                ),
                 "prompt_ids": self._prompt_ids[distinct],
                 "prompt_index": index,
                 "defects": prompts[: len(defects)] - 1,
@@ -137,14 +162,27 @@ class FinetuneStage(Stage):
             files=tuple(str(example.image) for example in drawn),
         )
 
+    def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:
+        """Timesteps [count] int64, `noisy_share` of them from the schedule's noisier half."""
+        highest: int = self.base.scheduler.config.num_train_timesteps
+        timesteps = torch.randint(0, highest, (count,), generator=generator)
+        if self.config.noisy_share > 0:
+            noisier = torch.rand(count, generator=generator) < self.config.noisy_share
+            timesteps = torch.where(noisier, highest - 1 - timesteps // 2, timesteps)
+        return timesteps
+
     def losses(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The noise loss on the defect images, the NA loss, and the DA loss."""
-        eps, maps = model(
-            tensors["noisy"], tensors["timesteps"], tensors["prompt_ids"], tensors["prompt_index"]
-        )
+        with native_autocast(self._device, self.config.half_precision):
+            eps, maps = model(
+                tensors["noisy"], tensors["timesteps"], tensors["prompt_ids"], tensors["prompt_index"]
+            )
+        eps = eps.float()
         count = tensors["masks"].shape[0]
-        defect = noise_loss(eps[:count], tensors["noise"][:count])
-        normal = noise_loss(eps[count:], tensors["noise"][count:])
+        noise, weights = tensors["noise"], tensors["weights"]
+        inside = mask_weights(tensors["masks"], eps.shape[-1], self.config.mask_weight)
+        defect = noise_loss(eps[:count], noise[:count], weights[:count] * inside)
+        normal = noise_loss(eps[count:], noise[count:], weights[count:])
         alignment = self._alignment(
             {r: m[:count] for r, m in maps.items()}, tensors["defects"], tensors["masks"]
         )
@@ -184,6 +222,9 @@ class FinetuneStage(Stage):
         unet, text_encoder = self.module.unet, self.module.text_encoder
         if self.config.gradient_checkpointing:
             unet.disable_gradient_checkpointing()
+        unet.to(memory_format=torch.contiguous_format)
+        if self.config.lora_rank:
+            unet = merged(self.base.unet, unet)
         write_back(text_encoder, self.module.embedding)
         models = replace(
             self.base,

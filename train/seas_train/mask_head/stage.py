@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -22,6 +21,7 @@ from seas_train.mask_head.latents import mask_timesteps, training_features
 from seas_train.mask_head.losses import mask_loss
 from seas_train.mask_head.normalization import batch_norms
 from seas_train.mask_head.preview import preview_sheet
+from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom, step_random
 from seas_train.training.settings import to_plain
 from seas_train.training.stage import Batch, Stage
@@ -188,7 +188,7 @@ class MaskHeadStage(Stage):
             batch = self._draw(step_random(self._seed, _CALIBRATION, index), torch.tensor(self._timesteps))
             tensors = {name: tensor.to(self._device) for name, tensor in batch.tensors.items()}
             sample, prompts = tensors["sample"], tensors["prompts"]
-            with self._autocast():
+            with native_autocast(self._device, self.config.half_precision):
                 features = training_features(
                     self._models, sample, tensors["timesteps"], self._contexts[prompts], len(sample)
                 )
@@ -232,7 +232,7 @@ class MaskHeadStage(Stage):
         """Refined logits of the defect samples, coarse logits of all."""
         sample = tensors["sample"]
         context = self._contexts[tensors["prompts"]]
-        with self._autocast():
+        with native_autocast(self._device, self.config.half_precision):
             features = training_features(
                 self._models, sample, tensors["timesteps"], context, tensors["masks"].shape[0]
             )
@@ -240,11 +240,6 @@ class MaskHeadStage(Stage):
             vae_taps = [tap.contiguous(memory_format=torch.channels_last) for tap in features.vae]
             refined, coarse = model(features.coarse, features.fine, vae_taps)
         return refined, coarse
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.config.half_precision and self._device.type == "cpu" and computes_bfloat16():
-            return torch.autocast("cpu", torch.bfloat16)
-        return contextlib.nullcontext()
 
 
 def initial_head(config: MaskHeadConfig, tuned: FineTuned, seed: int) -> MaskHead:
@@ -254,9 +249,3 @@ def initial_head(config: MaskHeadConfig, tuned: FineTuned, seed: int) -> MaskHea
         head = MaskHead(config.architecture(tuned.models.geometry))
     channels_last: MaskHead = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return channels_last
-
-
-def computes_bfloat16() -> bool:
-    """Whether this CPU has instructions for bfloat16; without them it is slower than float32."""
-    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(check is not None and check())

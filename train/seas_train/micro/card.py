@@ -31,7 +31,8 @@ other models. `world.py` draws {count} families of scenes, each with a caption:
 
 {families}.
 
-About 38 % are round parts seen from above, 27 % other parts, 35 % surfaces. 40 % carry a generic flaw
+About 38 % are round parts seen from above, 27 % other parts, 35 % surfaces; the U-Net's full-size batches
+drew 60 % round parts. 40 % carry a generic flaw
 (scratch, stain, spots, thread, hole, dent, crack, smear, lump) that the caption names, or calls a defect.
 Neither the sample product's images nor its defects are among them.
 

@@ -35,7 +35,8 @@ class DenoiserSettings:
     """What the denoiser sees. Batches are per worker."""
 
     scenes: int = 9000
-    large_scenes: int = 5000  # so many are encoded at full size too, which costs four times as much
+    large_scenes: int = 9000  # so many are encoded at full size too, which costs four times as much
+    round_share: float = 0.6  # of each full-size batch is round parts: its first use is a centred part
     small_batch: int = 10
     large_batch: int = 4
     small_share: float = 0.35
@@ -163,12 +164,17 @@ def train_denoiser(work: Path, budget: Budget, settings: DenoiserSettings, parts
     unet.train()
     text_encoder.train()
     schedule = DDPMScheduler.from_config(new_scheduler().config)
+    is_round = np.array(["round" in caption.split() for caption in captions[: len(latents.large)]])
+    round_scenes, other_scenes = np.flatnonzero(is_round), np.flatnonzero(~is_round)
 
     def loss(step: int, progress: float, generator: torch.Generator) -> torch.Tensor:
         small = progress < settings.small_share
         source = latents.small if small else latents.large
         size = settings.small_batch if small else settings.large_batch
         chosen = torch.randint(len(source), (size,), generator=generator)
+        if not small and len(round_scenes) and len(other_scenes):
+            pick_round = torch.rand(size, generator=generator) < settings.round_share
+            chosen = torch.where(pick_round, _any_of(round_scenes, chosen), _any_of(other_scenes, chosen))
         batch = torch.from_numpy(source[chosen.numpy()]).float()
         captions = tokens[chosen].clone()
         captions[torch.rand(size, generator=generator) < settings.caption_dropout] = empty
@@ -178,6 +184,11 @@ def train_denoiser(work: Path, budget: Budget, settings: DenoiserSettings, parts
         {"unet": unet, "text_encoder": text_encoder}, work / "unet_run", settings.optimisation, budget
     )
     trainer.train(loss, _snapshot(work, unet, text_encoder, tokenizer, out))
+
+
+def _any_of(numbers: NDArray[np.int64], chosen: torch.Tensor) -> torch.Tensor:
+    """Members of `numbers` for random indices `chosen`."""
+    return torch.from_numpy(numbers)[chosen % len(numbers)]
 
 
 def _snapshot(

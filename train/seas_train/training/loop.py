@@ -26,6 +26,7 @@ from seas_train.training.state import (
     State,
     last_state,
     load_tensors,
+    match_memory,
     read_state,
     trained_tensors,
     write_state,
@@ -88,6 +89,12 @@ def run_training(
     """
     folder = run_dir / stage.name
     accelerator = make_accelerator(config.precision)
+    parts = stage.optimizer.gradient_accumulation
+    if parts % accelerator.num_processes:
+        raise UserError(
+            f"{stage.name}.optimizer.gradient_accumulation: expected a multiple of the "
+            f"{accelerator.num_processes} processes, which share a step's batches; found {parts}"
+        )
     if accelerator.is_main_process:
         _claim(folder, _identity(stage, config), resume)
     accelerator.wait_for_everyone()
@@ -199,26 +206,27 @@ class _Run:
         settings = self.stage.optimizer
         set_learning_rate(optimizer, learning_rate_share(settings, self.step, self.stage.steps))
         model.train()
-        parts = settings.gradient_accumulation
+        parts, world = settings.gradient_accumulation, self.accelerator.num_processes
+        own = range(self.accelerator.process_index, parts, world)  # of the batches that a step sums up
         sums: dict[str, float] = {}
         files: list[str] = []
-        for part in range(parts):
-            random = step_random(
-                self.config.seed, self.stage.name, self.step, part, self.accelerator.process_index
-            )
+        for part in own:
+            random = step_random(self.config.seed, self.stage.name, self.step, part)
             torch.manual_seed(int(random.numpy.integers(2**62)))
             batch = self.stage.draw(random)
             files += batch.files
-            last = part == parts - 1
+            last = part == own[-1]
             with (
                 contextlib.nullcontext() if last else self.accelerator.no_sync(model),
                 self.accelerator.autocast(),
             ):
                 losses = self.stage.losses(model, self._on_device(batch))
             self._check_finite(losses, batch)
-            self.accelerator.backward(losses["loss"] / parts)
+            self.accelerator.backward(losses["loss"] / len(own))  # processes' gradients are averaged
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach()) / parts
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(own)
+        if world > 1:
+            sums = self._mean_of_processes(sums)
         if settings.gradient_clip > 0:
             norm = self.accelerator.clip_grad_norm_(self._trained_parameters(), settings.gradient_clip)
             if norm is not None and not math.isfinite(float(norm)) and self.accelerator.scaler is None:
@@ -228,6 +236,11 @@ class _Run:
         if self.average is not None:
             self._update_average()
         return sums
+
+    def _mean_of_processes(self, values: dict[str, float]) -> dict[str, float]:
+        numbers = torch.tensor(list(values.values()), dtype=torch.float32, device=self.accelerator.device)
+        means = self.accelerator.reduce(numbers, reduction="mean")
+        return dict(zip(values, means.tolist(), strict=True))
 
     def _trained_parameters(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.stage.module.parameters() if parameter.requires_grad]
@@ -274,6 +287,7 @@ class _Run:
     def _restore(self, state: State, optimizer: Any) -> None:
         load_tensors(self.stage.module, state.weights)
         optimizer.load_state_dict(state.optimizer)
+        match_memory(optimizer)
         if self.average is not None and state.average is not None:
             device = self.accelerator.device
             self.average = {name: tensor.to(device) for name, tensor in state.average.items()}

@@ -94,7 +94,8 @@ def make_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> tor
 
         eight_bit: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(groups, **options)
         return eight_bit
-    return torch.optim.AdamW(groups, **options)
+    # One pass over the weights: on a CPU the plain one takes a sixth of a step of a base as small as `micro`.
+    return torch.optim.AdamW(groups, **options, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, share: float) -> None:

@@ -176,3 +176,15 @@ def _unflatten(tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> dict
         index, name = key.split("/", 1)
         state.setdefault(int(index), {})[name] = tensor
     return {"state": state, "param_groups": values["param_groups"]}
+
+
+def match_memory(optimizer: torch.optim.Optimizer) -> None:
+    """Lay out an optimizer's tensors in memory as their parameters are.
+
+    They were saved contiguous; a fused optimizer walks parameter and state side by side, and would pair the
+    wrong numbers of a channels-last convolution.
+    """
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                entries[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,1 @@
+"""Checkpoints of the authors' own code (HUST-SLOW/SeaS), turned into ours."""

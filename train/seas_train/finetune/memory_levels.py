@@ -1,0 +1,34 @@
+"""`--memory`: settings under which fine-tuning an SD 1.4-size base at 512 pixels is meant to fit a card."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+LOW_RANK = 16
+
+
+class MemoryLevel(str, Enum):
+    """What the card has: 8, 12 or 24 GB. Calculated, see `train --dry-run`; on cards not measured."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+def memory_values(level: MemoryLevel | None, lora: int | None = None) -> dict[str, Any]:
+    """Return the training options of a level and a LoRA rank, to lay over a base's defaults.
+
+    high: the defaults (whole U-Net, float32, 8-bit AdamW where bitsandbytes and a CUDA device are). medium:
+    bfloat16 and gradient checkpointing too. low: LoRA besides, with the frozen weights in bfloat16.
+    """
+    finetune: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    if level in (MemoryLevel.MEDIUM, MemoryLevel.LOW):
+        values["precision"] = "bf16"
+        finetune.update(gradient_checkpointing=True, optimizer={"eight_bit": True})
+    if level is MemoryLevel.LOW:
+        finetune.update(lora_rank=LOW_RANK, half_frozen=True)
+    if lora is not None:
+        finetune["lora_rank"] = lora
+    return {**values, **({"finetune": finetune} if finetune else {})}

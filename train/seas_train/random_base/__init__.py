@@ -1,0 +1,1 @@
+"""Bases of a known geometry with random weights: what a model costs, before one has the model."""

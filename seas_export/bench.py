@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from seas_export.latency import PARTS, parts_of, percentile
 from seas_export.machine import Machine, describe_machine, peak_memory
+from seas_export.power import PowerReading, PowerWatch
 from seas_export.report.charts import line_chart, share_bar
 from seas_export.version import version
 from seas_runtime.errors import UserError
@@ -47,6 +48,7 @@ class BenchResult:
     precision: str
     fingerprint: str
     backend: str
+    backend_identity: dict[str, str]
     threads: int | None
     defect: str
     steps: int
@@ -60,6 +62,7 @@ class BenchResult:
     batches: tuple[BatchResult, ...]
     peak_memory: int | None
     machine: Machine
+    power: PowerReading
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -95,6 +98,8 @@ def bench(
         raise UserError(f"--batches: expected sizes of 1 or more, such as 1,2,4,8; found {list(batches)}")
     begun = time.perf_counter()
     generator = Generator.open(bundle, backend, threads)
+    if generator.chosen:
+        say(generator.chosen)
     load_seconds = time.perf_counter() - begun
     manifest = generator.manifest
     chosen = defect if defect is not None else manifest.defects[0] if manifest.defects else "good"
@@ -107,20 +112,24 @@ def bench(
         return _measure(generator, chosen, -(-pairs // batch) * batch, seed, batch, options)
 
     results, latencies = [], []
-    for batch in sizes if 1 in sizes else [1, *sizes]:
-        result, seconds = run(batch)
-        say(f"batch {batch}: {result.pairs_per_second:.3f} pairs per second")
-        if batch == 1:
-            latencies = seconds
-        if batch in sizes:
-            results.append(result)
+    with PowerWatch() as power:
+        for batch in sizes if 1 in sizes else [1, *sizes]:
+            result, seconds = run(batch)
+            say(f"batch {batch}: {result.pairs_per_second:.3f} pairs per second")
+            if batch == 1:
+                latencies = seconds
+            if batch in sizes:
+                results.append(result)
+    for warning in power.reading.warnings:
+        say(f"warning: {warning}")
     return BenchResult(
         version=version(),
         bundle=str(bundle),
         product=manifest.product,
         precision=manifest.precision,
         fingerprint=generator.bundle.fingerprint,
-        backend=backend,
+        backend=generator.backend.name,
+        backend_identity=generator.backend.identity(),
         threads=getattr(generator.backend, "threads", threads),
         defect=chosen,
         steps=settings.schedule.steps,
@@ -134,6 +143,7 @@ def bench(
         batches=tuple(results),
         peak_memory=peak_memory(),
         machine=describe_machine(),
+        power=power.reading,
     )
 
 

@@ -5,14 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from seas_export.layers import merge, overlay, read_yaml
 from seas_runtime.errors import UserError
 
+
+class ExportLayout(str, Enum):
+    """How an export's files lie: as a bundle, or as Hugging Face's optimum expects the plain parts."""
+
+    BUNDLE = "bundle"
+    OPTIMUM = "optimum"
+
+
 LAYOUTS = ("mvtec", "visa", "mvtec3d")
 FITS = ("crop", "pad", "stretch")
+REPRODUCED = ("paper", "authors")
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,8 @@ class PhotographsConfig:
 class EvaluateConfig:
     """How the mask head is scored: at most so many held-out pairs of each defect, and held-out normals."""
 
-    pairs: int = 20
-    normals: int = 20
+    pairs: int = 10
+    normals: int = 10
 
     def __post_init__(self) -> None:
         _at_least("evaluate.pairs", self.pairs, 1)
@@ -51,10 +61,14 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What the bundle holds: precision fp32 | fp16, the target it is for, and the sampler's steps."""
+    """What the bundle holds: precision fp32 | fp16, the target it is for, and the sampler's steps.
+
+    device: for target rtx, the compute capabilities to build engines for; None for this machine's GPU.
+    """
 
     precision: str = "fp32"
     target: str = "cpu"
+    device: str | None = None
     steps: int = 25
 
     def __post_init__(self) -> None:
@@ -68,7 +82,7 @@ class GenerateConfig:
     """What is generated: `pairs` of each defect and as many normals, `batch` at a time.
 
     guidance, tau (threshold on the mask's probability): None for the bundle's own, which training sets by the
-    layout (guidance 8; VisA 2; MVTec 3D AD 5).
+    layout (guidance 8; VisA 2; MVTec 3D AD 5). backend: what runs the graphs, `auto` for the fastest here.
     """
 
     pairs: int = 8
@@ -76,9 +90,13 @@ class GenerateConfig:
     guidance: float | None = None
     tau: float | None = None
     gate: bool = True
+    backend: str = "cpu"
 
     def __post_init__(self) -> None:
+        from seas_runtime.backends import AUTO, BACKENDS
+
         _at_least("generate.pairs", self.pairs, 1)
+        _one_of("generate.backend", self.backend.partition(":")[0], (*BACKENDS, AUTO))
         _between("generate.batch", self.batch, 1, 64)
         _between("generate.guidance", self.guidance, 0.0, 100.0)
         _between("generate.tau", self.tau, 0.0, 1.0)
@@ -88,14 +106,17 @@ class GenerateConfig:
 class BuildConfig:
     """Everything that `seas-export build` is asked for.
 
-    product: its folder's name. data: the folder of products, None for `data/` or the sample. base: `micro` or
-    a folder. out: None for out/PRODUCT. seed: of training and generation. train: options of
+    product: its folder's name. data: the folder of products, None for `data/` or the sample. base: `micro`, a
+    folder, a file or a hub name. allow_pickle: of its weights. reproduce: whose rules, `paper` or `authors`,
+    None for ours. out: None for out/PRODUCT. seed: of training and generation. train: options of
     seas_train.TrainConfig over its defaults for the base; they are checked once the base is known.
     """
 
     product: str = ""
     data: Path | None = None
     base: str = "micro"
+    allow_pickle: bool = False
+    reproduce: str | None = None
     out: Path | None = None
     seed: int = 0
     threads: int | None = None
@@ -115,6 +136,7 @@ class BuildConfig:
             raise UserError(
                 "train.seed: a build has one seed, of training and generation. Set `seed` instead."
             )
+        _one_of("reproduce", self.reproduce, (*REPRODUCED, None))
         _at_least("seed", self.seed, 0)
         _at_least("threads", self.threads, 1)
 

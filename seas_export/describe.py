@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seas_runtime.manifest import Manifest
 
 
-def describe_bundle(path: Path, verify: bool = False) -> dict[str, Any]:
-    """What a bundle is, as plain values; hashes are checked only with `verify`.
+def describe_bundle(
+    path: Path, verify: bool = False, require_signature: Path | None = None
+) -> dict[str, Any]:
+    """What a bundle is, as plain values; hashes are checked only with `verify`, a signature with its key.
 
     Raises:
         UserError: it is no bundle, or a broken one.
     """
     from seas_runtime.bundle import Bundle
 
-    bundle = Bundle.read(path, verify=verify)
+    bundle = Bundle.read(path, verify, require_signature)
     manifest = bundle.manifest
     return {
         "bundle": str(path),
@@ -42,6 +47,7 @@ def describe_bundle(path: Path, verify: bool = False) -> dict[str, Any]:
         "files": len(manifest.files),
         "size": sum(entry.size for entry in manifest.files.values()),
         "parity": dict(manifest.parity),
+        "engines": describe_engines(path, manifest),
         "provenance": dict(manifest.provenance),
         "licences": [
             {"name": licence.name, "applies_to": licence.applies_to} for licence in manifest.licences
@@ -69,6 +75,7 @@ def in_words(facts: dict[str, Any]) -> str:
         "Prompts:",
         *(f"  {name}: {prompt}" for name, prompt in facts["prompts"].items()),
         f"Parity: {_parity(facts['parity'])}",
+        *_engine_lines(facts["engines"]),
         "Comes from:",
         *(f"  {name}: {_short(value)}" for name, value in facts["provenance"].items()),
         "Licences that what it makes inherits: "
@@ -79,6 +86,60 @@ def in_words(facts: dict[str, Any]) -> str:
         f"Fingerprint: {facts['fingerprint']}",
     ]
     return "\n".join(lines)
+
+
+def describe_engines(path: Path, manifest: Manifest, verify: bool = False) -> dict[str, Any]:
+    """What engines lie in a bundle, as plain values; their hashes are computed only with `verify`.
+
+    `state` is `current`, or `stale` where the graph or its weights have changed since. `damaged` says, one
+    text each, what cannot be believed.
+    """
+    from seas_runtime.engine_errors import EngineDamaged
+    from seas_runtime.engine_store import EngineStore
+
+    store = EngineStore(path, manifest)
+    try:
+        found, damaged = store.engines()
+    except EngineDamaged as error:
+        found, damaged = (), (error,)
+    problems = [str(error) for error in damaged]
+    listed = []
+    for engine in found:
+        if verify:
+            try:
+                store.verify(engine)
+            except EngineDamaged as error:
+                problems.append(str(error))
+                continue
+        made = engine.identity
+        known = made.graph in manifest.graphs
+        listed.append(
+            {
+                "graph": made.graph,
+                "target": made.target,
+                "version": made.backend_version,
+                "devices": list(made.devices),
+                "precision": made.precision,
+                "batch": made.batch.text,
+                "size": engine.record.file.size,
+                "shipped": engine.record.shipped,
+                "state": "current" if known and store.content(made.graph) == made.content else "stale",
+                "key": made.key,
+            }
+        )
+    return {"found": listed, "damaged": problems}
+
+
+def _engine_lines(engines: dict[str, Any]) -> list[str]:
+    """A line for each engine, and each that is damaged."""
+    lines = [
+        f"  {entry['graph']}: {entry['target']} {entry['version']} on {', '.join(entry['devices'])}, "
+        f"{entry['precision']}, batch {entry['batch']}, {entry['size'] / 2**20:.1f} MiB, {entry['state']}"
+        f"{', shipped' if entry['shipped'] else ''}"
+        for entry in engines["found"]
+    ]
+    lines += [f"  damaged: {text}" for text in engines["damaged"]]
+    return ["Engines:", *lines] if lines else ["Engines: none."]
 
 
 def _parity(figures: dict[str, Any]) -> str:

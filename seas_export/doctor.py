@@ -11,12 +11,22 @@ from typing import Any
 
 from seas_export.machine import Machine, describe_machine
 from seas_export.version import DISTRIBUTION, version
+from seas_runtime.backends.auto import Candidate, candidates
 
 OLDEST_PYTHON = (3, 10)
 
 # Any of these distributions is ONNX Runtime; they share one import name.
 ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
-BACKENDS = (*ONNX_RUNTIMES, "openvino", "tensorrt", "tensorrt-cu12", "tensorrt-rtx")
+BACKENDS = (
+    *ONNX_RUNTIMES,
+    "openvino",
+    "tensorrt",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
+    "tensorrt-rtx",
+    "tensorrt-rtx-cu13-bindings",
+)
+RTX = ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
 # What each extra's jobs need. Lower bounds come from the installed distribution's own requirements.
 _TRAIN = ("torch", "diffusers", "transformers", "accelerate", "pyyaml", "tensorboard")
 JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -27,6 +37,7 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "export",
         (*_TRAIN, "onnxruntime", "onnx", "onnxscript", "polygraphy"),
     ),
+    ("engine --target rtx", "engines", ("onnx", "onnx-ir", "onnxruntime", "polygraphy", *RTX)),
     ("plots as PNG", "report", ("matplotlib",)),
 )
 # Useful where they are, needed nowhere.
@@ -46,7 +57,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `doctor` found. `packages`: distribution -> version, None where it is not installed."""
+    """What `doctor` found. `packages`: distribution -> version, None where it is not installed.
+
+    `auto`: what `--backend auto` goes through for a bundle whose engines are built, the fastest first.
+    """
 
     version: str
     python_ok: bool
@@ -54,6 +68,7 @@ class Diagnosis:
     jobs: tuple[Job, ...]
     packages: dict[str, str | None]
     backends: dict[str, str]
+    auto: tuple[Candidate, ...]
     advice: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +93,7 @@ def diagnose(folder: Path = Path()) -> Diagnosis:
         jobs=jobs,
         packages=packages,
         backends=backends,
+        auto=candidates(),
         advice=_advice(machine, backends, packages),
     )
 

@@ -31,15 +31,24 @@ def photographs_config(
     return overlay(PhotographsConfig(), given, "the command line")
 
 
-def load_photographs(directory: Path, config: PhotographsConfig, *, size: int, latent_factor: int) -> Product:
-    """The checked product in `directory`.
+def load_photographs(
+    directory: Path,
+    config: PhotographsConfig,
+    *,
+    size: int,
+    latent_factor: int,
+    defects_needed: bool = True,
+) -> Product:
+    """The checked product in `directory`; without `defects_needed` normals are enough.
 
     Raises:
         UserError: it cannot be used; the message is the whole report.
     """
     from seas_train.data import load_product
 
-    return load_product(directory, size=size, latent_factor=latent_factor, **_options(config))
+    return load_product(
+        directory, size=size, latent_factor=latent_factor, defects_needed=defects_needed, **_options(config)
+    )
 
 
 def inspect_photographs(

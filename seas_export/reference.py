@@ -49,7 +49,17 @@ class ReferencePair:
 
 
 class ReferenceLoop:
-    """Generates pairs from a checkpoint with PyTorch, in float32 on the CPU."""
+    """Generates pairs from a checkpoint with PyTorch, by default in float32 on the CPU.
+
+    Args:
+        checkpoint: or its folder; one that is given is moved to the device and the precision.
+        steps: of the sampler.
+        sampler: one of the schedules'.
+        mask_steps: the final steps that give a mask.
+        device: PyTorch's name of one.
+        dtype: PyTorch's name of the precision of weights and activations; latents stay in float32.
+        compiled: whether `torch.compile` compiles the U-Net and the VAE's decoder.
+    """
 
     def __init__(
         self,
@@ -57,7 +67,13 @@ class ReferenceLoop:
         steps: int = 25,
         sampler: str = "dpmpp_2m",
         mask_steps: int = MASK_STEPS,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        compiled: bool = False,
     ) -> None:
+        import torch
+
         from seas_export.export.schedules import make_start_scheduler
         from seas_train.checkpoint import load_checkpoint
         from seas_train.taps import tap_indices
@@ -69,6 +85,11 @@ class ReferenceLoop:
         self._start = make_start_scheduler(checkpoint.scheduler.config)
         self._taps = tap_indices(checkpoint.unet)
         self._contexts: dict[str, Tensor] = {}
+        self._device, self._dtype = torch.device(device), getattr(torch, dtype)
+        self._compiled = _compile() if compiled else None
+        if (device, dtype) != ("cpu", "float32"):
+            for module in (checkpoint.unet, checkpoint.vae, checkpoint.mask_head):
+                torch.nn.Module.to(module, self._device, self._dtype)
 
     def generate(
         self,
@@ -96,6 +117,19 @@ class ReferenceLoop:
             indices = range(first, min(first + batch, start + count))
             yield from self._pairs(defect, indices, seed, guidance, tau)
 
+    def prepare(self, batch: int = 1) -> None:
+        """Run each model once at a batch size: what is compiled or touched for the first time, is then."""
+        import torch
+
+        geometry, context = self.checkpoint.geometry, self._context("")
+        size = geometry.latent_size
+        latents = torch.zeros(batch, geometry.latent_channels, size, size, device=self._device)
+        contexts = context.expand(2 * batch, -1, -1).to(self._device, self._dtype)
+        with torch.inference_mode():
+            _, taps = self._predict(torch.cat([latents, latents]), torch.tensor(999), contexts)
+            _, vae_taps = self._decode(latents)
+            self.checkpoint.mask_head(*(tap.chunk(2)[1] for tap in taps), vae_taps)
+
     def _pairs(
         self, defect: str, indices: Sequence[int], seed: int, guidance: float, tau: float
     ) -> Iterator[ReferencePair]:
@@ -118,14 +152,15 @@ class ReferenceLoop:
         from seas_train.taps import to_uint8
 
         scheduler = make_scheduler(self.sampler, self.checkpoint.scheduler.config, self.steps)
-        latents = self._noised_references(indices, seed)  # [B,C,h,w]
+        latents = self._noised_references(indices, seed).to(self._device)  # [B,C,h,w]
         contexts = torch.cat([self._context(""), self._context(self.checkpoint.prompts[defect])])
         contexts = contexts.repeat_interleave(len(indices), dim=0)  # [2B,L,D], unconditional half first
+        contexts = contexts.to(self._device, self._dtype)
         probabilities = []
         for number, timestep in enumerate(scheduler.timesteps):
             doubled = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
             both, taps = self._predict(doubled, timestep, contexts)
-            unconditional, conditional = both.chunk(2)
+            unconditional, conditional = both.float().chunk(2)
             predicted = unconditional + guidance * (conditional - unconditional)
             if number >= self.steps - self.mask_steps:
                 _, vae_taps = self._decode(latents)
@@ -134,7 +169,7 @@ class ReferenceLoop:
             latents = scheduler.step(predicted, timestep, latents, return_dict=False)[0]
         pixels, _ = self._decode(latents)
         mean = torch.stack(probabilities).mean(dim=0)
-        return to_uint8(pixels).numpy(), mean.numpy(), latents.numpy()
+        return to_uint8(pixels).cpu().numpy(), mean.cpu().numpy(), latents.cpu().numpy()
 
     def _noised_references(self, indices: Sequence[int], seed: int) -> Tensor:
         """The authors' start: unscaled latents of normal images, at the end of the stretched schedule."""
@@ -155,16 +190,31 @@ class ReferenceLoop:
 
     def _predict(self, latents: Tensor, timestep: Tensor, contexts: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Noise [2B,C,h,w], and the outputs of the two tapped up-blocks."""
-        unet = self.checkpoint.unet
+        unet, latents = self.checkpoint.unet, latents.to(self._dtype)
+        if self._compiled is not None:
+            predicted, *taps = self._compiled[0](unet, latents, timestep, contexts)
+            return predicted, taps
         blocks = [unet.up_blocks[index] for index in self._taps]
-        predicted, taps = _with_outputs(blocks, lambda: unet(latents, timestep, contexts).sample)
-        return predicted, taps
+        return _with_outputs(blocks, lambda: unet(latents, timestep, contexts).sample)
 
     def _decode(self, latents: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Pixels [B,3,H,W] in about -1..1 of scaled latents, and the first three up-blocks' outputs."""
         vae = self.checkpoint.vae
+        latents = (latents / vae.config.scaling_factor).to(self._dtype)
+        if self._compiled is not None:
+            pixels, taps = self._compiled[1](vae, latents)
+            return pixels, taps[:3]
         blocks = list(vae.decoder.up_blocks)[:3]
-        return _with_outputs(blocks, lambda: vae.decode(latents / vae.config.scaling_factor).sample)
+        return _with_outputs(blocks, lambda: vae.decode(latents).sample)
+
+
+def _compile() -> tuple[Any, Any]:
+    """The U-Net's and the decoder's forward, compiled, with their taps as outputs: hooks would break it."""
+    import torch
+
+    from seas_train.taps import decode_pixels, unet_with_taps
+
+    return torch.compile(unet_with_taps), torch.compile(decode_pixels)
 
 
 def _with_outputs(blocks: Sequence[Any], run: Any) -> tuple[Tensor, list[Tensor]]:

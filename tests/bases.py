@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import string
 from pathlib import Path
+from typing import Any
 
 IMAGE_SIZE = 64
 LATENT_SIZE = 8
@@ -14,11 +15,17 @@ _MERGES = ("o b", "ob j", "obj e", "obje c", "objec t</w>", "w i", "wi t", "wit 
 
 
 def write_tiny_base(
-    path: Path, *, seed: int = 0, prediction_type: str = "epsilon", in_channels: int = 4
+    path: Path,
+    *,
+    seed: int = 0,
+    prediction_type: str = "epsilon",
+    in_channels: int = 4,
+    unet: dict[str, Any] | None = None,
 ) -> Path:
     """Write a Stable Diffusion 1.x model of about 0.3 million random weights in diffusers' folder format.
 
-    64-pixel images, latents 4x8x8, a prompt of 16 tokens. "object" is one token, "defect" two.
+    64-pixel images, latents 4x8x8, a prompt of 16 tokens. "object" is one token, "defect" two. `unet` changes
+    the U-Net's configuration.
     """
     import torch
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -26,15 +33,16 @@ def write_tiny_base(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel(
-            sample_size=LATENT_SIZE,
-            in_channels=in_channels,
-            block_out_channels=(16, 16, 32, 32),
-            layers_per_block=1,
-            cross_attention_dim=16,
-            attention_head_dim=2,
-            norm_num_groups=8,
-        )
+        options: dict[str, Any] = {
+            "sample_size": LATENT_SIZE,
+            "in_channels": in_channels,
+            "block_out_channels": (16, 16, 32, 32),
+            "layers_per_block": 1,
+            "cross_attention_dim": 16,
+            "attention_head_dim": 2,
+            "norm_num_groups": 8,
+        }
+        denoiser = UNet2DConditionModel(**{**options, **(unet or {})})
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
@@ -58,7 +66,7 @@ def write_tiny_base(
                 pad_token_id=vocabulary - 1,
             )
         )
-    unet.save_pretrained(path / "unet")
+    denoiser.save_pretrained(path / "unet")
     vae.save_pretrained(path / "vae")
     text_encoder.save_pretrained(path / "text_encoder")
     DDPMScheduler(

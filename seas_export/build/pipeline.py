@@ -20,6 +20,7 @@ from seas_export.training import training_config
 from seas_export.version import version
 
 if TYPE_CHECKING:
+    from seas_engines.options import EngineOptions
     from seas_train.bases import Base
     from seas_train.config import TrainConfig
     from seas_train.data import Product
@@ -57,6 +58,7 @@ class _Build:
 
     def run(self, begun: float) -> BuildResult:
         """Check what is given, then make the parts one after the other."""
+        from seas_engines.compile import check_engines
         from seas_train.bases import load_base
 
         self.say(f"{self.config.product}: {self.source.words}")
@@ -64,13 +66,18 @@ class _Build:
             import torch
 
             torch.set_num_threads(self.config.threads)
-        base = load_base(self.config.base)
+        options = self._engine_options()
+        if options is not None:
+            check_engines(options)  # before hours of training, not after
+        base = load_base(self.config.base, allow_pickle=self.config.allow_pickle)
         product = self._product(base)
-        train = training_config(base, product, {**self.config.train, "seed": self.config.seed}, "train")
+        values = {**self.config.train, "seed": self.config.seed}
+        train = training_config(base, product, values, "train", self.config.reproduce)
         self._note(base, product, train)
         self._train(base, product, train)
         self._evaluate(product)
         self._export()
+        self._engines()
         self._generate()
         self._report(product)
         seconds = time.perf_counter() - begun
@@ -79,6 +86,8 @@ class _Build:
 
     def _product(self, base: Base) -> Product:
         """The checked product; the sample is rendered first where it is the source."""
+        from seas_train.data.published import recognition_line
+
         size = base.geometry.image_size
         if self.source.sample:
             self._sample(size)
@@ -88,6 +97,9 @@ class _Build:
             size=size,
             latent_factor=base.geometry.latent_factor,
         )
+        names = [defect.name for defect in product.defects]
+        if line := recognition_line(product.name, product.layout, names):
+            self.say(f"recognised: {line}")
         counts = ", ".join(f"{d.name} {len(d.train)} + {len(d.test)}" for d in product.defects)
         self.say(f"product: {len(product.normals)} normals train; pairs (training + held out): {counts}")
         for line in warning_lines(product.report):
@@ -194,6 +206,33 @@ class _Build:
         inputs = {"version": version(), "checkpoint": self._output("train"), "config": asdict(wanted)}
         self.ledger.part("export", inputs, self.bundle, make, bundle_digest)
 
+    def _engines(self) -> None:
+        """The engines, where the target has some; they are keyed by content themselves."""
+        from seas_engines.compile import compile_bundle
+        from seas_export.cli.progress import build_progress
+
+        options = self._engine_options()
+        if options is not None:
+            with build_progress() as progress:
+                compile_bundle(self.bundle, options, self.say, progress)
+
+    def _engine_options(self) -> EngineOptions | None:
+        """What engines are built of the bundle: static ones for the batch that is generated."""
+        from seas_engines.options import EngineOptions
+        from seas_engines.targets import require_target
+        from seas_runtime.engine_store import BatchRange
+
+        wanted, batch = self.config.export, self.config.generate.batch
+        _, _, spec = require_target(wanted.target, wanted.precision)
+        if not spec.builds_engine:
+            return None
+        return EngineOptions(
+            target=wanted.target,
+            devices=wanted.device,
+            batch=BatchRange(batch, batch, batch),
+            ship=wanted.device is not None and wanted.target == "rtx",
+        )
+
     def _generate(self) -> None:
         """The data set."""
         from seas_export.cli.progress import pairs_progress
@@ -204,7 +243,9 @@ class _Build:
         def make(before: Before) -> None:
             if before is not Before.UNFINISHED and self.dataset.exists():
                 shutil.rmtree(self.dataset)
-            generator = Generator.open(self.bundle, threads=self.config.threads)
+            generator = Generator.open(self.bundle, wanted.backend, self.config.threads)
+            if generator.chosen:
+                self.say(generator.chosen)
             request = DatasetRequest(
                 defects=("all",),
                 count=wanted.pairs,

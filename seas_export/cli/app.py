@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from seas_export.cli import build, bundles, datasets, machine, products, training
+from seas_export.cli import (
+    bases,
+    build,
+    bundles,
+    datasets,
+    engines,
+    imports,
+    machine,
+    products,
+    training,
+    travel,
+)
 
 app = typer.Typer(
     name="seas-export",
@@ -43,12 +54,20 @@ def _root(
 _COMMANDS = (
     (build.build, "build", "Everything at once: photographs to a report."),
     (products.sample, "sample", "Write the sample product as files."),
+    (products.preset, "preset", "The configuration for a published data set."),
     (training.train, "train", "Fine-tune a base on a product: a checkpoint."),
+    (imports.import_seas, "import-seas", "The authors' training output: a checkpoint."),
     (training.export, "export", "Turn a checkpoint into a bundle."),
+    (engines.engine, "engine", "Compile a bundle for the machine that runs it."),
     (datasets.generate, "generate", "Make labelled pairs from a bundle."),
     (bundles.inspect, "inspect", "Say in words what a bundle is."),
     (bundles.verify, "verify", "Check that a bundle is whole, or its parity."),
     (bundles.bench, "bench", "Measure how fast a bundle is here."),
+    (travel.diff, "diff", "Say in words what changed between two bundles."),
+    (travel.pack, "pack", "Put a bundle into one file."),
+    (travel.unpack, "unpack", "Take a bundle out of one, trusting nothing."),
+    (travel.sign, "sign", "Sign a bundle with your own key."),
+    (travel.wheelhouse, "wheelhouse", "Collect what a box without network needs."),
     (machine.doctor, "doctor", "What this machine can run."),
 )
 for _function, _name, _short in _COMMANDS:
@@ -57,3 +76,10 @@ for _function, _name, _short in _COMMANDS:
 _data = typer.Typer(help="Look at the photographs of a product.", no_args_is_help=True, rich_markup_mode=None)
 _data.command("inspect", short_help="Check a product whole.")(products.inspect)
 app.add_typer(_data, name="data")
+
+_base = typer.Typer(
+    help="Bases and checkpoints to measure a machine with.", no_args_is_help=True, rich_markup_mode=None
+)
+_base.command("random", short_help="A base of random weights.")(bases.random)
+_base.command("untrained", short_help="A checkpoint without training.")(bases.untrained)
+app.add_typer(_base, name="base")

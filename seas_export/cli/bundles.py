@@ -28,10 +28,15 @@ def verify(
         typer.Option("--checkpoint", help="The checkpoint that it was exported from; --parity needs it."),
     ] = None,
     pairs: Annotated[int, typer.Option("--pairs", help="Whole pairs that --parity compares.")] = 4,
+    signature: Annotated[
+        Path | None,
+        typer.Option("--signature", metavar="KEY.pub", help="Check the signature with this public key too."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Check a bundle's schema and the hash of every file; with --parity, its figures too."""
-    from seas_export.describe import describe_bundle
+    """Check a bundle's schema and hashes; with --parity its figures, with --signature who made it."""
+    from seas_export.describe import describe_bundle, describe_engines
+    from seas_runtime.bundle import read_manifest_file
     from seas_runtime.errors import CheckFailed, UserError
     from seas_runtime.records import MAX_COUNT, check_integer
 
@@ -42,14 +47,24 @@ def verify(
         )
     if checkpoint is not None and not parity:
         raise UserError("--checkpoint: is only used with --parity. Add --parity, or leave it out.")
-    facts = describe_bundle(bundle, verify=True)
+    facts = describe_bundle(bundle, verify=True, require_signature=signature)
+    engines = describe_engines(bundle, read_manifest_file(bundle)[0], verify=True)
     data = {
         "bundle": str(bundle),
         "fingerprint": facts["fingerprint"],
         "files": facts["files"],
         "whole": True,
+        "signed_by": None if signature is None else str(signature),
+        "engines": engines,
     }
     text = f"{bundle}: whole, {facts['files']} files match their hashes."
+    if engines["found"]:
+        text += f" {len(engines['found'])} engines match theirs."
+    if signature is not None:
+        text += f"\nSigned by the owner of {signature}."
+    if engines["damaged"]:
+        output.report({**data, "whole": False}, text, json)
+        raise CheckFailed("\n".join(engines["damaged"]))
     if checkpoint is None:
         output.report(data, text, json)
         return
@@ -76,7 +91,7 @@ def bench(
         float | None,
         typer.Option("--guidance", help="Strength of the prompt; by default the bundle's."),
     ] = None,
-    backend: Annotated[str, typer.Option("--backend", help="What runs the graphs.")] = "cpu",
+    backend: options.Backend = "cpu",
     threads: options.Threads = None,
     out: Annotated[
         Path | None,
@@ -119,6 +134,8 @@ def bench(
         f"{bundle} on {result.machine.in_words()}: {result.defect}, {result.sampler} {result.steps} steps",
         f"latency of one pair: median {result.latency_median:.3f} s, p95 {result.latency_p95:.3f} s; "
         f"peak memory {memory}; loading {result.load_seconds:.1f} s",
+        *([said] if (said := result.power.to_text()) is not None else []),
+        *(f"warning: {warning}" for warning in result.power.warnings),
         output.table("batch", "pairs/s", "ms/pair", *PARTS, rows=rows),
         *(f"wrote {file}" for file in files),
     )

@@ -20,7 +20,10 @@ def generate(
     ],
     count: Annotated[int, typer.Option("--count", help="Pairs of each.")] = 8,
     seed: options.Seed = 0,
-    batch: Annotated[int, typer.Option("--batch", help="Pairs made at a time; it changes speed only.")] = 4,
+    batch: Annotated[
+        int,
+        typer.Option("--batch", help="Pairs made at a time, for speed; a data set keeps its own."),
+    ] = 4,
     guidance: Annotated[
         float | None,
         typer.Option("--guidance", help="Strength of the prompt; by default the bundle's."),
@@ -33,8 +36,9 @@ def generate(
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", help="Reject and retry pairs that cannot be right.")
     ] = True,
-    backend: Annotated[str, typer.Option("--backend", help="What runs the graphs.")] = "cpu",
+    backend: options.Backend = "cpu",
     threads: options.Threads = None,
+    require_signature: options.RequireSignature = None,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
@@ -53,7 +57,9 @@ def generate(
         sampler=sampler,
         gate=gate,
     )
-    generator = Generator.open(bundle, backend, threads)
+    generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
+    if generator.chosen:
+        output.say(generator.chosen)
     with pairs_progress("generate") as progress:
         summary = write_dataset(generator, request, out, progress, force=force)
     rows: list[tuple[object, ...]] = [

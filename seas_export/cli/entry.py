@@ -35,6 +35,9 @@ EXTRAS = {
     "onnxscript": "export",
     "polygraphy": "export",
     "matplotlib": "report",
+    "peft": "lora",
+    "cryptography": "verify",
+    "model_signing": "sign",
 }
 
 

@@ -37,9 +37,11 @@ def doctor(json: Json = False) -> None:
         (job.commands, "ready" if job.ready else "; ".join(_lacking(job.missing, job.old)), job.install or "")
         for job in found.jobs
     ]
+    auto = [(item.backend, "usable" if item.usable else "not usable", item.why) for item in found.auto]
     text = output.group(
         output.table("this machine", "", rows=list(rows)),
         output.table("to run", "it has", "to mend it", rows=list(jobs)),
+        output.table("--backend auto takes the first", "that is usable", "", rows=list(auto)),
         *found.advice,
     )
     output.report(found.to_dict(), text, json)

@@ -14,6 +14,10 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", help="Processor threads; by default the backend's own choice."),
 ]
+BACKENDS = (
+    "cpu (default), openvino, cuda, tensorrt, rtx, or auto for the fastest that is installed and usable."
+)
+Backend = Annotated[str, typer.Option("--backend", help=f"What runs the graphs: {BACKENDS}")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")]
 Layout = Annotated[
     str | None,
@@ -31,8 +35,26 @@ Normals = Annotated[int | None, typer.Option("--normals", help="Training normals
 Defects = Annotated[
     list[str] | None, typer.Option("--defect", help="Only this defect; repeat for more.", show_default=False)
 ]
-Base = Annotated[
-    str, typer.Option("--base", help="micro, or a folder of a Stable Diffusion 1.x in diffusers' format.")
+BASES = (
+    "micro; a folder of Stable Diffusion 1.4, 1.5 or a relative in diffusers' format (DreamShaper, BK-SDM "
+    "base, small, tiny); a single .safetensors or .ckpt file of Stable Diffusion 1.x; or a Hugging Face "
+    "name, such as CompVis/stable-diffusion-v1-4. Not SDXL, SD 3, Flux, v-prediction, inpainting."
+)
+Base = Annotated[str, typer.Option("--base", help=BASES)]
+AllowPickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle",
+        help="Take a base's .bin and .ckpt files where there are no safetensors. Tensors are read from them, "
+        "nothing of them is executed.",
+    ),
+]
+Reproduce = Annotated[
+    str | None,
+    typer.Option(
+        "--reproduce",
+        help="Whose rules where they differ: paper or authors (their code). docs/fidelity.md has the table.",
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
@@ -42,6 +64,37 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE.yaml", help="Options from a file; the command line wins."),
 ]
+RequireSignature = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        metavar="KEY.pub",
+        help="Refuse a bundle that this public key's owner did not sign.",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="LEVEL", help="Make training fit 8, 12 or 24 GB of GPU memory: low, medium, high."
+    ),
+]
+Lora = Annotated[
+    int | None,
+    typer.Option("--lora", metavar="RANK", help="Train adapters of this rank instead of the whole U-Net."),
+]
+
+
+def memory_options(level: str | None, lora: int | None) -> dict[str, Any]:
+    """The training options that `--memory` and `--lora` stand for."""
+    if level is None and lora is None:
+        return {}
+    from seas_export.layers import choice
+    from seas_runtime.errors import UserError
+    from seas_train.finetune.memory_levels import MemoryLevel, memory_values
+
+    if lora is not None and not 1 <= lora <= 1024:
+        raise UserError(f"--lora: expected a rank of 1 to 1024, found {lora}.")
+    return memory_values(None if level is None else choice(MemoryLevel, level, "--memory"), lora)
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -58,6 +58,25 @@ def inspect(
         raise CheckFailed(f"{directory} cannot be trained on as it is; see the errors in the report.")
 
 
+@output.command("Run the same command again: the file appears whole or not at all.")
+def preset(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="mvtec, visa or mvtec3d.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; by default it is printed.")
+    ] = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Print or write the configuration for a published data set, to copy and change."""
+    from seas_export.presets import PRESETS, read_preset, write_preset
+
+    text = read_preset(name)
+    if out is not None:
+        write_preset(name, out, force)
+    data = {"name": name, "for": PRESETS[name], "file": None if out is None else str(out), "text": text}
+    output.report(data, text.rstrip() if out is None else f"{out}: for {PRESETS[name]}", json)
+
+
 def _count(folder: Path) -> int:
     """Files directly in a folder."""
     return sum(1 for entry in folder.iterdir() if entry.is_file())

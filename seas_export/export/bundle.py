@@ -20,11 +20,12 @@ from seas_export.export.parity import ParityReport
 from seas_export.export.parts import make_parts
 from seas_export.export.provenance import licences, provenance
 from seas_export.export.schedules import DPMPP_2M, make_schedules
-from seas_export.export.trace import trace
-from seas_export.export.weights import save_graphs
+from seas_export.export.trace import trace_or_fail
+from seas_export.export.weights import WeightStore, save_graphs
 from seas_export.reference import MASK_STEPS
 from seas_runtime.bundle import MANIFEST_NAME, hash_files, write_manifest
-from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.disk import require_space
+from seas_runtime.errors import UserError
 from seas_runtime.files import replace_directory
 from seas_runtime.manifest import (
     GOOD,
@@ -107,13 +108,17 @@ def export_bundle(
     _check_out(out, force)
     loaded = load_checkpoint(checkpoint)
     _check_steps(steps, loaded)
+    require_space(out, weight_bytes(loaded, _DTYPES[chosen][0]), "this bundle")
     with replace_directory(out) as folder:
         manifest = _write(loaded, folder, chosen, spec, target, steps, say)
         fingerprint = write_manifest(folder, manifest)
         report = None
         if parity:
-            say("compare with PyTorch")
-            report = parity_figures.measure(folder, loaded)
+            say("compare with PyTorch: run PyTorch")
+            expected = parity_figures.expect(folder, loaded)
+            del loaded  # PyTorch's weights are freed before the graphs' are loaded
+            say("compare with PyTorch: run the graphs")
+            report = parity_figures.compare(folder, expected)
             report.require()
             fingerprint = write_manifest(folder, replace(manifest, parity=report.to_dict()))
     return ExportResult(out, fingerprint, report)
@@ -157,11 +162,11 @@ def _write(
     say: Progress,
 ) -> Manifest:
     """Write graphs and tables into `folder`; return their manifest, without parity figures."""
-    graphs = _make_graphs(checkpoint, precision, spec, say)
+    with WeightStore(folder / GRAPHS_FOLDER) as store:
+        graphs = _make_graphs(checkpoint, precision, spec, store, say)
     say("write graphs and tables")
     save_graphs(graphs, folder / GRAPHS_FOLDER)
     signatures = {name: _signature(name, model) for name, model in graphs.items()}
-    graphs.clear()
     _write_tables(checkpoint, folder, precision, steps)
     geometry, meta = checkpoint.geometry, checkpoint.meta
     return Manifest(
@@ -189,27 +194,29 @@ def _write(
 
 
 def _make_graphs(
-    checkpoint: Checkpoint, precision: Precision, spec: TargetSpec, say: Progress
+    checkpoint: Checkpoint, precision: Precision, spec: TargetSpec, store: WeightStore, say: Progress
 ) -> dict[str, ir.Model]:
-    """Trace the parts and compose what generation runs."""
+    """Trace the parts, writing each one's weights before the next, and compose what generation runs."""
     torch_dtype, dtype = _DTYPES[precision]
     models = {}
     for part in make_parts(checkpoint, torch_dtype):
         say(f"trace {part.name}")
-        try:
-            models[part.name] = trace(part, spec.opset)
-        except Exception as error:  # torch.export and torch.onnx raise their own and anything else
-            reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
-            raise CheckFailed(
-                f"{part.name}: PyTorch {torch.__version__} cannot trace it: {reason}; no bundle was written. "
-                "Report this with the versions that `seas-export doctor` prints"
-            ) from error
-    say("compose step, decode_mask, decode_image")
+        models[part.name] = trace_or_fail(part, spec.opset)
+        store.move([models[part.name]])
+        del part
+    say("compose step, step_unguided, decode_mask, decode_image")
     composed = compose(models, checkpoint.geometry, dtype, spec.opset)
     if spec.fused_attention:
         for model in composed.values():
             fuse_attention(model)
+    store.move(composed.values())
     return {**models, **composed}
+
+
+def weight_bytes(checkpoint: Checkpoint, dtype: torch.dtype) -> int:
+    """Bytes of a checkpoint's weights in a precision: what its graphs take on the disk, but for kilobytes."""
+    modules = (checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, checkpoint.mask_head)
+    return sum(parameter.numel() for module in modules for parameter in module.parameters()) * dtype.itemsize
 
 
 def _signature(name: str, model: ir.Model) -> GraphSpec:

@@ -14,7 +14,7 @@ from onnx_ir.passes import common as passes
 
 from seas_export.export.parts import MASK_HEAD, UNET, VAE_DECODER, VAE_TAPS
 from seas_export.export.trace import BATCH
-from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP
+from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
 from seas_runtime.schedule import COLUMNS
 from seas_train.bases import Geometry
 
@@ -106,9 +106,15 @@ def _generic(shape: ir.Shape | None) -> ir.Shape | None:
     return ir.Shape([size if isinstance(size, int) else None for size in shape])
 
 
-def compose_step(unet: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: int) -> ir.Model:
-    """Return the graph of one denoising step: scheduler, guidance and U-Net; see DESIGN decision 1."""
-    build = GraphBuilder(STEP, opset)
+def compose_step(
+    unet: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: int, guided: bool = True
+) -> ir.Model:
+    """Return the graph of one denoising step: scheduler, guidance and U-Net; see DESIGN decision 1.
+
+    Guidance 1 leaves the unconditional half unread: without `guided` the U-Net runs on the conditional half
+    alone, and the inputs `guidance` and `negative_context` are not there.
+    """
+    build = GraphBuilder(STEP if guided else STEP_UNGUIDED, opset)
     float32 = ir.DataType.FLOAT
     size = geometry.latent_size
     latent_shape: list[int | str] = [BATCH, geometry.latent_channels, size, size]
@@ -117,9 +123,9 @@ def compose_step(unet: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: 
     previous_x0 = build.input("previous_x0", float32, latent_shape)
     schedule = build.input("schedule", float32, ["steps", len(COLUMNS)])
     step_index = build.input("step_index", ir.DataType.INT64, [1])
-    guidance = build.input("guidance", float32, [1])
+    guidance = build.input("guidance", float32, [1]) if guided else None
     context = build.input("context", dtype, [BATCH, *words])
-    negative_context = build.input("negative_context", dtype, [1, *words])
+    negative_context = build.input("negative_context", dtype, [1, *words]) if guided else None
 
     (row,) = build.op("Gather", schedule, step_index, axis=0)  # [1,8]
     (columns,) = build.op("Reshape", row, build.constant(np.array([len(COLUMNS), 1, 1, 1], np.int64)))
@@ -127,6 +133,37 @@ def compose_step(unet: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: 
     (timestep,) = build.op("Reshape", timestep, build.constant(np.array([1], np.int64)))
 
     (scaled,) = build.op("Mul", latents, s)
+    if guidance is None or negative_context is None:
+        predicted = build.inline(unet, {"latents": scaled, "timestep": timestep, "context": context})
+        noise, tap_coarse, tap_fine = (
+            predicted[name] for name in ("noise_prediction", "tap_coarse", "tap_fine")
+        )
+    else:
+        noise, tap_coarse, tap_fine = _guided(
+            build, unet, scaled, timestep, context, negative_context, guidance
+        )
+    x0 = _sum(build, (p, latents), (q, noise))
+    next_latents = _sum(build, (a, latents), (b, x0), (c, previous_x0))
+    return build.build(
+        {
+            "next_latents": (next_latents, float32, latent_shape),
+            "x0": (x0, float32, latent_shape),
+            "tap_coarse": (tap_coarse, dtype, [BATCH, geometry.tap_coarse_channels, size // 2, size // 2]),
+            "tap_fine": (tap_fine, dtype, [BATCH, geometry.tap_fine_channels, size, size]),
+        }
+    )
+
+
+def _guided(
+    build: GraphBuilder,
+    unet: ir.Model,
+    scaled: ir.Value,
+    timestep: ir.Value,
+    context: ir.Value,
+    negative_context: ir.Value,
+    guidance: ir.Value,
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """Run the U-Net on both halves; return the guided noise and the conditional half's taps."""
     (doubled,) = build.op("Concat", scaled, scaled, axis=0)  # [2B,C,h,w]: unconditional half first
     (shape,) = build.op("Shape", context)
     (negative,) = build.op("Expand", negative_context, shape)
@@ -139,18 +176,9 @@ def compose_step(unet: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: 
     (difference,) = build.op("Sub", conditional, unconditional)
     (guided,) = build.op("Mul", guidance, difference)
     (noise,) = build.op("Add", unconditional, guided)
-    x0 = _sum(build, (p, latents), (q, noise))
-    next_latents = _sum(build, (a, latents), (b, x0), (c, previous_x0))
     tap_coarse = build.op("Split", predicted["tap_coarse"], outputs=2, num_outputs=2, axis=0)[1]
     tap_fine = build.op("Split", predicted["tap_fine"], outputs=2, num_outputs=2, axis=0)[1]
-    return build.build(
-        {
-            "next_latents": (next_latents, float32, latent_shape),
-            "x0": (x0, float32, latent_shape),
-            "tap_coarse": (tap_coarse, dtype, [BATCH, geometry.tap_coarse_channels, size // 2, size // 2]),
-            "tap_fine": (tap_fine, dtype, [BATCH, geometry.tap_fine_channels, size, size]),
-        }
-    )
+    return noise, tap_coarse, tap_fine
 
 
 def _sum(build: GraphBuilder, *terms: tuple[ir.Value, ir.Value]) -> ir.Value:
@@ -209,9 +237,10 @@ def _unscaled(build: GraphBuilder, latents: ir.Value, geometry: Geometry) -> ir.
 def compose(
     parts: Mapping[str, ir.Model], geometry: Geometry, dtype: ir.DataType, opset: int
 ) -> dict[str, ir.Model]:
-    """Return `step`, `decode_mask` and `decode_image` from the traced parts."""
+    """Return `step`, with and without guidance, `decode_mask` and `decode_image` from the traced parts."""
     return {
         STEP: compose_step(parts[UNET], geometry, dtype, opset),
+        STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False),
         DECODE_MASK: compose_decode_mask(parts[VAE_DECODER], parts[MASK_HEAD], geometry, dtype, opset),
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
     }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from seas_train.bases import Geometry
 from seas_train.checkpoint import Checkpoint
 from seas_train.taps import decode_pixels, unet_with_taps
 
@@ -39,54 +40,70 @@ class Part:
     batched: tuple[str, ...]
 
 
-def make_parts(checkpoint: Checkpoint, dtype: torch.dtype, batch: int = 2) -> list[Part]:
-    """Return the five parts of a checkpoint, with random inputs of `batch` items and weights of `dtype`.
+def make_parts(checkpoint: Checkpoint, dtype: torch.dtype, batch: int = 2) -> Iterator[Part]:
+    """Yield the five parts of a checkpoint, with random inputs of `batch` items and weights of `dtype`.
 
-    The checkpoint's own modules are shared at float32 and copied otherwise.
+    The checkpoint's own modules are shared at float32; otherwise each part has a copy, made when it is its
+    turn, so that one at a time need be held.
     """
+    for name in PART_NAMES:
+        inputs, outputs = _example(name, checkpoint.geometry, len(checkpoint.tokenizer), dtype, batch)
+        batched = tuple(key for key in inputs if key != "timestep")
+        yield Part(name, part_module(name, checkpoint, dtype), inputs, outputs, batched)
 
-    def cast(module: Any) -> Any:
-        # diffusers' own `to` warns of modules that it would keep in float32, of which there are none here.
-        return module if dtype == torch.float32 else nn.Module.to(copy.deepcopy(module), dtype)
 
-    geometry = checkpoint.geometry
-    size, channels, latent = geometry.image_size, geometry.latent_channels, geometry.latent_size
-    vae = cast(checkpoint.vae)
-    latents = torch.randn(batch, channels, latent, latent)
-    tap_coarse = torch.randn(batch, geometry.tap_coarse_channels, latent // 2, latent // 2).to(dtype)
-    tap_fine = torch.randn(batch, geometry.tap_fine_channels, latent, latent).to(dtype)
-    vae_taps = {
-        name: torch.randn(batch, width, latent * factor, latent * factor).to(dtype)
-        for name, width, factor in zip(VAE_TAPS, geometry.vae_tap_channels, (2, 4, 8), strict=True)
+def part_module(name: str, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Return the module of one part, in evaluation mode; see `make_parts`."""
+    wrappers: dict[str, tuple[type[nn.Module], Any]] = {
+        TEXT_ENCODER: (TextEncoder, checkpoint.text_encoder),
+        UNET: (UNet, checkpoint.unet),
+        VAE_ENCODER: (VAEEncoder, checkpoint.vae),
+        VAE_DECODER: (VAEDecoder, checkpoint.vae),
+        MASK_HEAD: (MaskHeadPart, checkpoint.mask_head),
     }
-    context = torch.randn(batch, geometry.context_length, geometry.context_width).to(dtype)
-    ids = torch.randint(0, len(checkpoint.tokenizer), (batch, geometry.context_length))
-    modules: list[tuple[str, nn.Module, dict[str, Tensor], tuple[str, ...]]] = [
-        (TEXT_ENCODER, TextEncoder(cast(checkpoint.text_encoder)), {"input_ids": ids}, ("context",)),
-        (
-            UNET,
-            UNet(cast(checkpoint.unet)),
-            {"latents": latents, "timestep": torch.tensor([500.0]), "context": context},
-            ("noise_prediction", "tap_coarse", "tap_fine"),
-        ),
-        (
-            VAE_ENCODER,
-            VAEEncoder(vae),
-            {"image": torch.rand(batch, 3, size, size) * 2 - 1},
-            ("latents",),
-        ),
-        (VAE_DECODER, VAEDecoder(vae), {"latents": latents}, ("image", *VAE_TAPS)),
-        (
-            MASK_HEAD,
-            MaskHeadPart(cast(checkpoint.mask_head)),
-            {"tap_coarse": tap_coarse, "tap_fine": tap_fine, **vae_taps},
-            ("probability",),
-        ),
-    ]
-    return [
-        Part(name, module.eval(), inputs, outputs, tuple(key for key in inputs if key != "timestep"))
-        for name, module, inputs, outputs in modules
-    ]
+    wrapper, module = wrappers[name]
+    return wrapper(cast_module(module, dtype)).eval()
+
+
+def cast_module(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return the module itself at float32, else a copy in `dtype`, made without a float32 copy in between."""
+    if dtype == torch.float32:
+        return module
+    known: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        made = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()
+        parameter = isinstance(tensor, nn.Parameter)
+        known[id(tensor)] = nn.Parameter(made, requires_grad=False) if parameter else made
+    return copy.deepcopy(module, known)
+
+
+def _example(
+    name: str, geometry: Geometry, tokens: int, dtype: torch.dtype, batch: int
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return a part's inputs, random, and the names of its outputs."""
+    size, latent = geometry.image_size, geometry.latent_size
+
+    def features(channels: int, side: int) -> Tensor:
+        return torch.randn(batch, channels, side, side).to(dtype)
+
+    if name == TEXT_ENCODER:
+        return {"input_ids": torch.randint(0, tokens, (batch, geometry.context_length))}, ("context",)
+    if name == VAE_ENCODER:
+        return {"image": torch.rand(batch, 3, size, size) * 2 - 1}, ("latents",)
+    latents = torch.randn(batch, geometry.latent_channels, latent, latent)
+    if name == VAE_DECODER:
+        return {"latents": latents}, ("image", *VAE_TAPS)
+    if name == UNET:
+        context = torch.randn(batch, geometry.context_length, geometry.context_width).to(dtype)
+        inputs = {"latents": latents, "timestep": torch.tensor([500.0]), "context": context}
+        return inputs, ("noise_prediction", "tap_coarse", "tap_fine")
+    taps = {
+        "tap_coarse": features(geometry.tap_coarse_channels, latent // 2),
+        "tap_fine": features(geometry.tap_fine_channels, latent),
+    }
+    for tap, channels, factor in zip(VAE_TAPS, geometry.vae_tap_channels, (2, 4, 8), strict=True):
+        taps[tap] = features(channels, latent * factor)
+    return taps, ("probability",)
 
 
 class TextEncoder(nn.Module):

@@ -14,6 +14,7 @@ import torch
 from onnx_ir.passes import common as passes
 
 from seas_export.export.parts import Part
+from seas_runtime.errors import CheckFailed
 
 BATCH = "batch"
 _FOLD_INPUT_BYTES = 8192
@@ -44,6 +45,18 @@ def trace(part: Part, opset: int) -> ir.Model:
         _name_batch(value)
     model.graph.name = part.name
     return model
+
+
+def trace_or_fail(part: Part, opset: int) -> ir.Model:
+    """Return a part's graph, or raise CheckFailed that says what PyTorch stumbled over."""
+    try:
+        return trace(part, opset)
+    except Exception as error:  # torch.export and torch.onnx raise their own and anything else
+        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise CheckFailed(
+            f"{part.name}: PyTorch {torch.__version__} cannot trace it: {reason}; nothing was written. "
+            "Report this with the versions that `seas-export doctor` prints"
+        ) from error
 
 
 def simplify(model: ir.Model) -> None:

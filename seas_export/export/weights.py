@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import onnx_ir as ir
@@ -17,16 +17,18 @@ _PAGE_ALIGNED_BYTES = 1 << 20
 
 
 class WeightStore:
-    """Writes tensors to `weights.bin` in a folder, each content once.
+    """Writes tensors to one file in a folder, `weights.bin` by default, each content once.
 
-    A context manager; graphs are saved after it has closed, as their readers need the file whole.
+    A context manager; graphs are saved after it has closed, as their readers need the file whole. Models may
+    be moved one after another, each one's weights freed before the next is made.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = (folder / WEIGHTS_FILE).open("wb")
+    def __init__(self, folder: Path, name: str = WEIGHTS_FILE) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._name = folder, name
+        self._file = (folder / name).open("wb")
         self._by_content: dict[tuple[str, str, tuple[int, ...]], tuple[int, int]] = {}
-        self._by_identity: dict[int, tuple[ir.TensorProtocol, ir.ExternalTensor]] = {}
+        self._by_identity: dict[int, tuple[ir.TensorProtocol, ir.ExternalTensor]] = {}  # of one `move`
 
     def __enter__(self) -> WeightStore:
         return self
@@ -41,8 +43,11 @@ class WeightStore:
                 tensor = value.const_value
                 if tensor is not None and tensor.nbytes > INLINE_BYTES:
                     value.const_value = self._stored(tensor)
+        self._by_identity.clear()
 
     def _stored(self, tensor: ir.TensorProtocol) -> ir.ExternalTensor:
+        if isinstance(tensor, ir.ExternalTensor) and tensor.base_dir == self._folder:
+            return tensor  # a composed graph's, moved with the part that it comes from
         known = self._by_identity.get(id(tensor))
         if known is not None:
             return known[1]
@@ -56,7 +61,7 @@ class WeightStore:
             place = self._by_content[content] = (self._file.tell(), len(data))
             self._file.write(data)
         stored = ir.ExternalTensor(
-            WEIGHTS_FILE,
+            self._name,
             place[0],
             place[1],
             tensor.dtype,
@@ -68,10 +73,7 @@ class WeightStore:
         return stored
 
 
-def save_graphs(models: dict[str, ir.Model], folder: Path) -> None:
-    """Write `<name>.onnx` for each model into `folder`, their large weights into one file beside them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with WeightStore(folder) as store:
-        store.move(models.values())
+def save_graphs(models: Mapping[str, ir.Model], folder: Path) -> None:
+    """Write `<name>.onnx` into `folder` for each model whose weights a `WeightStore` has written there."""
     for name, model in models.items():
         ir.save(model, folder / f"{name}.onnx")

@@ -61,10 +61,10 @@ def traced(exported: ExportResult, monkeypatch: pytest.MonkeyPatch) -> Callable[
     """`export_bundle` for a tenth of the time: its traced parts are those of `exported`."""
     import onnx_ir as ir
 
-    from seas_export.export import bundle, export_bundle
+    from seas_export.export import export_bundle
 
     def trace(part: Any, opset: int) -> ir.Model:
         return ir.load(exported.bundle / "graphs" / f"{part.name}.onnx")
 
-    monkeypatch.setattr(bundle, "trace", trace)
+    monkeypatch.setattr("seas_export.export.trace.trace", trace)
     return export_bundle

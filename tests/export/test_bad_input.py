@@ -81,7 +81,6 @@ def test_bad_checkpoint(case: str, checkpoint_folder: Path, tmp_path: Path) -> N
 BAD_OPTIONS: dict[str, tuple[dict[str, object], str]] = {
     "unknown precision": ({"precision": "int8"}, r"precision: expected one of fp32, fp16, found 'int8'"),
     "unknown target": ({"target": "toaster"}, r"target: expected one of cpu, openvino, .*, found 'toaster'"),
-    "target to come": ({"target": "tensorrt"}, r"target tensorrt: not supported yet; choose one of: cpu"),
     "no steps": ({"steps": 0}, r"steps: expected 3 to 999, found 0"),
     "fewer steps than masks": ({"steps": 2}, r"steps: expected 3 to 999, found 2"),
     "more steps than the schedule": ({"steps": 1000}, r"steps: expected 3 to 999, found 1000"),
@@ -171,7 +170,7 @@ def test_a_model_that_cannot_be_traced(
     def refuse(*_: object) -> None:
         raise RuntimeError("data-dependent control flow\nwith a long story")
 
-    monkeypatch.setattr("seas_export.export.bundle.trace", refuse)
+    monkeypatch.setattr("seas_export.export.trace.trace", refuse)
     with pytest.raises(
         CheckFailed, match=r"text_encoder: PyTorch .* cannot trace it: data-dependent control flow;"
     ):

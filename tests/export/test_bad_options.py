@@ -38,7 +38,7 @@ MISTAKES = {
     "backend unknown": ("generate {bundle} --defect all --out {tmp}/o --backend gpu", ("'gpu'", "cpu")),
     "backend to come": (
         "generate {bundle} --defect all --out {tmp}/o --backend tensorrt",
-        ("'tensorrt'", "does not have it yet"),
+        ("tensorrt", "cannot be imported"),
     ),
     "no bundle there": ("inspect {tmp}/nothing", ("nothing", "expected a bundle's folder")),
     "a folder that is no bundle": ("verify {product}", ("manifest.json",)),
@@ -54,6 +54,24 @@ MISTAKES = {
     "layout unknown": (
         "data inspect {product} --layout coco",
         ("layout", "'coco'", "mvtec | visa | mvtec3d"),
+    ),
+    "whose rules": (
+        "train {product} --out {tmp}/o --reproduce mine",
+        ("--reproduce", "paper | authors", "'mine'"),
+    ),
+    "whose rules, of a build": (
+        "build --product x --reproduce mine",
+        ("reproduce:", "paper | authors", "'mine'"),
+    ),
+    "import without photographs": (
+        "import-seas --generation {tmp} --mask {tmp}/rmp --base micro --product plate --out {tmp}/o "
+        "--data {tmp}",
+        ("plate", "normal photographs", "--data ROOT"),
+    ),
+    "import of nothing": (
+        "import-seas --generation {tmp}/g --mask {tmp}/rmp --base micro --product plate --out {tmp}/o "
+        "--data {products}",
+        ("--generation", "no such folder", "generation-checkpoint"),
     ),
     "fit unknown": ("data inspect {product} --fit zoom", ("fit", "'zoom'", "crop | pad | stretch")),
     "size of no latents": ("data inspect {product} --size 100", ("100", "multiple")),

@@ -23,7 +23,7 @@ def test_inspect_as_json(run: Run, toy_bundle: Path) -> None:
 
 def test_verify_passes_a_whole_bundle(run: Run, toy_bundle: Path) -> None:
     ended = run("verify", toy_bundle, "--json")
-    assert (ended.code, ended.json["whole"], ended.json["files"]) == (0, True, 6)
+    assert (ended.code, ended.json["whole"], ended.json["files"]) == (0, True, 7)
 
 
 def test_verify_names_a_changed_file(run: Run, toy_bundle: Path, tmp_path: Path) -> None:

@@ -87,6 +87,22 @@ def test_schedule_and_guidance_are_inputs(run: Run, content: Bundle) -> None:
     assert np.abs(following - expected).max() < 1e-4
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_step_without_guidance_is_a_step_with_guidance_one(run: Run, content: Bundle, batch: int) -> None:
+    feed = step_feed(content, batch, 4, guidance=1.0)
+    expected = run("step", **feed)
+    del feed["guidance"], feed["negative_context"]
+    for found, wanted in zip(run("step_unguided", **feed), expected, strict=True):
+        assert found.shape == wanted.shape
+        assert np.abs(found - wanted).max() < 2e-5 * max(1.0, np.abs(wanted).max())
+
+
+def test_a_step_without_guidance_reads_the_same_weights(exported: ExportResult) -> None:
+    guided, plain = (places(exported.bundle / f"graphs/{name}.onnx") for name in ("step", "step_unguided"))
+    assert plain
+    assert set(plain.values()) <= set(guided.values())
+
+
 def test_mask_decoding_never_computes_pixels(exported: ExportResult) -> None:
     """Decision 2: the decoder stops at the last up-block that the head reads."""
     graphs = {

@@ -11,7 +11,7 @@ from seas_export.export import ExportResult, export_bundle
 from seas_export.export.parts import PART_NAMES
 from seas_runtime.bundle import MANIFEST_NAME, Bundle
 from seas_runtime.generator import Generator
-from seas_runtime.manifest import RUNTIME_GRAPHS
+from seas_runtime.manifest import RUNTIME_GRAPHS, STEP_UNGUIDED
 from seas_train.checkpoint import Checkpoint
 from tests.export.conftest import STEPS
 
@@ -28,7 +28,7 @@ def test_bundle_says_what_it_is(exported: ExportResult, checkpoint: Checkpoint) 
     assert manifest.sampler.guidance == 3.0
     assert manifest.tau == 0.5
     assert manifest.prompts == checkpoint.prompts
-    assert set(manifest.graphs) == {*PART_NAMES, *RUNTIME_GRAPHS}
+    assert set(manifest.graphs) == {*PART_NAMES, *RUNTIME_GRAPHS, STEP_UNGUIDED}
     assert manifest.provenance["checkpoint"] == checkpoint.fingerprint
     assert manifest.provenance["base"] == checkpoint.meta["base"]
     assert manifest.provenance["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__

@@ -22,7 +22,10 @@ PACKAGES = {
     "seas_engines": ROOT / "engines/seas_engines",
     "seas_runtime": ROOT / "runtime/seas_runtime",
 }
-EXTRAS = {"runtime", "train", "export", "report", "dev"}
+EXTRAS = {
+    *("runtime", "verify", "openvino", "cuda", "tensorrt", "rtx"),
+    *("train", "export", "engines", "report", "sign", "lora", "dev"),
+}
 AT_THE_EDGE = {"numpy", "pillow", "safetensors", "typer", "rich", "onnxruntime"}
 
 

@@ -79,7 +79,7 @@ def test_an_older_bundle_survives_a_failed_export(
     out = tmp_path / "bundle"
     before = traced(checkpoint_folder, out, steps=STEPS, parity=False)
     failing = ParityReport("fp32", (GraphRow("unet", "noise_prediction", 1.0, 0.5, 1e-4, False),), (), 0)
-    monkeypatch.setattr("seas_export.export.bundle.parity_figures.measure", lambda *_: failing)
+    monkeypatch.setattr("seas_export.export.bundle.parity_figures.compare", lambda *_: failing)
     with pytest.raises(
         CheckFailed, match=r"unet\.noise_prediction: 0\.5 of the tensor's range, allowed: 0\.0001"
     ):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -80,3 +83,30 @@ def test_hooks_read_the_same_taps_as_our_own_forward(loop: ReferenceLoop) -> Non
 def test_unknown_defect(loop: ReferenceLoop) -> None:
     with pytest.raises(UserError, match=r"defect: expected one of chip, scratch, good, found 'dent'"):
         list(loop.generate("dent", 1))
+
+
+def test_what_is_compiled_is_the_same_loop(
+    checkpoint: Checkpoint, loop: ReferenceLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled functions give their taps as outputs, where the models' own forward is read by hooks."""
+    compiled: list[str] = []
+
+    def compile_(function: Callable[..., object]) -> Callable[..., object]:
+        compiled.append(function.__name__)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    other = ReferenceLoop(checkpoint, STEPS, compiled=True)
+    other.prepare(2)
+    (made,), (expected,) = other.generate("chip", 1), loop.generate("chip", 1)
+    assert compiled == ["unet_with_taps", "decode_pixels"]
+    assert np.abs(made.latents - expected.latents).max() < 1e-4
+    assert np.abs(made.probability - expected.probability).max() < 1e-3
+
+
+def test_half_the_bits_give_nearly_the_pair(checkpoint_folder: Path, loop: ReferenceLoop) -> None:
+    (made,) = ReferenceLoop(checkpoint_folder, STEPS, dtype="bfloat16").generate("chip", 1)
+    (expected,) = loop.generate("chip", 1)
+    error = np.square(made.latents - expected.latents).mean() / np.square(expected.latents).mean()
+    assert 0 < error < 0.05
+    assert made.probability.dtype == np.float32

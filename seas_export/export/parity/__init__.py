@@ -1,14 +1,20 @@
-"""Measures how far a bundle lies from the PyTorch models that it was exported from."""
+"""Measures how far a bundle lies from the PyTorch models that it was exported from.
+
+In two halves, so that a model of several gigabytes is never in memory twice: PyTorch runs everything first
+(`expect`), and only when its weights are let go are the graphs loaded, one at a time (`compare`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from seas_export.export.parity.graphs import measure_graphs
-from seas_export.export.parity.pipeline import Request, compare_pairs
+from seas_export.export.parity.graphs import ExpectedGraphs, compare_graphs, expect_graphs
+from seas_export.export.parity.pipeline import ExpectedPair, Request, compare_pairs, expect_pairs
 from seas_export.export.parity.report import BOUNDS, Bounds, GraphRow, ParityReport, PipelineRow
 from seas_export.reference import ReferenceLoop
+from seas_runtime.bundle import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generator import Generator
 from seas_train.checkpoint import Checkpoint, load_checkpoint
@@ -16,24 +22,65 @@ from seas_train.checkpoint import Checkpoint, load_checkpoint
 __all__ = [
     "BOUNDS",
     "Bounds",
+    "Effort",
+    "Expected",
     "GraphRow",
     "ParityReport",
     "PipelineRow",
     "Request",
+    "compare",
+    "effort_for",
+    "expect",
     "measure",
     "measure_requests",
 ]
 
+LARGE_UNET = 100_000_000
+"""Parameters from which a pair takes minutes on a CPU."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is compared where nothing else is asked for.
+
+    Attributes:
+        batch: items in the inputs of each graph; never 2, with which the graphs were traced.
+        pairs: whole pairs.
+        steps: of their schedule; None for the bundle's own.
+    """
+
+    batch: int = 3
+    pairs: int = 2
+    steps: int | None = None
+
+
+def effort_for(checkpoint: Checkpoint) -> Effort:
+    """Return less for a large base: one item, and one pair of ten steps."""
+    parameters = sum(parameter.numel() for parameter in checkpoint.unet.parameters())
+    return Effort() if parameters < LARGE_UNET else Effort(batch=1, pairs=1, steps=10)
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What PyTorch made; see `expect`."""
+
+    graphs: ExpectedGraphs
+    pairs: tuple[ExpectedPair, ...]
+    steps: int
+
 
 def measure(
-    bundle: Path, checkpoint: Checkpoint | Path, seeds: Iterable[int] = range(2), bounds: Bounds | None = None
+    bundle: Path,
+    checkpoint: Checkpoint | Path,
+    seeds: Iterable[int] | None = None,
+    bounds: Bounds | None = None,
 ) -> ParityReport:
     """Compare every graph, and one whole pair for each seed, the defects in turn.
 
     Args:
         bundle: its folder.
         checkpoint: what it was exported from, or its folder.
-        seeds: of the pairs.
+        seeds: of the pairs; by default as many as `effort_for` says.
         bounds: None for those of the bundle's precision.
 
     Raises:
@@ -41,29 +88,66 @@ def measure(
     """
     if isinstance(checkpoint, Path):
         checkpoint = load_checkpoint(checkpoint)
-    defects = checkpoint.defects
-    requests = [Request(defects[place % len(defects)], seed) for place, seed in enumerate(seeds)]
-    return measure_requests(bundle, checkpoint, requests, bounds)
+    expected = expect(bundle, checkpoint, None if seeds is None else _in_turn(checkpoint, seeds))
+    del checkpoint
+    return compare(bundle, expected, bounds)
 
 
 def measure_requests(
     bundle: Path, checkpoint: Checkpoint, requests: Iterable[Request], bounds: Bounds | None = None
 ) -> ParityReport:
     """Compare every graph, and the requested pairs; see `measure`."""
-    import torch
+    expected = expect(bundle, checkpoint, requests)
+    del checkpoint
+    return compare(bundle, expected, bounds)
 
-    generator = Generator.open(bundle, threads=torch.get_num_threads(), verify=False)
-    manifest = generator.manifest
+
+def expect(bundle: Path, checkpoint: Checkpoint, requests: Iterable[Request] | None = None) -> Expected:
+    """Run PyTorch on inputs for every graph of a bundle, and make the requested pairs with it.
+
+    Args:
+        bundle: its folder; gives signatures and schedule.
+        checkpoint: what it was exported from.
+        requests: the pairs; by default as many, and with as many steps, as `effort_for` says.
+
+    Raises:
+        UserError: the bundle was exported from another checkpoint.
+    """
+    content = Bundle.read(bundle, verify=False)
+    manifest = content.manifest
     exported_from = manifest.provenance.get("checkpoint")
     if exported_from != checkpoint.fingerprint:
         raise UserError(
             f"{bundle}: expected a bundle of checkpoint {checkpoint.path} ({checkpoint.fingerprint[:12]}), "
             f"found one of {str(exported_from)[:12]}; name the checkpoint that it was exported from"
         )
-    bounds = bounds or BOUNDS[manifest.precision]
-    schedule = generator.bundle.schedule()
-    graphs = tuple(measure_graphs(bundle, manifest.graphs, checkpoint, schedule, bounds.graph))
+    effort = effort_for(checkpoint)
+    schedule = content.schedule()
+    graphs = expect_graphs(manifest.graphs, checkpoint, schedule, effort.batch)
+    if requests is None:
+        requests = _in_turn(checkpoint, range(effort.pairs))
+        schedule = content.schedule(steps=effort.steps)
     loop = ReferenceLoop(checkpoint, schedule.steps, schedule.sampler, manifest.sampler.mask_steps)
-    figures = compare_pairs(generator, loop, requests)
-    pipeline = figures.rows(bounds.pipeline) if figures.pairs else ()
-    return ParityReport(manifest.precision, graphs, pipeline, figures.pairs)
+    return Expected(graphs, tuple(expect_pairs(loop, requests)), schedule.steps)
+
+
+def compare(bundle: Path, expected: Expected, bounds: Bounds | None = None) -> ParityReport:
+    """Run the graphs of a bundle, one after another, and the runtime; compare with what PyTorch made."""
+    import torch
+
+    threads = torch.get_num_threads()
+    manifest = Bundle.read(bundle, verify=False).manifest
+    bounds = bounds or BOUNDS[manifest.precision]
+    graphs = tuple(compare_graphs(bundle, manifest.graphs, expected.graphs, bounds.graph))
+    if not expected.pairs:
+        return ParityReport(manifest.precision, graphs, (), 0, expected.steps)
+    generator = Generator.open(bundle, threads=threads, verify=False)
+    figures = compare_pairs(generator, expected.pairs, expected.steps)
+    rows = figures.rows(bounds.pipeline)
+    return ParityReport(manifest.precision, graphs, rows, figures.pairs, expected.steps)
+
+
+def _in_turn(checkpoint: Checkpoint, seeds: Iterable[int]) -> list[Request]:
+    """A pair for each seed, the defects in turn."""
+    defects = checkpoint.defects
+    return [Request(defects[place % len(defects)], seed) for place, seed in enumerate(seeds)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,67 +27,88 @@ from seas_export.export.parts import (
     VAE_DECODER,
     VAE_ENCODER,
     VAE_TAPS,
-    Part,
-    make_parts,
+    part_module,
     probability,
 )
-from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, GraphSpec
+from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, GraphSpec
 from seas_runtime.schedule import FloatArray, Schedule
 from seas_train.checkpoint import Checkpoint
 from seas_train.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
 
-BATCH = 3
-"""Other than the batch that the graphs were traced with, so that a batch that stayed fixed is found."""
 Array = npt.NDArray[Any]
 
 
-def measure_graphs(
-    folder: Path,
-    graphs: Mapping[str, GraphSpec],
-    checkpoint: Checkpoint,
-    schedule: Schedule,
-    bound: GraphBound,
-    seed: int = 0,
-) -> Iterator[GraphRow]:
-    """Yield a row for each output of each graph.
+@dataclass(frozen=True, eq=False)
+class ExpectedGraphs:
+    """What PyTorch makes of each graph's inputs.
+
+    Attributes:
+        feeds: graph -> input -> array, in the graph's dtypes.
+        outputs: graph -> output -> array, float32 whatever the graph's precision.
+    """
+
+    feeds: Mapping[str, OrderedDict[str, Array]]
+    outputs: Mapping[str, OrderedDict[str, Array]]
+
+
+def expect_graphs(
+    graphs: Mapping[str, GraphSpec], checkpoint: Checkpoint, schedule: Schedule, batch: int, seed: int = 0
+) -> ExpectedGraphs:
+    """Run PyTorch, in float32, on inputs for every graph.
 
     Args:
-        folder: of the bundle.
-        graphs: its manifest's.
-        checkpoint: what it was exported from; PyTorch runs it in float32 whatever the graphs' precision.
+        graphs: the bundle's manifest's.
+        checkpoint: what it was exported from.
         schedule: one of the bundle's, whose middle step is compared.
-        bound: for all outputs.
+        batch: items in the inputs; other than what the graphs were traced with, so that a batch that stayed
+            fixed is found.
         seed: of the noise in the inputs.
     """
-    feeds = make_inputs(checkpoint, schedule, seed)
-    modules = reference_modules(checkpoint)
+    made = make_inputs(checkpoint, schedule, seed, batch)
+    feeds, outputs = {}, {}
     for name, spec in graphs.items():
         dtypes = {tensor.name: np.dtype(tensor.dtype) for tensor in spec.inputs}
-        feed = OrderedDict((key, value.astype(dtypes[key])) for key, value in feeds[name].items())
-        outputs = [tensor.name for tensor in spec.outputs]
-        yield from _compare(name, folder / spec.file, modules[name], outputs, feed, bound)
+        feeds[name] = OrderedDict(
+            (key, value.astype(dtypes[key], copy=False)) for key, value in made[name].items()
+        )
+        runner = TorchRunner(
+            reference_module(name, checkpoint), feeds[name], [tensor.name for tensor in spec.outputs]
+        )
+        with runner:
+            outputs[name] = OrderedDict(runner.infer(feeds[name]))
+    return ExpectedGraphs(feeds, outputs)
 
 
-def make_inputs(checkpoint: Checkpoint, schedule: Schedule, seed: int) -> dict[str, dict[str, Array]]:
+def compare_graphs(
+    folder: Path, graphs: Mapping[str, GraphSpec], expected: ExpectedGraphs, bound: GraphBound
+) -> Iterator[GraphRow]:
+    """Yield a row for each output of each graph of the bundle in `folder`, one loaded at a time."""
+    for name, spec in graphs.items():
+        yield from _compare(name, folder / spec.file, expected.feeds[name], expected.outputs[name], bound)
+
+
+def make_inputs(
+    checkpoint: Checkpoint, schedule: Schedule, seed: int, batch: int = 3
+) -> dict[str, dict[str, Array]]:
     """Return inputs of each graph as they occur in generation: real prompts, references and features."""
     with torch.inference_mode():
-        feeds = _make_tensors(checkpoint, schedule, seed)
+        feeds = _make_tensors(checkpoint, schedule, seed, batch)
     return {graph: {name: np.asarray(value) for name, value in feed.items()} for graph, feed in feeds.items()}
 
 
 def _make_tensors(
-    checkpoint: Checkpoint, schedule: Schedule, seed: int
+    checkpoint: Checkpoint, schedule: Schedule, seed: int, batch: int
 ) -> dict[str, dict[str, Tensor | Array]]:
     geometry, unet, vae = checkpoint.geometry, checkpoint.unet, checkpoint.vae
     random = np.random.default_rng(seed)
-    chosen = random.integers(len(checkpoint.references), size=BATCH)
+    chosen = random.integers(len(checkpoint.references), size=batch)
     references = checkpoint.references[torch.from_numpy(chosen)]  # [B,C,h,w], unscaled
     scaled = references * geometry.scaling_factor
     index = schedule.steps // 2
     timestep, _, p, q = (float(value) for value in schedule.table[index, :4])
     noise = torch.from_numpy(random.standard_normal(scaled.shape).astype(np.float32))
     latents = (scaled - q * noise) / p  # the forward process at this step: x0 = p x + q e
-    prompts = [list(checkpoint.prompts.values())[row % len(checkpoint.prompts)] for row in range(BATCH)]
+    prompts = [list(checkpoint.prompts.values())[row % len(checkpoint.prompts)] for row in range(batch)]
     context = torch.cat([checkpoint.context(prompt) for prompt in prompts])  # [B,L,D]
     _, tap_coarse, tap_fine = unet_with_taps(unet, latents, torch.tensor(timestep), context)
     ids = checkpoint.tokenizer(
@@ -99,6 +121,13 @@ def _make_tensors(
     pixels = decode_pixels(vae, references)[0].clamp(-1, 1)
     vae_taps = decode_taps(vae, references)
     taps = {"tap_coarse": tap_coarse, "tap_fine": tap_fine}
+    step: dict[str, Tensor | Array] = {
+        "latents": latents,
+        "previous_x0": scaled,
+        "schedule": schedule.table,
+        "step_index": np.array([index]),
+        "context": context,
+    }
     return {
         TEXT_ENCODER: {"input_ids": ids},
         UNET: {"latents": latents, "timestep": torch.tensor([timestep]), "context": context},
@@ -106,27 +135,25 @@ def _make_tensors(
         VAE_DECODER: {"latents": references},
         MASK_HEAD: {**taps, **dict(zip(VAE_TAPS, vae_taps, strict=True))},
         STEP: {
-            "latents": latents,
-            "previous_x0": scaled,
-            "schedule": schedule.table,
-            "step_index": np.array([index]),
+            **step,
             "guidance": np.array([checkpoint.meta["generation"]["guidance"]]),
-            "context": context,
             "negative_context": checkpoint.context(""),
         },
+        STEP_UNGUIDED: step,
         DECODE_MASK: {"latents": scaled, **taps},
         DECODE_IMAGE: {"latents": scaled},
     }
 
 
-def reference_modules(checkpoint: Checkpoint) -> dict[str, Callable[..., Any]]:
-    """Return what each graph is in PyTorch, float32, taking the graph's inputs by name."""
-    parts: list[Part] = make_parts(checkpoint, torch.float32)
-    composed: list[nn.Module] = [_Step(checkpoint), _DecodeMask(checkpoint), _DecodeImage(checkpoint)]
-    return {
-        **{part.name: part.module for part in parts},
-        **dict(zip((STEP, DECODE_MASK, DECODE_IMAGE), composed, strict=True)),
+def reference_module(name: str, checkpoint: Checkpoint) -> Callable[..., Any]:
+    """Return what a graph is in PyTorch, float32, taking the graph's inputs by name."""
+    composed: dict[str, type[_Composed]] = {
+        STEP: _Step,
+        STEP_UNGUIDED: _UnguidedStep,
+        DECODE_MASK: _DecodeMask,
+        DECODE_IMAGE: _DecodeImage,
     }
+    return composed[name](checkpoint) if name in composed else part_module(name, checkpoint)
 
 
 class _Composed(nn.Module):
@@ -156,6 +183,21 @@ class _Step(_Composed):
         ]
         (unconditional, _, _), (conditional, tap_coarse, tap_fine) = predictions
         x0 = p * latents + q * (unconditional + guidance * (conditional - unconditional))
+        return a * latents + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+
+
+class _UnguidedStep(_Composed):
+    def forward(
+        self,
+        latents: Tensor,
+        previous_x0: Tensor,
+        schedule: Tensor,
+        step_index: Tensor,
+        context: Tensor,
+    ) -> tuple[Tensor, ...]:
+        timestep, s, p, q, a, b, c, _ = schedule[step_index[0]]
+        noise, tap_coarse, tap_fine = unet_with_taps(self._checkpoint.unet, s * latents, timestep, context)
+        x0 = p * latents + q * noise
         return a * latents + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
 
 
@@ -228,17 +270,14 @@ def _extent(array: FloatArray) -> float:
 
 
 def _compare(
-    name: str,
-    file: Path,
-    module: Callable[..., Any],
-    outputs: list[str],
-    feed: OrderedDict[str, Array],
-    bound: GraphBound,
+    name: str, file: Path, feed: OrderedDict[str, Array], expected: Mapping[str, Array], bound: GraphBound
 ) -> list[GraphRow]:
     comparison = RangeComparison(name, bound)
-    runners = [OnnxrtRunner(lambda: _session(file), name="onnxruntime"), TorchRunner(module, feed, outputs)]
     with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
-        results = Comparator.run(runners, data_loader=[feed])
+        results = Comparator.run(
+            [OnnxrtRunner(lambda: _session(file), name="onnxruntime")], data_loader=[feed]
+        )
+        results.add([expected], runner_name="pytorch")
         Comparator.compare_accuracy(results, compare_func=comparison)
     return comparison.rows
 

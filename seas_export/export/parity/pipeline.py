@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +33,8 @@ class PipelineFigures:
         self._probability = 0.0
         self._both, self._either = 0, 0
 
-    def add(self, made: GeneratedPair, expected: ReferencePair) -> None:
-        """Compare one pair."""
+    def add(self, made: GeneratedPair, expected: ReferencePair | GeneratedPair) -> None:
+        """Compare one pair with PyTorch's, or with another backend's."""
         self.pairs += 1
         difference = made.image.astype(np.float64) - expected.image
         self._squares += float(np.square(difference).sum())
@@ -46,6 +47,11 @@ class PipelineFigures:
         ours, theirs = made.mask > 0, expected.mask > 0
         self._both += int((ours & theirs).sum())
         self._either += int((ours | theirs).sum())
+
+    @property
+    def probability(self) -> float:
+        """The largest difference of the probability maps; NaN where one has a NaN."""
+        return self._probability
 
     @property
     def psnr(self) -> float:
@@ -71,14 +77,30 @@ class PipelineFigures:
         )
 
 
-def compare_pairs(generator: Generator, loop: ReferenceLoop, requests: Iterable[Request]) -> PipelineFigures:
-    """Make every requested pair both ways, without gates, and compare."""
-    figures = PipelineFigures()
+@dataclass(frozen=True, eq=False)
+class ExpectedPair:
+    """A pair of the PyTorch loop, and which one it is: `index` of its request's."""
+
+    request: Request
+    index: int
+    pair: ReferencePair
+
+
+def expect_pairs(loop: ReferenceLoop, requests: Iterable[Request]) -> Iterator[ExpectedPair]:
+    """Make every requested pair with PyTorch."""
     for request in requests:
+        made = loop.generate(request.defect, request.count, request.seed, batch=request.count)
+        for index, pair in enumerate(made):
+            yield ExpectedPair(request, index, pair)
+
+
+def compare_pairs(generator: Generator, expected: Iterable[ExpectedPair], steps: int) -> PipelineFigures:
+    """Make the same pairs with the runtime, without gates, and compare."""
+    figures = PipelineFigures()
+    for request, group in itertools.groupby(expected, key=lambda entry: entry.request):
         made = generator.generate(
-            request.defect, request.count, request.seed, batch=request.count, gate=False
+            request.defect, request.count, request.seed, batch=request.count, steps=steps, gate=False
         )
-        expected = loop.generate(request.defect, request.count, request.seed, batch=request.count)
-        for ours, theirs in zip(made, expected, strict=True):
-            figures.add(ours, theirs)
+        for ours, theirs in zip(made, group, strict=True):
+            figures.add(ours, theirs.pair)
     return figures

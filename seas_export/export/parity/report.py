@@ -94,12 +94,14 @@ class ParityReport:
         graphs: a row for each output of each graph.
         pipeline: PSNR, probability and IoU over `pairs` whole pairs.
         pairs: how many pairs the pipeline's figures are of.
+        steps: of those pairs.
     """
 
     precision: str
     graphs: tuple[GraphRow, ...]
     pipeline: tuple[PipelineRow, ...]
     pairs: int
+    steps: int = 0
 
     @property
     def rows(self) -> tuple[GraphRow | PipelineRow, ...]:
@@ -117,6 +119,7 @@ class ParityReport:
             "passed": self.passed,
             "precision": self.precision,
             "pairs": self.pairs,
+            "steps": self.steps,
             "graphs": [_finite(asdict(row)) for row in self.graphs],
             "pipeline": [_finite(asdict(row)) for row in self.pipeline],
         }
@@ -130,7 +133,7 @@ class ParityReport:
             for row in self.graphs
         ]
         if self.pipeline:
-            lines.append(f"whole pairs ({self.pairs})")
+            lines.append(f"whole pairs ({self.pairs}, {self.steps} steps)")
         lines += [
             f"  {row.figure:<27} {row.value:9.4g}   bound {row.bound:g}{'' if row.passed else '  FAILED'}"
             for row in self.pipeline

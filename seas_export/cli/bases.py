@@ -1,0 +1,68 @@
+"""`base`: bases and checkpoints to measure a machine with, before there are trained ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seas_export.cli import options, output
+
+
+@output.command("Run the same command again: the base appears whole or not at all.")
+def random(
+    geometry: Annotated[str, typer.Argument(metavar="GEOMETRY", help="Whose: sd14 (Stable Diffusion 1.4).")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the base to make.")],
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(
+            "--vocabulary",
+            metavar="FILE",
+            help="CLIP's bpe_simple_vocab_16e6.txt.gz; a small one by default.",
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Write a base of a known geometry with random weights: as fast and as large as the real one."""
+    from seas_export.layers import choice
+    from seas_train.random_base.geometry import SHAPES, RandomGeometry
+
+    shape = SHAPES[choice(RandomGeometry, geometry, "GEOMETRY")]
+    from seas_train.random_base.write import write_random_base
+
+    fingerprint = write_random_base(directory, shape, seed=seed, vocabulary=vocabulary, force=force)
+    size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+    text = f"{directory}: a random base of {geometry}'s geometry, {size / 2**30:.2f} GiB, {fingerprint[:12]}"
+    data = {
+        "base": str(directory),
+        "geometry": geometry,
+        "fingerprint": fingerprint,
+        "bytes": size,
+        "seed": seed,
+    }
+    output.report(data, text, json)
+
+
+@output.command("Run the same command again: the checkpoint appears whole or not at all.")
+def untrained(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="micro, or a base's folder.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the checkpoint to make.")],
+    size: Annotated[
+        int | None, typer.Option("--size", help="Pixels of an image's side; by default the base's own.")
+    ] = None,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Write a checkpoint without training, with a random mask head: to export and time, not to use."""
+    from seas_train.untrained import DEFECTS, UntrainedRequest, write_untrained
+
+    made = write_untrained(UntrainedRequest(base, directory, size, seed, force))
+    geometry = made.geometry
+    words = f"{geometry.image_size} px, {len(DEFECTS)} defects"
+    text = f"{directory}: an untrained checkpoint of {made.name}, {words}"
+    data = {"checkpoint": str(directory), "base": made.name, "image": geometry.image_size, "seed": seed}
+    output.report(data, text, json)

@@ -1,0 +1,109 @@
+"""`engine`: compile a bundle's graphs for the machine that will run them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from seas_export.cli import options, output
+
+
+@output.command("Run the same command again: engines that are whole are kept.")
+def engine(
+    bundle: options.BundleFolder,
+    target: Annotated[str, typer.Option("--target", help="cpu, cuda, tensorrt, rtx or openvino.")],
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            help="For rtx: compute capabilities with commas between, 8.6,8.9,12.0; by default this GPU's.",
+        ),
+    ] = None,
+    batch: Annotated[
+        str, typer.Option("--batch", help="Pairs at a time: a number, or MIN:OPT:MAX such as 1:4:16.")
+    ] = "1",
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="fp16 or fp32; by default fp16 for tensorrt and rtx."),
+    ] = None,
+    graph: Annotated[
+        list[str] | None,
+        typer.Option("--graph", help="Only this graph; repeat for more.", show_default=False),
+    ] = None,
+    level: Annotated[
+        int | None,
+        typer.Option("--level", min=0, max=5, help="Builder's optimization level; by default its own."),
+    ] = None,
+    workspace: Annotated[
+        float | None,
+        typer.Option("--workspace", min=0.001, help="GiB of device memory for scratch, at most."),
+    ] = None,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            "--memory", min=0.1, help="GiB of this machine's memory that a build may take, at most."
+        ),
+    ] = None,
+    ship_engines: Annotated[
+        bool,
+        typer.Option("--ship-engines", help="Let other machines load them from a copy of the bundle (rtx)."),
+    ] = False,
+    build: Annotated[
+        bool,
+        typer.Option("--build/--no-build", help="Refuse, instead of building, where one is not current."),
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Build also what is current.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Compile a bundle's graphs into engines for one target, kept in the bundle and keyed by content."""
+    from seas_engines.compile import compile_bundle
+    from seas_engines.options import EngineOptions
+    from seas_export.cli.progress import build_progress
+    from seas_runtime.engine_store import BatchRange
+
+    asked = EngineOptions(
+        target=target,
+        devices=device,
+        precision=precision,
+        batch=BatchRange.parse(batch),
+        graphs=tuple(graph or ()),
+        level=level,
+        workspace=_bytes(workspace),
+        memory=_bytes(memory),
+        ship=ship_engines,
+        force=force,
+        build=build,
+    )
+    with build_progress() as progress:
+        result = compile_bundle(bundle, asked, output.say, progress)
+    if result.note:
+        output.report(
+            result.to_dict(), f"{bundle}: nothing needs building for {target}: {result.note}.", json
+        )
+        return
+    rows: list[tuple[object, ...]] = [
+        (
+            made.graph,
+            ", ".join(made.devices),
+            made.precision,
+            made.batch,
+            "built" if made.built else "current",
+            "" if made.seconds is None else made.seconds,
+            made.size / 2**20,
+            "" if made.float32_nodes is None else made.float32_nodes,
+        )
+        for made in result.engines
+    ]
+    text = output.group(
+        f"{bundle}: engines for {target} {result.version}",
+        output.table(
+            "graph", "device", "precision", "batch", "", "seconds", "MiB", "float32 nodes", rows=rows
+        ),
+    )
+    output.report(result.to_dict(), text, json)
+
+
+def _bytes(gib: float | None) -> int | None:
+    """GiB in bytes."""
+    return None if gib is None else int(gib * 2**30)

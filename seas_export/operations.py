@@ -1,0 +1,151 @@
+"""Counts the floating-point operations of a bundle's graphs: what a pair costs, whatever runs it.
+
+A multiplication and an addition are two operations. Counted are convolutions, matrix products and attention,
+from the shapes in the graphs. Elementwise work, norms and resizes are left out, as is usual: they are small,
+and a rate computed from these figures is never flattered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seas_runtime.errors import CheckFailed
+from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, Manifest
+
+UNET, VAE_DECODER, MASK_HEAD = "unet", "vae_decoder", "mask_head"
+HALVES = 2
+"""A step runs the U-Net on two items a pair: without and with the prompt."""
+
+
+@dataclass(frozen=True)
+class GraphOperations:
+    """A graph's operations for one item, by the kind of node."""
+
+    by_kind: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.by_kind.values())
+
+
+@dataclass(frozen=True)
+class PairOperations:
+    """What a pair costs, in operations.
+
+    Attributes:
+        graphs: of one run of each graph for one pair; `step` runs the U-Net twice.
+        ours: of a pair as the runtime makes it: N steps, the masks of the last ones, one image.
+        authors: of a pair as the authors' code makes it: the same, but a whole VAE decode for each mask.
+        decode_share: `decode_mask` over a whole VAE decode and the mask head.
+    """
+
+    graphs: Mapping[str, int]
+    ours: int
+    authors: int
+    decode_share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, in TFLOP."""
+        return {
+            "tflop": {name: _tera(count) for name, count in self.graphs.items()},
+            "tflop_per_pair": _tera(self.ours),
+            "tflop_per_pair_authors": _tera(self.authors),
+            "decode_mask_share": round(self.decode_share, 4),
+        }
+
+
+def count_pair(bundle: Path, manifest: Manifest, steps: int | None = None) -> PairOperations:
+    """Count a pair of a bundle, with guidance; `steps` by default the bundle's own.
+
+    Raises:
+        CheckFailed: a graph holds a node whose cost cannot be told.
+    """
+    sampler = manifest.sampler
+    count = sampler.steps if steps is None else steps
+    graphs = {name: count_graph(bundle / spec.file).total for name, spec in manifest.graphs.items()}
+    graphs[STEP] *= HALVES
+    ours = count * graphs[STEP] + sampler.mask_steps * graphs[DECODE_MASK] + graphs[DECODE_IMAGE]
+    masked = graphs[VAE_DECODER] + graphs[MASK_HEAD]
+    authors = count * HALVES * graphs[UNET] + sampler.mask_steps * masked + graphs[VAE_DECODER]
+    return PairOperations(graphs, ours, authors, graphs[DECODE_MASK] / masked)
+
+
+def count_graph(file: Path) -> GraphOperations:
+    """Count a graph's operations for one item: every dynamic dimension is taken as one.
+
+    Raises:
+        CheckFailed: a shape is missing that a node's cost depends on.
+    """
+    import onnx
+
+    model = onnx.load(file, load_external_data=False)
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape"):
+            shapes[value.name] = tuple(size.dim_value or 1 for size in tensor.shape.dim)
+    counted: Counter[str] = Counter()
+    for node in graph.node:
+        rule = _RULES.get(node.op_type)
+        if rule is None:
+            continue
+        try:
+            counted[node.op_type] += rule(
+                [shapes.get(name, ()) for name in node.input], shapes[node.output[0]], node
+            )
+        except (KeyError, IndexError) as error:
+            raise CheckFailed(
+                f"{file}: {node.op_type} {node.name!r}: its operations cannot be counted: a shape is missing "
+                f"({error}); export the bundle again"
+            ) from error
+    return GraphOperations(dict(counted))
+
+
+Shape = tuple[int, ...]
+_Rule = Callable[[Sequence[Shape], Shape, Any], int]
+
+
+def _convolution(inputs: Sequence[Shape], output: Shape, node: Any) -> int:
+    """Each output value is a dot product over the kernel and its group's input channels."""
+    return 2 * math.prod(output) * math.prod(inputs[1][1:])
+
+
+def _transposed_convolution(inputs: Sequence[Shape], output: Shape, node: Any) -> int:
+    """Each input value is spread over the kernel and its group's output channels."""
+    return 2 * math.prod(inputs[0]) * math.prod(inputs[1][1:])
+
+
+def _product(inputs: Sequence[Shape], output: Shape, node: Any) -> int:
+    return 2 * math.prod(output) * inputs[0][-1]
+
+
+def _gemm(inputs: Sequence[Shape], output: Shape, node: Any) -> int:
+    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return 2 * math.prod(output) * inputs[0][0 if transposed else 1]
+
+
+def _attention(inputs: Sequence[Shape], output: Shape, node: Any) -> int:
+    """Scores [N,M] and their product with the values, over the width of all heads together."""
+    query, key, value = inputs[:3]
+    pixels, words = query[-2], key[-2]
+    return 2 * pixels * words * (query[-1] + value[-1])
+
+
+_RULES: Mapping[str, _Rule] = {
+    "Conv": _convolution,
+    "ConvTranspose": _transposed_convolution,
+    "MatMul": _product,
+    "Gemm": _gemm,
+    "MultiHeadAttention": _attention,
+}
+
+
+def _tera(count: int) -> float:
+    return round(count / 1e12, 6)

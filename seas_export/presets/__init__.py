@@ -1,0 +1,28 @@
+"""Configuration files for the published data sets, to copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seas_runtime.errors import UserError
+from seas_runtime.files import atomic_write_text
+
+FOLDER = Path(__file__).parent
+PRESETS = {"mvtec": "MVTec AD", "visa": "VisA", "mvtec3d": "MVTec 3D AD"}
+"""Name of each preset, which is its layout's too, and the data set that it is for."""
+
+
+def read_preset(name: str) -> str:
+    """Return a preset's YAML text; UserError for a name that is none."""
+    if name not in PRESETS:
+        known = ", ".join(f"{key} ({title})" for key, title in PRESETS.items())
+        raise UserError(f"preset {name!r}: there is none of that name; expected one of {known}")
+    return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def write_preset(name: str, file: Path, force: bool = False) -> None:
+    """Write a preset's YAML file for a user to change; UserError if it is there already, without `force`."""
+    text = read_preset(name)
+    if file.exists() and not force:
+        raise UserError(f"{file}: is there already; choose another name, or replace it with --force")
+    atomic_write_text(file, text)

@@ -1,0 +1,64 @@
+"""`--backend` on the commands that generate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.export.commands import Run
+
+
+@pytest.fixture
+def bundle(toy_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(toy_bundle, tmp_path / "bundle"))
+
+
+def test_auto_says_what_it_takes(run: Run, bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ended = run("generate", bundle, "--defect", "good", "--count", 1, "--backend", "auto", "--out", out)
+    assert ended.code == 0
+    taken = json.loads((out / "dataset.json").read_text())["backend"]
+    assert f"backend {taken}: " in ended.err
+    assert "passed over: tensorrt: " in ended.err
+
+
+def test_another_backend_does_not_continue_a_dataset(run: Run, bundle: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    words = ("generate", bundle, "--defect", "good", "--out", tmp_path / "out", "--count")
+    assert run(*words, 1).code == 0
+    ended = run(*words, 2, "--backend", "openvino:fp32")
+    assert ended.code == 2
+    assert "another backend: expected 'openvino', found 'cpu'" in " ".join(ended.err.split())
+
+
+def test_bench_measures_a_backend(run: Run, bundle: Path) -> None:
+    pytest.importorskip("openvino")
+    ended = run("bench", bundle, "--backend", "openvino:fp32", "--batches", 1, "--pairs", 1, "--json")
+    assert ended.code == 0
+    assert ended.json["backend"] == "openvino"
+    assert ended.json["backend_identity"]["precision"] == "fp32"
+
+
+@pytest.mark.parametrize("command", ["generate", "bench"])
+def test_an_unknown_backend(run: Run, bundle: Path, tmp_path: Path, command: str) -> None:
+    words = ("--defect", "good", "--out", tmp_path / "out") if command == "generate" else ()
+    ended = run(command, bundle, "--backend", "onnx", *words)
+    assert ended.code == 2
+    assert "expected one of cpu, openvino, cuda, tensorrt, rtx, auto" in " ".join(ended.err.split())
+
+
+def test_build_refuses_an_unknown_backend_before_any_work(run: Run, tmp_path: Path) -> None:
+    ended = run("build", "--product", "bottle", "--out", tmp_path / "out", "--backend", "onnx")
+    assert ended.code == 2
+    assert "generate.backend" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_doctor_shows_what_auto_goes_through(run: Run) -> None:
+    found = run("doctor", "--json").json
+    assert [item["backend"] for item in found["auto"]] == ["tensorrt", "rtx", "cuda", "openvino", "cpu"]
+    assert next(item for item in found["auto"] if item["backend"] == "cpu")["usable"]
+    assert "--backend auto takes the first" in run("doctor").out

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seas_train.sample import DEFECTS, render_bottle
+from seas_train.training.precision import native_autocast
 
 SIZE = 128
 """Pixels a side at which the judges look."""
@@ -160,7 +161,8 @@ def train_judges(renders: Renders, epochs: int = 10, batch: int = 32, seed: int 
     """Train both judges on `renders` with a one-cycle learning rate; seeded, a few minutes on two cores."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    segmenter, classifier = Segmenter(), Classifier()
+    segmenter = Segmenter().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    classifier = Classifier().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = [*segmenter.parameters(), *classifier.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-2)
     steps = epochs * (len(renders.images) // batch)
@@ -172,10 +174,12 @@ def train_judges(renders: Renders, epochs: int = 10, batch: int = 32, seed: int 
             pictures = _to_tensor(renders.images[chosen])
             masks = torch.from_numpy(renders.masks[chosen]).float()
             pictures, masks = _augment(pictures, masks, generator)
-            logits = segmenter(pictures)
+            with native_autocast(torch.device("cpu"), wanted=True):
+                shown = pictures.contiguous(memory_format=torch.channels_last)
+                logits, kinds = segmenter(shown).float(), classifier(shown).float()
             loss = functional.binary_cross_entropy_with_logits(logits, masks) + _dice_loss(logits, masks)
             loss = loss + functional.cross_entropy(
-                classifier(pictures), torch.from_numpy(renders.classes[chosen]), label_smoothing=0.02
+                kinds, torch.from_numpy(renders.classes[chosen]), label_smoothing=0.02
             )
             optimizer.zero_grad()
             loss.backward()

@@ -11,6 +11,7 @@ PACKAGES = (
     "accelerate",
     "diffusers",
     "numpy",
+    "openvino",
     "onnx",
     "onnxruntime",
     "onnxscript",

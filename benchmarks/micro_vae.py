@@ -9,14 +9,13 @@ benchmarks/results/micro_vae.json.
 
 import argparse
 import json
-import platform
 from datetime import datetime, timezone
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from machine import describe_machine
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -89,12 +88,7 @@ def main() -> None:
         "what": "reconstruction by the shipped autoencoder of photographs it never saw, 256x256, float32",
         "products": products,
         "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-        },
+        "machine": describe_machine(),
     }
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

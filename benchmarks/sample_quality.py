@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime import Generator
+from seas_runtime.errors import CheckFailed
 from seas_runtime.files import write_json
 from seas_train.data import Product, load_product
 
@@ -37,6 +38,8 @@ def judge_product(bundle: Path, judges: Judges, count: int, seed: int, batch: in
     for number, kind in enumerate(CLASSES):
         started = time.perf_counter()
         pairs = [pair for pair in generator.generate(kind, count, seed, batch=batch) if pair.record.accepted]
+        if not pairs:
+            raise CheckFailed(f"{kind}: expected {count} pairs to judge, found that the gates accepted none")
         images = np.stack([shrink(pair.image) for pair in pairs])
         ours = np.stack([shrink_mask(pair.mask > 0) for pair in pairs])
         theirs, classes = judges.judge(images)

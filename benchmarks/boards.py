@@ -1,0 +1,75 @@
+"""Counts a pair's operations at SD 1.4 size and calculates the least that boards take; measures nothing.
+
+    python benchmarks/boards.py
+
+The models are built from SD 1.4's geometry on PyTorch's meta device and run once: no weights are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+RESULT = Path(__file__).parent / "results" / "boards.json"
+# Geometry of CompVis/stable-diffusion-v1-4, from its unet/config.json and vae/config.json.
+UNET = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
+VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "sample_size": 512,
+}
+TAPS = {"tap_coarse_channels": 1280, "tap_fine_channels": 640, "vae_tap_channels": (512, 512, 256)}
+
+
+def count(model: Any, *inputs: Any, module: Any = None) -> tuple[float, dict[str, float]]:
+    """Return the operations of one forward pass, of the whole and by submodule."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False, depth=8) as counter, torch.no_grad():
+        model(*inputs)
+    modules = {str(name): float(sum(by.values())) for name, by in counter.get_flop_counts().items()}
+    return float(counter.get_total_flops()), modules
+
+
+def main() -> int:
+    """Count, calculate and write."""
+    import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from seas_export.boards import PairOperations, calculated_latencies
+    from seas_train.mask_head.architecture import MaskHeadArchitecture
+    from seas_train.mask_head.head import MaskHead
+
+    with torch.device("meta"):
+        unet, vae = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE)
+        head = MaskHead(MaskHeadArchitecture(**TAPS)).eval()
+        step, _ = count(unet, torch.empty(2, 4, 64, 64), torch.empty(2), torch.empty(2, 77, 768))
+        whole, modules = count(vae.decoder, torch.empty(1, 4, 64, 64))
+        taps = [
+            torch.empty(1, c, s, s) for c, s in zip(TAPS["vae_tap_channels"], (128, 256, 512), strict=True)
+        ]
+        masks, _ = count(head, torch.empty(1, 1280, 32, 32), torch.empty(1, 640, 64, 64), taps)
+    after = sum(
+        value for name, value in modules.items() if name.endswith(("Decoder.up_blocks.3", "Decoder.conv_out"))
+    )
+    ours = PairOperations(step, whole - after + masks, whole)
+    authors = PairOperations(step, whole + masks, whole)
+    result = {
+        "what": "calculated, not measured: operations over published dense float16 rates",
+        "geometry": "SD 1.4, 512 px, 25 steps with guidance, three masks and an image",
+        "operations": {**asdict(ours), "total": ours.total, "mask_head": masks, "authors_way": authors.total},
+        "boards": calculated_latencies(ours),
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

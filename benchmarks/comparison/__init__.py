@@ -1,0 +1,1 @@
+"""What `compare.py` runs: one contestant a process, on one task."""

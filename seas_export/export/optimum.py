@@ -22,7 +22,7 @@ from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import replace_directory, write_json
 from seas_train.checkpoint import Checkpoint, load_checkpoint
-from seas_train.model_folders import quiet_transformers
+from seas_train.model_folders import model_index, quiet_transformers
 from seas_train.solver import dpm_solver
 
 GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "model.onnx_data"
@@ -174,7 +174,7 @@ def _write_configurations(checkpoint: Checkpoint, folder: Path) -> None:
     with quiet_transformers():
         checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
     _write_slow_tokenizer(folder / "tokenizer")
-    write_json(folder / INDEX_FILE, _index())
+    write_json(folder / INDEX_FILE, model_index("DPMSolverMultistepScheduler"))
 
 
 def _write_slow_tokenizer(folder: Path) -> None:
@@ -190,20 +190,3 @@ def _write_slow_tokenizer(folder: Path) -> None:
     }
     values = json.loads(config.read_text(encoding="utf-8"))
     write_json(config, {**values, "added_tokens_decoder": added})
-
-
-def _index() -> dict[str, Any]:
-    import diffusers
-
-    return {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": diffusers.__version__,
-        "feature_extractor": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }

@@ -23,6 +23,7 @@ from seas_train.model_folders import (
     check_folder,
     component_folders,
     load_components,
+    model_index,
     quiet_transformers,
 )
 
@@ -114,7 +115,7 @@ def save_checkpoint(
             getattr(models, name).save_pretrained(folder / name)
         save_mask_head(mask_head, folder / MASK_HEAD_FOLDER)
         save_file({"latents": references.detach().float().cpu().contiguous()}, folder / REFERENCES_FILE)
-        write_json(folder / "model_index.json", _model_index())
+        write_json(folder / "model_index.json", model_index("DDPMScheduler"))
         write_json(
             folder / DESCRIPTION_FILE,
             {
@@ -227,20 +228,3 @@ def _read_references(file: Path, geometry: Geometry) -> Tensor:
     if references.shape[0] == 0 or not bool(references.isfinite().all()):
         raise UserError(f"{file}: latents: expected at least one image, all finite; train again")
     return references
-
-
-def _model_index() -> dict[str, Any]:
-    import diffusers
-
-    return {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": diffusers.__version__,
-        "feature_extractor": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", "DDPMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }

@@ -11,7 +11,7 @@ import torch
 from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import replace_directory, write_json
-from seas_train.model_folders import folder_fingerprint
+from seas_train.model_folders import folder_fingerprint, model_index
 from seas_train.random_base.geometry import BaseShape
 from seas_train.random_base.vocabulary import END, START, write_tokenizer
 from seas_train.random_base.weights import size_of, text_maker, unet_maker, vae_maker, write_weights
@@ -63,7 +63,7 @@ def write_random_base(
             text_maker(seed),
             prefix=_prefix(text_encoder),
         )
-        write_json(folder / "model_index.json", _index())
+        write_json(folder / "model_index.json", model_index("PNDMScheduler"))
         (folder / "README.md").write_text(_CARD, encoding="utf-8")
     return folder_fingerprint(path)
 
@@ -130,20 +130,3 @@ def _scheduler() -> Any:
     from seas_train.micro.assemble import new_scheduler
 
     return new_scheduler()
-
-
-def _index() -> dict[str, Any]:
-    import diffusers
-
-    return {
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": diffusers.__version__,
-        "feature_extractor": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", "PNDMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }

@@ -122,7 +122,7 @@ def _small_finetune() -> FinetuneConfig:
         normal_augmentations=2,
         noisy_share=0.5,
         high_noise_weight=50.0,
-        mask_weight=5.0,
+        region_weight=5.0,
         half_precision=True,
         optimizer=OptimizerConfig(
             schedule=Schedule.COSINE, warmup_steps=20, final_learning_rate=0.05, gradient_clip=1.0, ema=0.98

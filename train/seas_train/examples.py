@@ -20,6 +20,7 @@ from torch import Tensor
 
 from seas_train.bases import Geometry
 from seas_train.data import Product
+from seas_train.training.precision import native_autocast
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Examples:
         rotate: bool,
         flip: bool,
         normal_augmentations: int | None = None,
+        half_precision: bool = False,
     ) -> None:
         """List the images, and read the masks.
 
@@ -83,6 +85,7 @@ class Examples:
             flip: augment by mirroring.
             normal_augmentations: how many augmentations each normal image is drawn in, spread evenly over the
                 images, where encoding all of them takes too long; all by default.
+            half_precision: encode in bfloat16 on a CPU that computes it natively.
         """
         size = product.preprocessing.size
         self.product = product
@@ -98,6 +101,7 @@ class Examples:
             Example(path, None, empty, self._some(index, normal_augmentations))
             for index, path in enumerate(product.normals)
         )
+        self._half_precision = half_precision
         self._vae: Any = None
         self._moments: dict[tuple[Path, Augmentation], Tensor] = {}  # [2, C, h, w]
 
@@ -165,7 +169,7 @@ class Examples:
         """
         parameter = next(self._vae.parameters())
         pixels = choice.apply(_pixels(self.product.image(path)))[None]
-        with torch.no_grad():
+        with torch.no_grad(), native_autocast(parameter.device, self._half_precision):
             posterior = self._vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
         self._moments[path, choice] = torch.cat([posterior.mean, posterior.std]).float().cpu()
 

@@ -61,6 +61,7 @@ def train_product(
         rotate=config.finetune.rotate,
         flip=config.finetune.flip,
         normal_augmentations=config.finetune.normal_augmentations,
+        half_precision=config.finetune.half_precision,
     )
     first = FinetuneStage(product, base, config.finetune, examples)
     _LOGGER.info(

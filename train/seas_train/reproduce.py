@@ -27,7 +27,7 @@ _BOTH: dict[str, dict[str, Any]] = {
         "normal_augmentations": None,
         "noisy_share": 0.0,
         "high_noise_weight": 1.0,
-        "mask_weight": 1.0,
+        "region_weight": 1.0,
     },
     "mask_head": {"gamma": 2.0, "alpha": None, "max_timestep": None, "calibrate_to": None},
     "generation": {"tau": AUTHORS_TAU},

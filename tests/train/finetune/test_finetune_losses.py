@@ -7,10 +7,10 @@ import torch
 from seas_train.finetune.losses import (
     alignment_loss,
     high_noise_weights,
-    mask_weights,
     min_max,
     noise_loss,
     pool_mask,
+    region_weights,
     token_maps,
 )
 
@@ -95,11 +95,12 @@ def test_noise_loss_weighs_images() -> None:
     )
 
 
-def test_mask_weights_keep_a_single_pixel() -> None:
-    mask = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
-    mask[0, 0, 5, 9] = True
-    weights = mask_weights(mask, 4, 5.0)
-    expected = torch.ones(2, 1, 4, 4)
-    expected[0, 0, 1, 2] = 5
+def test_region_weights_join_the_masks_and_keep_single_pixels() -> None:
+    masks = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
+    masks[0, 0, 5, 9] = True
+    masks[1, 0, 15, 0] = True
+    weights = region_weights(masks, 4, 5.0)
+    expected = torch.ones(1, 4, 4)
+    expected[0, 1, 2] = expected[0, 3, 0] = 5
     assert torch.equal(weights, expected)
-    assert torch.equal(mask_weights(mask, 4, 1.0), torch.ones(2, 1, 4, 4))
+    assert torch.equal(region_weights(masks, 4, 1.0), torch.ones(1, 4, 4))

@@ -286,3 +286,17 @@ def test_half_precision_is_used(tiny_base: Base, tiny_product: Product) -> None:
     for name, value in exact.items():
         assert rounded[name] != value, name
         assert rounded[name] == pytest.approx(value, rel=0.05), name
+
+
+def test_the_region_of_a_defect_weighs_its_images_alone(tiny_base: Base, tiny_product: Product) -> None:
+    """Wherever any of its masks lies, in any augmentation: so it has the square's own symmetries."""
+    stage = FinetuneStage(tiny_product, tiny_base, replace(CONFIG, region_weight=5.0))
+    stage.examples.use(tiny_base.vae)
+    batch = stage.draw(step_random(0, "test", 1))
+    weights, masks = batch.tensors["weights"], batch.tensors["masks"]
+    count, size = len(masks), weights.shape[-1]
+    inside = torch.nn.functional.adaptive_max_pool2d(masks.float(), size).bool()
+    assert torch.all(weights[:count][inside] == 5)
+    assert torch.all((weights[:count] == 5) | (weights[:count] == 1))
+    assert torch.equal(weights[:count], weights[:count].rot90(dims=(-2, -1)))
+    assert torch.all(weights[count:] == 1)

@@ -61,9 +61,10 @@ class FinetuneConfig:
     """Largest weight of an image's noise loss, which is 1 / SNR of its timestep, from 1 to this. An error in
     the noise is a small one there, but a large one in the picture: what the prompt decides, which defect and
     where, is learnt slowly without. 1 weighs all timesteps alike, as the authors do."""
-    mask_weight: float = 1.0
-    """Weight of the noise loss inside a defect's mask, beside 1 outside, so that small defects are learnt as
-    soon as large ones. 1 weighs all pixels alike, as the authors do."""
+    region_weight: float = 1.0
+    """Weight of a defect image's noise loss wherever any mask of that defect lies, in any augmentation, beside
+    1 elsewhere, so that small defects are learnt as soon as large ones. 1 weighs all pixels alike, as the
+    authors do."""
     half_precision: bool = False
     """bfloat16 on a CPU that computes it natively; elsewhere the loop's precision decides."""
     gradient_checkpointing: bool = False
@@ -104,5 +105,5 @@ class FinetuneConfig:
         )
         require(0 <= self.noisy_share <= 1, "noisy_share", "a share in 0..1", self.noisy_share)
         require(self.high_noise_weight >= 1, "high_noise_weight", "1 or more", self.high_noise_weight)
-        require(self.mask_weight >= 1, "mask_weight", "1 or more", self.mask_weight)
+        require(self.region_weight >= 1, "region_weight", "1 or more", self.region_weight)
         require(self.alignment_weight >= 0, "alignment_weight", "0 or more", self.alignment_weight)

@@ -23,9 +23,14 @@ def high_noise_weights(alphas_cumprod: Tensor, timesteps: Tensor, limit: float) 
     return ((1 - alpha) / alpha).clamp(1, limit)
 
 
-def mask_weights(mask: Tensor, size: int, weight: float) -> Tensor:
-    """Weights [B, 1, size, size] f32 of pixels: `weight` where the mask [B, 1, H, W] is, 1 elsewhere."""
-    return 1 + (weight - 1) * pool_mask(mask, size)[:, None]
+def region_weights(masks: Tensor, size: int, weight: float) -> Tensor:
+    """Weights [1, size, size] f32 of pixels: `weight` wherever one of the masks [n, 1, H, W] is, 1 elsewhere.
+
+    The same for every image of a defect. Weights that follow the image's own mask would teach the U-Net that
+    defects are larger than they are: for a noisy image that may have a defect at a pixel or not, the best
+    prediction would lean towards the defect.
+    """
+    return 1 + (weight - 1) * pool_mask(masks, size).amax(0, keepdim=True)
 
 
 def min_max(maps: Tensor, *, over_batch: bool) -> Tensor:

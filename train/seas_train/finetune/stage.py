@@ -22,9 +22,9 @@ from seas_train.finetune.lora import add_adapters, merged
 from seas_train.finetune.losses import (
     alignment_loss,
     high_noise_weights,
-    mask_weights,
     noise_loss,
     pool_mask,
+    region_weights,
     token_maps,
 )
 from seas_train.finetune.model import FinetuneModel
@@ -75,6 +75,7 @@ class FinetuneStage(Stage):
             rotate=config.rotate,
             flip=config.flip,
             normal_augmentations=config.normal_augmentations,
+            half_precision=config.half_precision,
         )
         self.prompts = Prompts(tuple(defect.name for defect in product.defects), config.anomaly_tokens)
 
@@ -103,6 +104,7 @@ class FinetuneStage(Stage):
         new = (self._prompt_ids >= min(anomaly_ids)) & (self._prompt_ids <= max(anomaly_ids))
         self._anomaly_positions = torch.stack([row.nonzero()[:, 0] for row in new[1:]])  # [defects, N]
         self._normal_position = int((self._prompt_ids[0] == normal_id).nonzero()[0, 0])
+        self._pixel_weights = self._weigh_pixels()
         self._device = torch.device("cpu")
 
     def identity(self) -> dict[str, Any]:
@@ -151,7 +153,8 @@ class FinetuneStage(Stage):
                 "noisy": self.base.scheduler.add_noise(latents, noise, timesteps),
                 "noise": noise,
                 "timesteps": timesteps,
-                "weights": high_noise_weights(
+                "weights": self._pixel_weights[prompts]
+                * high_noise_weights(
                     self.base.scheduler.alphas_cumprod, timesteps, self.config.high_noise_weight
                 ),
                 "prompt_ids": self._prompt_ids[distinct],
@@ -161,6 +164,20 @@ class FinetuneStage(Stage):
             },
             files=tuple(str(example.image) for example in drawn),
         )
+
+    def _weigh_pixels(self) -> Tensor:
+        """The noise loss's weights of pixels [1 + defects, 1, s, s] f32, a row for each prompt."""
+        size = self.geometry.latent_size
+        rows = [torch.ones(1, size, size)]
+        for index in range(len(self.product.defects)):
+            masks = [
+                choice.apply(example.mask)
+                for example in self.examples.defects
+                if example.defect == index
+                for choice in example.augmentations
+            ]
+            rows.append(region_weights(torch.stack(masks), size, self.config.region_weight))
+        return torch.stack(rows)
 
     def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:
         """Timesteps [count] int64, `noisy_share` of them from the schedule's noisier half."""
@@ -180,8 +197,7 @@ class FinetuneStage(Stage):
         eps = eps.float()
         count = tensors["masks"].shape[0]
         noise, weights = tensors["noise"], tensors["weights"]
-        inside = mask_weights(tensors["masks"], eps.shape[-1], self.config.mask_weight)
-        defect = noise_loss(eps[:count], noise[:count], weights[:count] * inside)
+        defect = noise_loss(eps[:count], noise[:count], weights[:count])
         normal = noise_loss(eps[count:], noise[count:], weights[count:])
         alignment = self._alignment(
             {r: m[:count] for r, m in maps.items()}, tensors["defects"], tensors["masks"]

@@ -93,7 +93,9 @@ class TrainConfig:
         finetune = replace(finetune, rotate=not upright, flip=not upright)
         guidance = AUTHORS_GUIDANCE[layout]
         generation = GenerationConfig(guidance=min(guidance, _SMALL_GUIDANCE) if is_small(base) else guidance)
-        return cls(finetune, mask_head, generation, save_every=every, preview_every=every)
+        # A sheet costs as much as twenty steps of a small base: one, of the end.
+        previews = finetune.steps if is_small(base) else every
+        return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)
 
     def updated(self, values: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
         """With some (nested) values replaced, as a YAML file gives them.

@@ -62,9 +62,9 @@ class FinetuneConfig:
     the noise is a small one there, but a large one in the picture: what the prompt decides, which defect and
     where, is learnt slowly without. 1 weighs all timesteps alike, as the authors do."""
     region_weight: float = 1.0
-    """Weight of a defect image's noise loss wherever any mask of that defect lies, in any augmentation, beside
-    1 elsewhere, so that small defects are learnt as soon as large ones. 1 weighs all pixels alike, as the
-    authors do."""
+    """Weight of a defect image's noise loss wherever any mask of that defect lies, in any augmentation,
+    beside 1 elsewhere, so that small defects are learnt as soon as large ones. 1 weighs all pixels alike, as
+    the authors do."""
     half_precision: bool = False
     """bfloat16 on a CPU that computes it natively; elsewhere the loop's precision decides."""
     gradient_checkpointing: bool = False

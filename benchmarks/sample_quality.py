@@ -16,7 +16,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-from judges import CLASSES, SIZE, Judges, pooled_iou, render, shrink, shrink_mask, train_judges
+from judges import (
+    CLASSES,
+    SIZE,
+    Judges,
+    kept_judges,
+    pooled_iou,
+    render,
+    shrink,
+    shrink_mask,
+    train_judges,
+)
 from machine import describe_machine
 from numpy.typing import NDArray
 from PIL import Image
@@ -113,13 +123,19 @@ def main() -> int:
     )
     parser.add_argument("--count", type=int, default=60, help="generated pairs a class")
     parser.add_argument("--renders", type=int, default=2000, help="fresh renders that the judges learn from")
+    parser.add_argument(
+        "--judges", type=Path, help="file that keeps the judges: taken from it, or trained and put there"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sample_quality.json")
     arguments = parser.parse_args()
 
-    _say(f"training the judges on {arguments.renders} fresh renders")
-    judges = train_judges(render(arguments.renders))
+    if arguments.judges is None:
+        _say(f"training the judges on {arguments.renders} fresh renders")
+        judges = train_judges(render(arguments.renders))
+    else:
+        judges = kept_judges(arguments.judges, arguments.renders)
     held_out = render(200, validation=True)
     masks, classes = judges.judge(held_out.images)
     on_renders = {

@@ -3,7 +3,8 @@
     python benchmarks/training_memory.py --base /models/stable-diffusion-v1-4 --memory low --steps 10
 
 Each level runs in a process of its own, whose peak resident memory the kernel keeps (Linux). The photographs
-are the rendered sample product at the base's size, five normals of it.
+are the rendered sample product at the base's size: five normals and a pair of each defect, not augmented, as
+every augmentation is encoded before the first step and memory does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -60,10 +61,11 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     process = _status("VmRSS")
     base = load_base(arguments.base)
     size = arguments.size or base.geometry.image_size
-    product = load_product(write_sample(folder, 0, size), size=size, normals=5)
+    photographs = write_sample(folder, 0, size, train_good=5, test_good=1, defective=3)
+    product = load_product(photographs, size=size)
     config = TrainConfig.for_base(base, len(product.defects))
     config = overlay(config, memory_values(MemoryLevel(arguments.level)), "--memory")
-    values = {"steps": arguments.steps, "normal_augmentations": 1}
+    values = {"steps": arguments.steps, "rotate": False, "flip": False}
     config = overlay(config, {"finetune": values}, "the benchmark")
     estimate = estimate_memory(base, config.finetune, config.precision, size)
 

@@ -6,11 +6,10 @@ colour shifts in training, so that they judge shapes and places rather than the 
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from torch.nn import functional
 
 import seas_train.render
 import seas_train.sample
+from seas_runtime.files import sha256_file
 from seas_train.sample import DEFECTS, render_bottle
 from seas_train.training.precision import native_autocast
 
@@ -192,34 +192,34 @@ def train_judges(renders: Renders, epochs: int = 10, batch: int = 32, seed: int 
     return Judges(segmenter.eval(), classifier.eval())
 
 
-def kept_judges(file: Path, count: int) -> Judges:
-    """Judges trained on `count` fresh renders: those kept in `file` by the same code, or new ones.
+def kept_judges(file: Path, count: int) -> Judges | None:
+    """The judges that `keep_judges` put in `file`, None where there are none of this count and code."""
+    if not file.is_file():
+        return None
+    kept = torch.load(file, weights_only=True)
+    if kept["made_by"] != _made_by(count):
+        return None
+    segmenter, classifier = Segmenter(), Classifier()
+    segmenter.load_state_dict(kept["segmenter"])
+    classifier.load_state_dict(kept["classifier"])
+    return Judges(segmenter.eval(), classifier.eval())
 
-    New ones are kept there; a file of other code or another count is replaced.
-    """
-    made_by = {"count": count, "code": _code_fingerprint()}
-    if file.is_file():
-        kept = torch.load(file, weights_only=True)
-        if kept["made_by"] == made_by:
-            judges = Judges(Segmenter(), Classifier())
-            judges.segmenter.load_state_dict(kept["segmenter"])
-            judges.classifier.load_state_dict(kept["classifier"])
-            return Judges(judges.segmenter.eval(), judges.classifier.eval())
-    judges = train_judges(render(count))
+
+def keep_judges(judges: Judges, file: Path, count: int) -> None:
+    """Keep judges that were trained on `count` fresh renders."""
     kept = {
         "segmenter": judges.segmenter.state_dict(),
         "classifier": judges.classifier.state_dict(),
-        "made_by": made_by,
+        "made_by": _made_by(count),
     }
     torch.save(kept, file)
-    return judges
 
 
-def _code_fingerprint() -> str:
-    """sha256 of the code that renders the sample product and trains the judges."""
+def _made_by(count: int) -> dict[str, Any]:
+    """What judges follow from: how many renders, and the code that renders and trains."""
     folders = [Path(module.__path__[0]) for module in (seas_train.sample, seas_train.render)]
     files = [Path(__file__), *sorted(file for folder in folders for file in folder.glob("*.py"))]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return {"count": count, "code": [sha256_file(file) for file in files]}
 
 
 def _dice_loss(logits: Tensor, masks: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from judges import (
     CLASSES,
     SIZE,
     Judges,
+    keep_judges,
     kept_judges,
     pooled_iou,
     render,
@@ -131,11 +132,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sample_quality.json")
     arguments = parser.parse_args()
 
-    if arguments.judges is None:
+    judges = arguments.judges and kept_judges(arguments.judges, arguments.renders)
+    if judges is None:
         _say(f"training the judges on {arguments.renders} fresh renders")
         judges = train_judges(render(arguments.renders))
-    else:
-        judges = kept_judges(arguments.judges, arguments.renders)
+        if arguments.judges is not None:
+            keep_judges(judges, arguments.judges, arguments.renders)
     held_out = render(200, validation=True)
     masks, classes = judges.judge(held_out.images)
     on_renders = {

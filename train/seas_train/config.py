@@ -93,7 +93,7 @@ class TrainConfig:
         finetune = replace(finetune, rotate=not upright, flip=not upright)
         guidance = AUTHORS_GUIDANCE[layout]
         generation = GenerationConfig(guidance=min(guidance, _SMALL_GUIDANCE) if is_small(base) else guidance)
-        # A sheet costs as much as twenty steps of a small base: one, of the end.
+        # A small base's training is short, and sheets are a part of its time: one, of the end.
         previews = finetune.steps if is_small(base) else every
         return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)
 

@@ -14,7 +14,6 @@ from seas_train.bases import Base
 from seas_train.checkpoint import read_description, save_checkpoint
 from seas_train.config import ReferenceScale, TrainConfig
 from seas_train.data import Product
-from seas_train.examples import Examples
 from seas_train.finetune.memory import estimate_memory
 from seas_train.finetune.stage import FinetuneStage
 from seas_train.mask_head.stage import MaskHeadStage
@@ -55,33 +54,25 @@ def train_product(
         cannot be written.
         CheckFailed: a loss is not finite.
     """
-    examples = Examples(
-        product,
-        base.geometry.at(product.preprocessing.size),
-        rotate=config.finetune.rotate,
-        flip=config.finetune.flip,
-        normal_augmentations=config.finetune.normal_augmentations,
-        half_precision=config.finetune.half_precision,
-    )
-    first = FinetuneStage(product, base, config.finetune, examples)
+    first = FinetuneStage(product, base, config.finetune)
     _LOGGER.info(
         "%s", estimate_memory(base, config.finetune, config.precision, product.preprocessing.size).to_text()
     )
     finetune_losses = run_training(first, run_dir, config.loop, resume=resume, progress=progress)
     fine_tuned = first.result(stage_fingerprint(product, base, config))
 
-    second = MaskHeadStage(fine_tuned, examples, config.mask_head, config.seed)
+    second = MaskHeadStage(fine_tuned, first.examples, config.mask_head, config.seed)
     mask_losses = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
     mask_head = second.finish()
 
     if int(os.environ.get("RANK", "0")) > 0:
         return out  # accelerate's other processes have the same weights; the first one writes them
-    examples.use(fine_tuned.models.vae)
+    first.examples.use(fine_tuned.models.vae)
     save_checkpoint(
         out,
         fine_tuned,
         mask_head,
-        examples.references() * _reference_scale(config, base),
+        first.examples.references() * _reference_scale(config, base),
         {
             "product": product.name,
             "preprocessing": product.preprocessing.to_dict(),

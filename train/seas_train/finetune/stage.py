@@ -42,16 +42,13 @@ class FinetuneStage(Stage):
 
     name = "finetune"
 
-    def __init__(
-        self, product: Product, base: Base, config: FinetuneConfig, examples: Examples | None = None
-    ) -> None:
+    def __init__(self, product: Product, base: Base, config: FinetuneConfig) -> None:
         """Copy what is trained from the base, which stays as it is.
 
         Args:
             product: what to train on; its images' size may differ from the base's own.
             base: what to start from.
             config: the stage's configuration.
-            examples: the product's images, where another stage uses them too.
 
         Raises:
             UserError: the base cannot be trained so: its context is too short, or it lacks the
@@ -69,7 +66,7 @@ class FinetuneStage(Stage):
         self.steps = config.steps
         self.optimizer = config.optimizer
         self.geometry = base.geometry.at(size)
-        self.examples = examples or Examples(
+        self.examples = Examples(
             product,
             self.geometry,
             rotate=config.rotate,
@@ -170,13 +167,10 @@ class FinetuneStage(Stage):
         size = self.geometry.latent_size
         rows = [torch.ones(1, size, size)]
         for index in range(len(self.product.defects)):
-            masks = [
-                choice.apply(example.mask)
-                for example in self.examples.defects
-                if example.defect == index
-                for choice in example.augmentations
-            ]
-            rows.append(region_weights(torch.stack(masks), size, self.config.region_weight))
+            masks = [example.mask for example in self.examples.defects if example.defect == index]
+            union = torch.stack(masks).any(0)  # [1, H, W]
+            augmented = torch.stack([choice.apply(union) for choice in self.examples.augmentations])
+            rows.append(region_weights(augmented, size, self.config.region_weight))
         return torch.stack(rows)
 
     def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:

@@ -266,13 +266,11 @@ class _Run:
         # EMAModel).
         decay = min(self.stage.optimizer.ema, self.step / (self.step + 10))
         with torch.no_grad():
-            tensors = trained_tensors(self.stage.module)
-            floating = [name for name, tensor in tensors.items() if tensor.is_floating_point()]
-            torch._foreach_lerp_(
-                [self.average[name] for name in floating], [tensors[name] for name in floating], 1 - decay
-            )
-            for name in tensors.keys() - set(floating):
-                self.average[name].copy_(tensors[name])
+            for name, tensor in trained_tensors(self.stage.module).items():
+                if tensor.is_floating_point():
+                    self.average[name].lerp_(tensor, 1 - decay)
+                else:
+                    self.average[name].copy_(tensor)
 
     def _save(self, optimizer: Any, losses: dict[str, float]) -> None:
         scaler = self.accelerator.scaler

@@ -77,6 +77,27 @@ def test_recording_does_not_change_the_prediction(tiny_base: Base) -> None:
         assert torch.equal(unet(*inputs()).sample, expected)
 
 
+def test_attention_in_the_open_is_the_same_and_is_taken_back(tiny_base: Base) -> None:
+    unet = copy.deepcopy(tiny_base.unet)
+    own = dict(unet.attn_processors)
+    recorder = AttentionRecorder(unet, AttentionMaps.PAPER)
+
+    def run() -> tuple[Tensor, dict[int, Tensor]]:
+        recorder.start()
+        with torch.no_grad():
+            return unet(*inputs()).sample, recorder.stop()
+
+    fused, fused_maps = run()
+    recorder.compute_openly()
+    kinds = {type(processor).__name__ for processor in unet.attn_processors.values()}
+    assert kinds == {"AttnProcessor", "_Capture"}
+    opened, opened_maps = run()
+    torch.testing.assert_close(opened, fused, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(opened_maps, fused_maps, rtol=1e-4, atol=1e-5)
+    recorder.remove()
+    assert unet.attn_processors == own
+
+
 def test_gradient_checkpointing_gives_the_same_gradients(tiny_base: Base) -> None:
     gradients = []
     for checkpointing in (False, True):

@@ -112,6 +112,10 @@ def test_each_level_takes_less_than_the_one_above(tiny_base: Base) -> None:
         precision = Precision(values.get("precision", "fp32"))
         sizes.append(estimate_memory(tiny_base, FinetuneConfig(**options), precision, 64).device_total)
     assert sizes[0] > sizes[1] > sizes[2]
+    usual, medium = FinetuneConfig(), memory_values(MemoryLevel.MEDIUM)["finetune"]
+    batches = medium["optimizer"]["gradient_accumulation"]
+    assert medium["defect_images"] * batches == usual.defect_images * usual.optimizer.gradient_accumulation
+    assert medium["normal_images"] * batches == usual.normal_images * usual.optimizer.gradient_accumulation
     assert memory_values(MemoryLevel.LOW)["finetune"]["lora_rank"] == LOW_RANK
     assert memory_values(MemoryLevel.LOW, 4)["finetune"]["lora_rank"] == 4
     assert memory_values(None) == {}

@@ -38,3 +38,28 @@ def test_the_text_names_every_part(tiny_base: Base) -> None:
     text = estimate_memory(tiny_base, FinetuneConfig()).to_text()
     for part in ("about", "weights", "gradients", "optimizer", "activations", "MiB"):
         assert part in text
+
+
+def test_half_precision_copies_the_text_encoder_that_gradients_go_through(tiny_base: Base) -> None:
+    encoder = tiny_base.text_encoder
+    table = encoder.get_input_embeddings().weight.numel()
+    weights = sum(parameter.numel() for parameter in encoder.parameters()) - table
+    trained = sum(parameter.numel() for parameter in tiny_base.unet.parameters())
+    parts = estimate_memory(tiny_base, FinetuneConfig(), Precision.BF16).parts
+    assert parts["half copies"] == 2 * (trained + weights)
+
+
+def test_a_longer_context_keeps_more(tiny_base: Base) -> None:
+    def activations(length: int) -> int:
+        geometry = replace(tiny_base.geometry, context_length=length)
+        return estimate_memory(replace(tiny_base, geometry=geometry), FinetuneConfig()).parts["activations"]
+
+    shorter = tiny_base.geometry.context_length // 2
+    assert activations(tiny_base.geometry.context_length) > activations(shorter)
+
+
+def test_the_largest_layers_gradients_are_a_part_of_its_activations(tiny_base: Base) -> None:
+    usual = estimate_memory(tiny_base, FinetuneConfig()).parts
+    assert 0 < usual["their gradients"] < usual["activations"]
+    larger = estimate_memory(tiny_base, FinetuneConfig(defect_images=4, normal_images=4)).parts
+    assert larger["their gradients"] == 2 * usual["their gradients"]

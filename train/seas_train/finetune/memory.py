@@ -25,15 +25,15 @@ PROCESS = 700 * 2**20
 a base is loaded (`process_bytes` of benchmarks/training_memory.py)."""
 CONTEXT = 500 * 2**20
 """What a CUDA context and its libraries take of a device; between 300 and 600 MB by NVIDIA's accounts."""
-_OF_A_STEP = ("gradients", "activations", "half copies")
+_OF_A_STEP = ("gradients", "activations", "their gradients", "half copies")
 BASE = "the base, on the host"
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes per part, on the device and on the host (without a GPU all of it is the host's); the
-    activations and the process are estimates, the rest is exact. flops: floating-point operations a step.
-    trained: parameters."""
+    activations, their gradients and the process are estimates, the rest is exact. What the allocator keeps
+    of freed memory is not in it. flops: floating-point operations a step. trained: parameters."""
 
     parts: dict[str, int]
     host: dict[str, int] = field(default_factory=dict)
@@ -66,10 +66,11 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Estimate stage 1's memory and operations from shapes alone.
 
-    Activations are counted by running the U-Net once on torch's meta device, where tensors have shapes and
-    no contents, and adding up the distinct tensors that autograd saves, the recorded attention's among them.
-    With gradient checkpointing, of every residual and attention layer only its inputs are kept, and all of
-    one at a time.
+    Activations are counted by running U-Net and text encoder once on torch's meta device, where tensors have
+    shapes and no contents, and adding up the distinct tensors that autograd saves, the recorded attention's
+    among them. With gradient checkpointing, of every residual and attention layer only its inputs are kept,
+    and all of one at a time. On the way back the gradients of one layer's activations are there as well: as
+    much as the layer that saves the most has saved.
 
     Args:
         base: what is trained.
@@ -86,15 +87,18 @@ def estimate_memory(
     cuda = torch.cuda.is_available()
     half = precision is not Precision.FP32 or (config.half_precision and not cuda and computes_bfloat16())
     moments = 2 * (1 if uses_eight_bit(config.optimizer) else _FLOAT)
-    saved, flops = _activations(unet, base, config, image_size or base.geometry.image_size)
+    saved, largest, flops = _activations(unet, base, config, image_size or base.geometry.image_size)
+    number = _HALF if half else _FLOAT
     parts = {
         "weights": trained * _FLOAT + frozen * (_HALF if config.half_frozen else _FLOAT) + others * _FLOAT,
         "gradients": trained * _FLOAT,
         "optimizer": trained * moments,
-        "activations": saved * (_HALF if half else _FLOAT),
+        "activations": (saved + _text_activations(base, config)) * number,
+        "their gradients": largest * number,
     }
-    if half:  # autocast casts float32 weights once a step and keeps the copies
-        parts["half copies"] = (trained + (0 if config.half_frozen else frozen)) * _HALF
+    if half:  # autocast casts float32 weights once a step, and the way back through them needs the copies
+        copied = trained + (0 if config.half_frozen else frozen) + _encoder_weights(base)
+        parts["half copies"] = copied * _HALF
     if config.optimizer.ema > 0:
         parts["average"] = trained * _FLOAT
     host = {BASE: (whole + text) * _FLOAT, "the process": PROCESS}
@@ -117,8 +121,27 @@ def _meta_unet(base: Base, config: FinetuneConfig) -> Any:
     return unet
 
 
-def _activations(unet: Any, base: Base, config: FinetuneConfig, image_size: int) -> tuple[int, float]:
-    """How many numbers one batch's forward pass keeps for the backward pass, and its operations."""
+def _encoder_weights(base: Base) -> int:
+    """How many weights the text encoder multiplies by: all but its table of tokens."""
+    table: int = base.text_encoder.get_input_embeddings().weight.numel()
+    return sum(parameter.numel() for parameter in base.text_encoder.parameters()) - table
+
+
+def _text_activations(base: Base, config: FinetuneConfig) -> int:
+    """How many numbers encoding a batch's prompts keeps, if no two of its defect images share a defect."""
+    with torch.device("meta"):
+        encoder = type(base.text_encoder)(base.text_encoder.config).requires_grad_(False)
+        prompts = torch.zeros(config.defect_images + 1, base.geometry.context_length, dtype=torch.long)
+    encoder.get_input_embeddings().register_forward_hook(lambda *call: call[-1].requires_grad_())
+    counter = _SavedNumbers(encoder)
+    with counter.counting(), _flash_attention():
+        encoder(prompts)
+    return counter.total
+
+
+def _activations(unet: Any, base: Base, config: FinetuneConfig, image_size: int) -> tuple[int, int, float]:
+    """How many numbers one batch's forward pass keeps for the backward pass, how many its largest layer,
+    and its operations."""
     from torch.utils.flop_counter import FlopCounterMode
 
     geometry = base.geometry.at(image_size)
@@ -152,9 +175,8 @@ def _activations(unet: Any, base: Base, config: FinetuneConfig, image_size: int)
             context.requires_grad_(),
         )
         recorder.stop()
-    if config.gradient_checkpointing:
-        return counter.total - inside + kept + largest, float(flops.get_total_flops())
-    return counter.total, float(flops.get_total_flops())
+    saved = counter.total - inside + kept + largest if config.gradient_checkpointing else counter.total
+    return saved, largest, float(flops.get_total_flops())
 
 
 def _blocks(unet: Any) -> list[Any]:

@@ -6,6 +6,8 @@ from enum import Enum
 from typing import Any
 
 LOW_RANK = 16
+MEDIUM_BATCHES = 4
+"""Batches a step, of one defect image and one normal: as many images as the authors' two batches of 2 + 2."""
 
 
 class MemoryLevel(str, Enum):
@@ -20,13 +22,17 @@ def memory_values(level: MemoryLevel | None, lora: int | None = None) -> dict[st
     """Return the training options of a level and a LoRA rank, to lay over a base's defaults.
 
     high: the defaults (whole U-Net, float32, 8-bit AdamW where bitsandbytes and a CUDA device are). medium:
-    bfloat16 and gradient checkpointing too. low: LoRA besides, with the frozen weights in bfloat16.
+    bfloat16, gradient checkpointing, and batches half as large, twice as many a step. low: bfloat16, gradient
+    checkpointing and LoRA, with the frozen weights in bfloat16.
     """
     finetune: dict[str, Any] = {}
     values: dict[str, Any] = {}
     if level in (MemoryLevel.MEDIUM, MemoryLevel.LOW):
         values["precision"] = "bf16"
         finetune.update(gradient_checkpointing=True, optimizer={"eight_bit": True})
+    if level is MemoryLevel.MEDIUM:
+        finetune.update(defect_images=1, normal_images=1)
+        finetune["optimizer"]["gradient_accumulation"] = MEDIUM_BATCHES
     if level is MemoryLevel.LOW:
         finetune.update(lora_rank=LOW_RANK, half_frozen=True)
     if lora is not None:

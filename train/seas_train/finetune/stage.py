@@ -36,6 +36,9 @@ from seas_train.training.random import StepRandom
 from seas_train.training.settings import to_plain
 from seas_train.training.stage import Batch, Stage
 
+_OPEN_SCORES = 2**24
+"""Numbers of one attention head's scores over a batch, up to which they are held whole on a CPU."""
+
 
 class FinetuneStage(Stage):
     """Separation and Sharing fine-tuning of a base on a product (paper section 3.2)."""
@@ -128,6 +131,10 @@ class FinetuneStage(Stage):
         self._device = device
         if device.type == "cpu":  # its convolutions run faster so, above all in bfloat16
             self.module.unet.to(memory_format=torch.channels_last)
+            batch = self.config.defect_images + self.config.normal_images
+            few = batch * self.geometry.latent_size**4 <= _OPEN_SCORES
+            if few and self.config.half_precision and computes_bfloat16():
+                self.module.recorder.compute_openly()
         self.examples.use(self.base.vae.to(device))
         self.examples.encode_all(progress=progress)
 

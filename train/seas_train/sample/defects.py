@@ -40,15 +40,15 @@ class Layer:
 
 
 def draw_broken_large(bottle: Bottle, grid: Grid, rng: np.random.Generator) -> Layer:
-    """A piece of rim and neck broken out over 110 to 200 degrees: white facets outside, a dark gap inside."""
-    span = np.deg2rad(rng.uniform(110, 200))
+    """A piece of rim and neck broken out over 130 to 220 degrees: white facets outside, a dark gap inside."""
+    span = np.deg2rad(rng.uniform(130, 220))
     inner, outer = 1.03 * bottle.well, bottle.rim + 0.115
     return _draw_fracture(bottle, grid, rng, span, (inner, outer), facet=np.deg2rad(18), gap=0.42)
 
 
 def draw_broken_small(bottle: Bottle, grid: Grid, rng: np.random.Generator) -> Layer:
-    """A chip out of the rim over 28 to 45 degrees: a few white facets outlined dark, no gap."""
-    span = np.deg2rad(rng.uniform(28, 45))
+    """A chip out of the rim over 34 to 55 degrees: a few white facets outlined dark, no gap."""
+    span = np.deg2rad(rng.uniform(34, 55))
     inner, outer = bottle.rim - 0.180, bottle.rim + 0.140
     return _draw_fracture(bottle, grid, rng, span, (inner, outer), facet=np.deg2rad(13), gap=0.0)
 

@@ -30,6 +30,8 @@ class Before(str, Enum):
     """The same inputs, begun and interrupted: continue."""
     DAMAGED = "damaged"
     """The same inputs, finished, but the output is no longer what was made."""
+    RESTATED = "restated"
+    """Finished, and no other inputs have changed than those that its long work does not follow from."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,19 @@ class Ledger:
         output: Path,
         make: Callable[[Before], None],
         digest: Callable[[Path], str] | None = None,
+        restated: str = "",
     ) -> Entry:
         """Make a part unless it is current: made from these very inputs, and its output unchanged since.
 
         inputs: everything that decides the result, as JSON values. digest: of `output`; by default its
-        contents'.
+        contents'. restated: dotted name of the inputs that the output states and its long work does not
+        follow from.
         """
         digest = digest or content_digest
         given = _plain(inputs)
         key = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
         old = self._entries.get(name)
-        before, reason = self._compare(old, key, given, output, digest)
+        before, reason = self._compare(old, key, given, output, digest, restated)
         if before is None and old is not None:
             self._say(f"{name}: current, kept ({output})")
             return old
@@ -144,6 +148,7 @@ class Ledger:
         inputs: Mapping[str, Any],
         output: Path,
         digest: Callable[[Path], str],
+        restated: str,
     ) -> tuple[Before | None, str]:
         """What a part finds, None where it is current, and that in words."""
         if old is None:
@@ -151,7 +156,11 @@ class Ledger:
         if self._force:
             return Before.NOTHING, "making again (--force)"
         if old.key != key:
-            return Before.NOTHING, f"making again, changed: {', '.join(changed(old.inputs, inputs)[:6])}"
+            names = changed(old.inputs, inputs)
+            words = f"making again, changed: {', '.join(names[:6])}"
+            if old.finished and restated and all(name.startswith(f"{restated}.") for name in names):
+                return Before.RESTATED, words
+            return Before.NOTHING, words
         if not old.finished:
             return Before.UNFINISHED, "continuing where it was interrupted"
         try:

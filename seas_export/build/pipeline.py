@@ -146,7 +146,8 @@ class _Build:
                 self.checkpoint,
                 self.training,
                 config,
-                # A checkpoint that was damaged is written again from the last state of its training.
+                # A checkpoint that was damaged, or is to recommend another guidance, is written again from its
+                # training's last state.
                 resume=before is not Before.NOTHING,
                 progress=sys.stderr.isatty(),
             )
@@ -159,7 +160,7 @@ class _Build:
             # How often a state is saved does not change what is trained.
             "config": {**config.to_dict(), "save_every": None, "preview_every": None},
         }
-        self.ledger.part("train", inputs, self.checkpoint, make)
+        self.ledger.part("train", inputs, self.checkpoint, make, restated="config.generation")
 
     def _evaluate(self, product: Product) -> None:
         """The mask head's scores on the pairs that did not train."""

@@ -32,7 +32,7 @@ class _Part:
         """A run of its own, which knows only what is on disk."""
         self.said = []
         ledger = Ledger.open(self.folder, "bottle", force=force, say=self.said.append)
-        ledger.part("part", inputs, self.output.parent, self.make)
+        ledger.part("part", inputs, self.output.parent, self.make, restated="b")
 
 
 @pytest.fixture
@@ -48,10 +48,25 @@ def test_what_is_current_is_kept(part: _Part) -> None:
 
 
 def test_other_inputs_make_it_again_and_are_named(part: _Part) -> None:
+    part.run({"a": 1, "d": {"c": 2}})
+    part.run({"a": 1, "d": {"c": 3}})
+    assert part.found == [Before.NOTHING, Before.NOTHING]
+    assert part.said[0] == "part: making again, changed: d.c"
+
+
+def test_inputs_that_are_only_stated_do_not_void_what_was_made(part: _Part) -> None:
     part.run({"a": 1, "b": {"c": 2}})
     part.run({"a": 1, "b": {"c": 3}})
-    assert part.found == [Before.NOTHING, Before.NOTHING]
     assert part.said[0] == "part: making again, changed: b.c"
+    part.run({"a": 2, "b": {"c": 4}})
+    part.fail = True
+    with pytest.raises(KeyboardInterrupt):
+        part.run({"a": 3, "b": {"c": 4}})
+    part.fail = False
+    part.run({"a": 3, "b": {"c": 5}})  # what was interrupted may not have begun to replace what was before
+    assert part.found == [Before.NOTHING, Before.RESTATED, *[Before.NOTHING] * 3]
+    part.run({"a": 3, "b": {"c": 6}}, force=True)
+    assert part.found[-1] is Before.NOTHING
 
 
 def test_force_makes_it_again(part: _Part) -> None:
@@ -189,3 +204,13 @@ def test_a_build_from_photographs_to_a_report(tmp_path: Path, toy_product: Path)
     changes = {**options, "generate": {"pairs": 1, "gate": False}}
     assert build(load_config(None, changes), say=said.append).pairs == {"dark_line": 1, "spot": 1, "good": 1}
     assert [line.split(":")[0] for line in said if "making again" in line] == ["generate", "report"]
+
+    said.clear()
+    states = sorted(result.made["training"].rglob("state-*"))
+    begun = [state.stat().st_mtime_ns for state in states]
+    assert len(states) == 2
+    changes["train"] = {**options["train"], "generation": {"guidance": 3.5}}
+    again = build(load_config(None, changes), say=said.append)
+    assert "train: making again, changed: config.generation.guidance" in said
+    assert [state.stat().st_mtime_ns for state in states] == begun  # it did not train again
+    assert json.loads((again.made["bundle"] / "manifest.json").read_text())["sampler"]["guidance"] == 3.5

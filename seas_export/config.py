@@ -51,8 +51,8 @@ class PhotographsConfig:
 class EvaluateConfig:
     """How the mask head is scored: at most so many held-out pairs of each defect, and held-out normals."""
 
-    pairs: int = 10
-    normals: int = 10
+    pairs: int = 6
+    normals: int = 6
 
     def __post_init__(self) -> None:
         _at_least("evaluate.pairs", self.pairs, 1)

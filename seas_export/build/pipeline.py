@@ -146,8 +146,8 @@ class _Build:
                 self.checkpoint,
                 self.training,
                 config,
-                # A checkpoint that was damaged, or is to recommend another guidance, is written again from its
-                # training's last state.
+                # A checkpoint that was damaged, or is to recommend another guidance, is written again from
+                # its training's last state.
                 resume=before is not Before.NOTHING,
                 progress=sys.stderr.isatty(),
             )

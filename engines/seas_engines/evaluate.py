@@ -110,6 +110,11 @@ class Evaluator:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 4
+        # Full-size graphs must fit beside their weights. Nodes run in the file's order, so that a value that
+        # is watched is freed before the next comes; freed memory goes back, and no weight is copied.
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.disable_prepacking", "1")
         return onnxruntime.InferenceSession(
             str(file), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
         )
@@ -147,7 +152,8 @@ def _run(session: Any, feeds: Feeds, outputs: list[str] | None = None) -> dict[s
 
 
 def _watch(graph: ir.Graph, value: ir.Value) -> str:
-    """Add the largest magnitude of a value to the graph's outputs; returns the output's name."""
+    """Add the largest magnitude of a value to the graph's outputs, taken as soon as it is there; returns the
+    output's name."""
     magnitude = ir.Node("", "Abs", [value], name=f"{value.name}_abs")
     largest = ir.Node(
         "", "ReduceMax", magnitude.outputs, [ir.AttrInt64("keepdims", 0)], name=f"{value.name}_max"
@@ -156,7 +162,9 @@ def _watch(graph: ir.Graph, value: ir.Value) -> str:
         node.outputs[0].name = f"{value.name}_{stem}"
         node.outputs[0].type = value.type
     largest.outputs[0].shape = ir.Shape([])
-    graph.extend([magnitude, largest])
+    producer = value.producer()
+    assert producer is not None
+    graph.insert_after(producer, [magnitude, largest])
     graph.outputs.append(largest.outputs[0])
     return str(largest.outputs[0].name)
 

@@ -1,0 +1,49 @@
+"""Measuring a graph must not hold all of its values at once: at full size they are tens of gigabytes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+import onnx_ir as ir
+from onnx import TensorProto, helper, numpy_helper
+from seas_engines.evaluate import Case, Evaluator
+from seas_engines.half import infer_types
+
+folder, nodes, side = Path(sys.argv[1]), 48, 1024
+weight = numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float32), "w")
+layers = [
+    helper.make_node("Conv", [f"v{i}", "w"], [f"v{i + 1}"], name=f"conv{i}") for i in range(nodes)
+]
+made = helper.make_graph(
+    layers, "chain",
+    [helper.make_tensor_value_info("v0", TensorProto.FLOAT, [1, 1, side, side])],
+    [helper.make_tensor_value_info(f"v{nodes}", TensorProto.FLOAT, [1, 1, side, side])],
+    [weight],
+)
+model = ir.from_proto(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)]))
+infer_types(model)
+feeds = {"v0": np.full((1, 1, side, side), 0.5, np.float32)}
+with Evaluator(model, [Case("real", feeds)], folder, threads=1) as evaluator:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    largest = evaluator.largest()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+assert len(largest) == nodes and min(largest.values()) == max(largest.values()) == 1.0, largest
+print(grown * 1024 / (4 * side * side))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux counts it")
+def test_watching_every_value_holds_few_of_them(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 12  # values' worth of memory, of 48

@@ -124,7 +124,8 @@ def _meta_unet(base: Base, config: FinetuneConfig) -> Any:
 def _encoder_weights(base: Base) -> int:
     """How many weights the text encoder multiplies by: all but its table of tokens."""
     table: int = base.text_encoder.get_input_embeddings().weight.numel()
-    return sum(parameter.numel() for parameter in base.text_encoder.parameters()) - table
+    whole: int = sum(parameter.numel() for parameter in base.text_encoder.parameters())
+    return whole - table
 
 
 def _text_activations(base: Base, config: FinetuneConfig) -> int:

@@ -1,0 +1,106 @@
+"""`decode_mask`, which stops the VAE after its third up-block, against a whole VAE decode and the mask head.
+
+    python benchmarks/decode.py sd14/bundle
+
+The bundle's own graphs on ONNX Runtime's CPU provider, one pair at a time, turn about in one process: medians
+of --rounds after a first that is not counted. Both ways must give the same mask. Inputs are random: time does
+not depend on them. Writes benchmarks/results/decode.json, an entry for each base.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import describe_machine
+
+from seas_export.operations import MASK_HEAD, VAE_DECODER, count_pair
+from seas_runtime.bundle import Bundle
+from seas_runtime.files import write_json
+from seas_runtime.manifest import DECODE_MASK
+
+RESULTS = Path(__file__).parent / "results" / "decode.json"
+BAR = 0.83
+AGREEMENT = 1e-4
+
+
+def open_graph(bundle: Bundle, name: str, threads: int) -> Any:
+    """Return the graph, ready to run."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(
+        str(bundle.graph_path(name)), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def measure(bundle: Bundle, threads: int, rounds: int) -> tuple[list[float], list[float], float]:
+    """Return the seconds of either way in each round, and the largest difference between their masks."""
+    graphs = {name: open_graph(bundle, name, threads) for name in (DECODE_MASK, VAE_DECODER, MASK_HEAD)}
+    random = np.random.default_rng(0)
+    feeds = {
+        tensor.name: random.standard_normal((1, *tensor.shape[1:])).astype(tensor.dtype)
+        for tensor in bundle.manifest.graphs[DECODE_MASK].inputs
+    }
+    names = {name: [value.name for value in graph.get_inputs()] for name, graph in graphs.items()}
+    outputs = [value.name for value in graphs[VAE_DECODER].get_outputs()]
+    early, whole, apart = [], [], 0.0
+    for number in range(rounds + 1):
+        began = time.perf_counter()
+        (stopped,) = graphs[DECODE_MASK].run(["probability"], feeds)
+        between = time.perf_counter()
+        decoded = graphs[VAE_DECODER].run(outputs, {"latents": feeds["latents"]})
+        known = {**feeds, **dict(zip(outputs, decoded, strict=True))}
+        (full,) = graphs[MASK_HEAD].run(["probability"], {name: known[name] for name in names[MASK_HEAD]})
+        ended = time.perf_counter()
+        if number:
+            early.append(round(between - began, 4))
+            whole.append(round(ended - between, 4))
+        apart = max(apart, float(np.abs(stopped - full).max()))
+    return early, whole, apart
+
+
+def main() -> int:
+    """Measure, write, print; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    bundle = Bundle.read(options.bundle)
+    manifest = bundle.manifest
+    early, whole, apart = measure(bundle, options.threads, options.rounds)
+    share = statistics.median(early) / statistics.median(whole)
+    operations = count_pair(options.bundle, manifest).decode_share
+    entry = {
+        "image": manifest.image.width,
+        "threads": options.threads,
+        "decode_mask_seconds": early,
+        "whole_decode_and_head_seconds": whole,
+        "share_of_time": round(share, 4),
+        "share_of_operations": round(operations, 4),
+        "largest_difference": apart,
+        "bar": BAR,
+        "machine": describe_machine(),
+    }
+    results = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
+    write_json(options.out, {**results, str(manifest.provenance["base"]["name"]): entry})
+    print(
+        f"decode_mask: {share:.3f} of the time, {operations:.3f} of the operations; masks {apart:.1e} apart"
+    )
+    return 0 if share <= BAR and apart <= AGREEMENT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -57,7 +57,8 @@ def measure(bundle: Bundle, threads: int, rounds: int) -> tuple[list[float], lis
         began = time.perf_counter()
         (stopped,) = graphs[DECODE_MASK].run(["probability"], feeds)
         between = time.perf_counter()
-        decoded = graphs[VAE_DECODER].run(outputs, {"latents": feeds["latents"]})
+        latents = feeds["latents"] / np.float32(bundle.manifest.latent.scaling_factor)
+        decoded = graphs[VAE_DECODER].run(outputs, {"latents": latents})
         known = {**feeds, **dict(zip(outputs, decoded, strict=True))}
         (full,) = graphs[MASK_HEAD].run(["probability"], {name: known[name] for name in names[MASK_HEAD]})
         ended = time.perf_counter()

@@ -17,7 +17,7 @@ from seas_train.sample.photograph import DEFECTS, render_bottle
 
 PRODUCT = "bottle"
 # Raised whenever the same request would give other pictures.
-VERSION = 1
+VERSION = 3
 RECORD = "sample.json"
 
 _README = """\

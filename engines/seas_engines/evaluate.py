@@ -101,20 +101,21 @@ class Evaluator:
         file = Path(self._folder.name) / "variant.onnx"
         _save_beside(model, file)
         # Folded, rounded weights would be held beside the others; so they are rounded in every run.
-        session = self._session(file, ["ConstantFolding"])
+        session = self._session(file, ["ConstantFolding"], watched=outputs is not None)
         return [_run(session, case.feeds, outputs) for case in self.cases]
 
-    def _session(self, file: Path, disabled: Sequence[str] = ()) -> Any:
+    def _session(self, file: Path, disabled: Sequence[str] = (), *, watched: bool = False) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 4
-        # Full-size graphs must fit beside their weights. Nodes run in the file's order, so that a value that
-        # is watched is freed before the next comes; freed memory goes back, and no weight is copied.
-        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-        options.enable_cpu_mem_arena = False
-        options.add_session_config_entry("session.disable_prepacking", "1")
+        if watched:
+            # A full-size graph's values must not all be held. Nodes run in about the file's order, so that
+            # one that is watched is freed before the next comes; freed memory goes back, no weight is copied.
+            options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+            options.enable_cpu_mem_arena = False
+            options.add_session_config_entry("session.disable_prepacking", "1")
         return onnxruntime.InferenceSession(
             str(file), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
         )

@@ -117,7 +117,7 @@ class Ledger:
             return old
         self._say(f"{name}: {reason}")
         entry = Entry(key, given, self._relative(output))
-        spent = old.seconds if before is Before.UNFINISHED and old is not None else 0.0
+        spent = 0.0 if old is None or before is Before.NOTHING else old.seconds
         self._record(name, entry)
         begun = time.perf_counter()
         try:

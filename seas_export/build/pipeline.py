@@ -18,6 +18,7 @@ from seas_export.machine import describe_machine
 from seas_export.photographs import load_photographs, warning_lines
 from seas_export.training import training_config
 from seas_export.version import version
+from seas_runtime.errors import UserError
 
 if TYPE_CHECKING:
     from seas_engines.options import EngineOptions
@@ -139,18 +140,27 @@ class _Build:
         """Both stages of training, to a checkpoint."""
         from seas_train.pipeline import train_product
 
-        def make(before: Before) -> None:
+        def run(resume: bool) -> None:
             train_product(
                 product,
                 base,
                 self.checkpoint,
                 self.training,
                 config,
-                # A checkpoint that was damaged, or is to recommend another guidance, is written again from
-                # its training's last state.
-                resume=before is not Before.NOTHING,
+                resume=resume,
                 progress=sys.stderr.isatty(),
             )
+
+        def make(before: Before) -> None:
+            # A checkpoint that was damaged, or is to recommend something else, is written again from its
+            # training's last state.
+            try:
+                run(before is not Before.NOTHING)
+            except UserError as error:
+                if before is not Before.RESTATED:
+                    raise
+                self.say(f"train: its states are of no use here, training again ({error})")
+                run(False)
 
         inputs = {
             "version": version(),

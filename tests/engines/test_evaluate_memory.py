@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 from seas_engines.evaluate import Case, Evaluator
 from seas_engines.half import infer_types
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 folder, nodes, side = Path(sys.argv[1]), 48, 1024
 weight = numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float32), "w")
@@ -30,12 +34,13 @@ made = helper.make_graph(
 )
 model = ir.from_proto(helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)]))
 infer_types(model)
-feeds = {"v0": np.full((1, 1, side, side), 0.5, np.float32)}
+feeds = {"v0": np.full((1, 1, side, side), 2.0, np.float32)}
 with Evaluator(model, [Case("real", feeds)], folder, threads=1) as evaluator:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: it is the parent's otherwise
+    before = peak()
     largest = evaluator.largest()
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-assert len(largest) == nodes and min(largest.values()) == max(largest.values()) == 1.0, largest
+    grown = peak() - before
+assert len(largest) == nodes and min(largest.values()) == max(largest.values()) == 2.0, largest
 print(grown * 1024 / (4 * side * side))
 """
 
@@ -46,4 +51,4 @@ def test_watching_every_value_holds_few_of_them(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 12  # values' worth of memory, of 48
+    assert 1 < float(done.stdout) < 12  # values' worth of memory, of 48

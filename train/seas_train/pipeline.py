@@ -22,7 +22,7 @@ from seas_train.training.settings import to_plain
 
 _LOGGER = logging.getLogger(__name__)
 # Raised whenever the same inputs would train to another checkpoint.
-VERSION = 1
+VERSION = 2
 
 
 def train_product(

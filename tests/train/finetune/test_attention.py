@@ -9,8 +9,10 @@ from torch import Tensor
 
 from seas_runtime.errors import UserError
 from seas_train.bases import Base
+from seas_train.data import Product
 from seas_train.finetune.attention import AttentionRecorder, cross_attention_layers
-from seas_train.finetune.config import AttentionMaps
+from seas_train.finetune.config import AttentionMaps, FinetuneConfig
+from seas_train.finetune.stage import FinetuneStage
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:
@@ -129,3 +131,23 @@ def test_a_unet_without_cross_attention_is_refused() -> None:
     )
     with pytest.raises(UserError, match="found none at 1/4"):
         cross_attention_layers(unet, AttentionMaps.PAPER)
+
+
+@pytest.mark.parametrize(
+    ("half", "native", "opened"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_a_small_base_in_bfloat16_on_a_cpu_computes_attention_in_the_open(
+    tiny_base: Base,
+    tiny_product: Product,
+    monkeypatch: pytest.MonkeyPatch,
+    half: bool,
+    native: bool,
+    opened: bool,
+) -> None:
+    monkeypatch.setattr("seas_train.finetune.stage.computes_bfloat16", lambda: native)
+    stage = FinetuneStage(
+        tiny_product, tiny_base, FinetuneConfig(half_precision=half, normal_augmentations=1)
+    )
+    stage.prepare(torch.device("cpu"), progress=False)
+    kinds = {type(processor).__name__ for processor in stage.module.unet.attn_processors.values()}
+    assert ("AttnProcessor" in kinds) == opened

@@ -31,9 +31,12 @@ BASE = "the base, on the host"
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes per part, on the device and on the host (without a GPU all of it is the host's); the
-    activations, their gradients and the process are estimates, the rest is exact. What the allocator keeps
-    of freed memory is not in it. flops: floating-point operations a step. trained: parameters."""
+    """Bytes per part, on the device and on the host (without a GPU all of it is the host's).
+
+    The activations, their gradients, the half copies and the process are estimates, the rest is exact. What
+    the allocator keeps of freed memory is not in it. flops: floating-point operations a step. trained:
+    parameters.
+    """
 
     parts: dict[str, int]
     host: dict[str, int] = field(default_factory=dict)
@@ -96,7 +99,7 @@ def estimate_memory(
         "activations": (saved + _text_activations(base, config)) * number,
         "their gradients": largest * number,
     }
-    if half:  # autocast casts float32 weights once a step, and the way back through them needs the copies
+    if half:  # autocast casts float32 weights once a batch, and the way back through them needs the copies
         copied = trained + (0 if config.half_frozen else frozen) + _encoder_weights(base)
         parts["half copies"] = copied * _HALF
     if config.optimizer.ema > 0:
@@ -122,7 +125,7 @@ def _meta_unet(base: Base, config: FinetuneConfig) -> Any:
 
 
 def _encoder_weights(base: Base) -> int:
-    """How many weights the text encoder multiplies by: all but its table of tokens."""
+    """How many weights the text encoder multiplies by, about: all but its table of tokens."""
     table: int = base.text_encoder.get_input_embeddings().weight.numel()
     whole: int = sum(parameter.numel() for parameter in base.text_encoder.parameters())
     return whole - table

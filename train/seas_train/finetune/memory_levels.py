@@ -21,6 +21,8 @@ class MemoryLevel(str, Enum):
 def memory_values(level: MemoryLevel | None, lora: int | None = None) -> dict[str, Any]:
     """Return the training options of a level and a LoRA rank, to lay over a base's defaults.
 
+    The numbers of images and batches are for Stable Diffusion's defaults, the authors' two batches of 2 + 2.
+
     high: the defaults (whole U-Net, float32, 8-bit AdamW where bitsandbytes and a CUDA device are). medium:
     bfloat16, gradient checkpointing, and batches half as large, twice as many a step. low: bfloat16, gradient
     checkpointing and LoRA, with the frozen weights in bfloat16.

@@ -2,7 +2,7 @@
 
 The opacity that draws a defect is also its mask, so the mask is exact by construction. Sizes are of the order
 that MVTec AD's `bottle` has them (shares of the picture, three of its masks each: broken_large 13 to 16 %,
-broken_small 2 to 8 %, contamination 3 to 15 %), at the smaller end.
+broken_small 2 to 8 %, contamination 3 to 15 %); clumps at the smaller end.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def draw_broken_large(bottle: Bottle, grid: Grid, rng: np.random.Generator) -> L
 
 
 def draw_broken_small(bottle: Bottle, grid: Grid, rng: np.random.Generator) -> Layer:
-    """A chip out of the rim over 34 to 55 degrees: a few white facets outlined dark, no gap."""
-    span = np.deg2rad(rng.uniform(34, 55))
+    """A chip out of the rim over 45 to 70 degrees: a few white facets outlined dark, no gap."""
+    span = np.deg2rad(rng.uniform(45, 70))
     inner, outer = bottle.rim - 0.180, bottle.rim + 0.140
     return _draw_fracture(bottle, grid, rng, span, (inner, outer), facet=np.deg2rad(13), gap=0.0)
 

@@ -21,7 +21,7 @@ def peak():
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
-folder, nodes, side = Path(sys.argv[1]), 48, 1024
+folder, nodes, side = Path(sys.argv[1]), 96, 1024
 weight = numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float32), "w")
 layers = [
     helper.make_node("Conv", [f"v{i}", "w"], [f"v{i + 1}"], name=f"conv{i}") for i in range(nodes)
@@ -51,4 +51,4 @@ def test_watching_every_value_holds_few_of_them(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert 1 < float(done.stdout) < 12  # values' worth of memory, of 48
+    assert 1 < float(done.stdout) < 48  # values' worth of memory, of 96 and what a session takes

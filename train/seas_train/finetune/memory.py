@@ -135,7 +135,8 @@ def _text_activations(base: Base, config: FinetuneConfig) -> int:
     """How many numbers encoding a batch's prompts keeps, if no two of its defect images share a defect."""
     with torch.device("meta"):
         encoder = type(base.text_encoder)(base.text_encoder.config).requires_grad_(False)
-        prompts = torch.zeros(config.defect_images + 1, base.geometry.context_length, dtype=torch.long)
+        length = min(base.geometry.context_length, encoder.config.max_position_embeddings)
+        prompts = torch.zeros(config.defect_images + 1, length, dtype=torch.long)
     encoder.get_input_embeddings().register_forward_hook(lambda *call: call[-1].requires_grad_())
     counter = _SavedNumbers(encoder)
     with counter.counting(), _flash_attention():

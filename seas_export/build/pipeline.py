@@ -18,7 +18,6 @@ from seas_export.machine import describe_machine
 from seas_export.photographs import load_photographs, warning_lines
 from seas_export.training import training_config
 from seas_export.version import version
-from seas_runtime.errors import UserError
 
 if TYPE_CHECKING:
     from seas_engines.options import EngineOptions
@@ -139,6 +138,7 @@ class _Build:
     def _train(self, base: Base, product: Product, config: TrainConfig) -> None:
         """Both stages of training, to a checkpoint."""
         from seas_train.pipeline import train_product
+        from seas_train.training.loop import AnotherRun
 
         def run(resume: bool) -> None:
             train_product(
@@ -156,7 +156,7 @@ class _Build:
             # training's last state.
             try:
                 run(before is not Before.NOTHING)
-            except UserError as error:
+            except AnotherRun as error:  # as on a processor of another kind; nothing else voids the states
                 if before is not Before.RESTATED:
                     raise
                 self.say(f"train: its states are of no use here, training again ({error})")

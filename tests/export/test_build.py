@@ -167,7 +167,9 @@ def test_photographs_are_looked_for_in_order(
 
 
 @pytest.mark.slow
-def test_a_build_from_photographs_to_a_report(tmp_path: Path, toy_product: Path) -> None:
+def test_a_build_from_photographs_to_a_report(
+    tmp_path: Path, toy_product: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The whole path on a random base: every part; then nothing; then only what a new request changes."""
     import torch
 
@@ -214,3 +216,28 @@ def test_a_build_from_photographs_to_a_report(tmp_path: Path, toy_product: Path)
     assert "train: making again, changed: config.generation.guidance" in said
     assert [state.stat().st_mtime_ns for state in states] == begun  # it did not train again
     assert json.loads((again.made["bundle"] / "manifest.json").read_text())["sampler"]["guidance"] == 3.5
+
+    import seas_train.pipeline
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise UserError("no space left")
+
+    changes["train"] = {**options["train"], "generation": {"guidance": 4.5}}
+    with monkeypatch.context() as patch:
+        patch.setattr(seas_train.pipeline, "save_checkpoint", full)
+        with pytest.raises(UserError, match="no space left"):
+            build(load_config(None, changes), say=said.append)
+    assert [state.stat().st_mtime_ns for state in states] == begun  # nothing that was trained is lost
+
+    from seas_export.build import pipeline
+
+    for part in ("_evaluate", "_export", "_generate", "_report", "_result"):  # training is what is looked at
+        monkeypatch.setattr(pipeline._Build, part, lambda self, *given: None)
+    build(load_config(None, changes))
+    run_file = result.made["training"] / "finetune" / "run.json"
+    run_file.write_text(json.dumps({**json.loads(run_file.read_text()), "native_bfloat16": "elsewhere"}))
+    changes["train"] = {**options["train"], "generation": {"guidance": 5.5}}
+    said.clear()
+    build(load_config(None, changes), say=said.append)
+    assert any("training again" in line and "native_bfloat16" in line for line in said)
+    assert [state.stat().st_mtime_ns for state in states] != begun

@@ -100,7 +100,8 @@ def estimate_memory(
         "their gradients": largest * number,
     }
     if half:  # autocast casts float32 weights once a batch, and the way back through them needs the copies
-        copied = trained + (0 if config.half_frozen else frozen) + _encoder_weights(base)
+        table = base.text_encoder.get_input_embeddings().weight.numel()  # is looked up in, not multiplied by
+        copied = trained + (0 if config.half_frozen else frozen) + text - table
         parts["half copies"] = copied * _HALF
     if config.optimizer.ema > 0:
         parts["average"] = trained * _FLOAT
@@ -122,13 +123,6 @@ def _meta_unet(base: Base, config: FinetuneConfig) -> Any:
         if config.lora_rank:
             add_adapters(unet, config.lora_rank, half_frozen=False)
     return unet
-
-
-def _encoder_weights(base: Base) -> int:
-    """How many weights the text encoder multiplies by, about: all but its table of tokens."""
-    table: int = base.text_encoder.get_input_embeddings().weight.numel()
-    whole: int = sum(parameter.numel() for parameter in base.text_encoder.parameters())
-    return whole - table
 
 
 def _text_activations(base: Base, config: FinetuneConfig) -> int:

@@ -61,6 +61,10 @@ class LoopConfig:
         require(self.preview_every >= 0, "preview_every", "0 or more", self.preview_every)
 
 
+class AnotherRun(UserError):
+    """States that are to be continued were made otherwise than is asked for now."""
+
+
 def make_accelerator(precision: Precision) -> Any:
     """accelerate's Accelerator: the device, the precision, and the other processes if there are any."""
     from accelerate import Accelerator
@@ -83,8 +87,8 @@ def run_training(
         The final losses: means over the last 50 steps.
 
     Raises:
-        UserError: with `resume`, the folder is of a run with another configuration, seed or data; or it
-        cannot be written.
+        AnotherRun: with `resume`, the folder is of a run with another configuration, seed or data.
+        UserError: the folder cannot be written.
         CheckFailed: a loss or gradient is not finite; names the step and the photographs.
     """
     folder = run_dir / stage.name
@@ -123,7 +127,7 @@ def _claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
         differing = _differences(identity, found)
         if differing:
             shown = "; ".join(f"{key}: now {new!r}, then {old!r}" for key, new, old in differing[:3])
-            raise UserError(
+            raise AnotherRun(
                 f"{folder}: this run was started otherwise ({shown}); "
                 "continue it as it was started, choose another folder, or start again without --resume"
             )

@@ -35,12 +35,15 @@ class TargetSpec:
         is their dialect's (`seas_engines.dialect`).
         precisions: which precisions it runs; the first is what engines are built in where none is given.
         fused_attention: whether attention in the composed graphs becomes ONNX Runtime's MultiHeadAttention.
+        split_upsampling: whether upsampling and its convolution in the composed graphs become four
+        convolutions of the small image; measured on CPUs alone.
         builds_engine: whether graphs are compiled before they run.
     """
 
     opset: int
     precisions: tuple[Precision, ...]
     fused_attention: bool
+    split_upsampling: bool
     builds_engine: bool
 
 
@@ -51,11 +54,19 @@ _HALF_FIRST = (Precision.FP16, Precision.FP32)
 # Runtime 1.18, OpenVINO and TensorRT 10.3 read it, and newer compilers are given the newer operators when
 # their engines are built.
 TARGETS: dict[Target, TargetSpec] = {
-    Target.CPU: TargetSpec(20, _FULL_FIRST, fused_attention=True, builds_engine=False),
-    Target.OPENVINO: TargetSpec(20, _FULL_FIRST, fused_attention=False, builds_engine=False),
-    Target.CUDA: TargetSpec(20, _HALF_FIRST, fused_attention=False, builds_engine=False),
-    Target.RTX: TargetSpec(20, _HALF_FIRST, fused_attention=False, builds_engine=True),
-    Target.TENSORRT: TargetSpec(20, _HALF_FIRST, fused_attention=False, builds_engine=True),
+    Target.CPU: TargetSpec(20, _FULL_FIRST, fused_attention=True, split_upsampling=True, builds_engine=False),
+    Target.OPENVINO: TargetSpec(
+        20, _FULL_FIRST, fused_attention=False, split_upsampling=True, builds_engine=False
+    ),
+    Target.CUDA: TargetSpec(
+        20, _HALF_FIRST, fused_attention=False, split_upsampling=False, builds_engine=False
+    ),
+    Target.RTX: TargetSpec(
+        20, _HALF_FIRST, fused_attention=False, split_upsampling=False, builds_engine=True
+    ),
+    Target.TENSORRT: TargetSpec(
+        20, _HALF_FIRST, fused_attention=False, split_upsampling=False, builds_engine=True
+    ),
 }
 
 RTX_CAPABILITIES = {

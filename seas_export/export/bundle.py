@@ -21,6 +21,7 @@ from seas_export.export.parts import make_parts
 from seas_export.export.provenance import licences, provenance
 from seas_export.export.schedules import DPMPP_2M, make_schedules
 from seas_export.export.trace import trace_or_fail
+from seas_export.export.upsampling import split_parameters, split_upsampling
 from seas_export.export.weights import WeightStore, save_graphs
 from seas_export.reference import MASK_STEPS
 from seas_runtime.bundle import MANIFEST_NAME, hash_files, write_manifest
@@ -108,7 +109,7 @@ def export_bundle(
     _check_out(out, force)
     loaded = load_checkpoint(checkpoint)
     _check_steps(steps, loaded)
-    require_space(out, weight_bytes(loaded, _DTYPES[chosen][0]), "this bundle")
+    require_space(out, weight_bytes(loaded, _DTYPES[chosen][0], split=spec.split_upsampling), "this bundle")
     with replace_directory(out) as folder:
         manifest = _write(loaded, folder, chosen, spec, target, steps, say)
         fingerprint = write_manifest(folder, manifest)
@@ -206,17 +207,25 @@ def _make_graphs(
         del part
     say("compose step, step_unguided, decode_mask, decode_image")
     composed = compose(models, checkpoint.geometry, dtype, spec.opset)
-    if spec.fused_attention:
-        for model in composed.values():
+    for model in composed.values():
+        if spec.fused_attention:
             fuse_attention(model)
+        if spec.split_upsampling:
+            split_upsampling(model)
     store.move(composed.values())
     return {**models, **composed}
 
 
-def weight_bytes(checkpoint: Checkpoint, dtype: torch.dtype) -> int:
-    """Bytes of a checkpoint's weights in a precision: what its graphs take on the disk, but for kilobytes."""
+def weight_bytes(checkpoint: Checkpoint, dtype: torch.dtype, *, split: bool) -> int:
+    """Bytes of a bundle's weights in a precision: what its graphs take on the disk, but for kilobytes.
+
+    With `split`, the kernels of split upsampling are among them.
+    """
     modules = (checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, checkpoint.mask_head)
-    return sum(parameter.numel() for module in modules for parameter in module.parameters()) * dtype.itemsize
+    count = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    if split:
+        count += sum(split_parameters(module) for module in (checkpoint.unet, checkpoint.vae.decoder))
+    return count * dtype.itemsize
 
 
 def _signature(name: str, model: ir.Model) -> GraphSpec:

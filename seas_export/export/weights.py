@@ -44,6 +44,7 @@ class WeightStore:
                 if tensor is not None and tensor.nbytes > INLINE_BYTES:
                     value.const_value = self._stored(tensor)
         self._by_identity.clear()
+        self._file.flush()  # who rewrites a graph next may read its weights
 
     def _stored(self, tensor: ir.TensorProtocol) -> ir.ExternalTensor:
         if isinstance(tensor, ir.ExternalTensor) and tensor.base_dir == self._folder:

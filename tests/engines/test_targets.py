@@ -27,6 +27,7 @@ def test_every_target_is_exported_for_in_both_precisions(target: Target, precisi
     assert (found, chosen) == (target, precision)
     assert spec.builds_engine == (target in (Target.RTX, Target.TENSORRT))
     assert spec.fused_attention == (target is Target.CPU)
+    assert spec.split_upsampling == (target in (Target.CPU, Target.OPENVINO))
 
 
 def test_engines_are_half_where_a_gpu_runs_them() -> None:

@@ -10,7 +10,7 @@ SIZE = 128
 INDICES = range(12)
 # A change that an eye or a model can see: this many of 255 in some channel.
 VISIBLE = 12
-AREA = {"broken_large": (0.080, 0.180), "broken_small": (0.020, 0.060), "contamination": (0.010, 0.080)}
+AREA = {"broken_large": (0.090, 0.200), "broken_small": (0.020, 0.060), "contamination": (0.010, 0.080)}
 
 
 def change(defective: Rendered, normal: Rendered) -> np.ndarray:

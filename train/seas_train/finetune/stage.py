@@ -221,16 +221,17 @@ class FinetuneStage(Stage):
 
     def preview(self) -> NDArray[np.uint8]:
         """Two generated images per prompt, a row each."""
-        return preview_sheet(
-            unet=self.module.unet,
-            vae=self.base.vae,
-            scheduler=self.base.scheduler,
-            contexts=self.module.context(self._prompt_ids.to(self._device)),
-            unconditional=self.module.context(
-                tokenize(self._tokenizer, [""], self.geometry.context_length).to(self._device)
-            ),
-            geometry=self.geometry,
-        )
+        with native_autocast(self._device, self.config.half_precision):
+            return preview_sheet(
+                unet=self.module.unet,
+                vae=self.base.vae,
+                scheduler=self.base.scheduler,
+                contexts=self.module.context(self._prompt_ids.to(self._device)),
+                unconditional=self.module.context(
+                    tokenize(self._tokenizer, [""], self.geometry.context_length).to(self._device)
+                ),
+                geometry=self.geometry,
+            )
 
     def result(self, fingerprint: str) -> FineTuned:
         """The fine-tuned models, to be called once, after training: what was trained is handed over, not

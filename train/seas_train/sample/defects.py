@@ -40,8 +40,8 @@ class Layer:
 
 
 def draw_broken_large(bottle: Bottle, grid: Grid, rng: np.random.Generator) -> Layer:
-    """A piece of rim and neck broken out over 130 to 220 degrees: white facets outside, a dark gap inside."""
-    span = np.deg2rad(rng.uniform(130, 220))
+    """A piece of rim and neck broken out over 150 to 240 degrees: white facets outside, a dark gap inside."""
+    span = np.deg2rad(rng.uniform(150, 240))
     inner, outer = 1.03 * bottle.well, bottle.rim + 0.115
     return _draw_fracture(bottle, grid, rng, span, (inner, outer), facet=np.deg2rad(18), gap=0.42)
 

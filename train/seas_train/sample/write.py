@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from seas_train.sample.photograph import DEFECTS, render_bottle
 
 PRODUCT = "bottle"
 # Raised whenever the same request would give other pictures.
-VERSION = 3
+VERSION = 4
 RECORD = "sample.json"
 
 _README = """\
@@ -133,11 +135,15 @@ def _check_same(folder: Path, record: _Record) -> None:
 
 def _write(folder: Path, record: _Record) -> None:
     """Render every picture of the sample into `folder`."""
-    for item in _items(record):
+
+    def write(item: _Item) -> None:
         rendered = render_bottle(record.seed, item.index, item.defect, record.size)
         _save(rendered.image, folder / item.image)
         if item.mask is not None:
             _save(rendered.mask, folder / item.mask)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(write, _items(record)))
     (folder / "README.txt").write_text(_README.format(product=PRODUCT), encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 

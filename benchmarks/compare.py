@@ -36,11 +36,11 @@ from comparison.run import CANNOT_RUN, PEERS
 from comparison.task import TASK, Task
 from machine import describe_machine
 
-from seas_export.operations import count_pair
+from seas_export.operations import HALVES, UNET, VAE_DECODER, count_pair
 from seas_runtime import noise
 from seas_runtime.bundle import Bundle
 from seas_runtime.files import write_json
-from seas_runtime.manifest import DECODE_IMAGE, STEP, UNCONDITIONAL
+from seas_runtime.manifest import UNCONDITIONAL
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "compare.json"
@@ -143,9 +143,9 @@ def _paths(name: str) -> str:
 
 
 def operations_of(bundle: Path, steps: int) -> dict[str, Any]:
-    """Return the counted operations, with those of an image without masks."""
+    """Return the counted operations, with those of an image by the plain parts, as peers make it."""
     counted = count_pair(bundle, Bundle.read(bundle, verify=False).manifest, steps)
-    image = steps * counted.graphs[STEP] + counted.graphs[DECODE_IMAGE]
+    image = steps * HALVES * counted.graphs[UNET] + counted.graphs[VAE_DECODER]
     return {**counted.to_dict(), "tflop_per_image": round(image / 1e12, 6)}
 
 

@@ -41,7 +41,7 @@ def overview(content: Content) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     real_left = MARGIN + LABEL
     made_left = real_left + CELL + 4 * GAP
-    draw.text((real_left, MARGIN), "real", fill=_SOFT, font=_font(15))
+    draw.text((real_left, MARGIN), "trained on", fill=_SOFT, font=_font(15))
     draw.text((made_left, MARGIN), "generated, with the mask that came with it", fill=_SOFT, font=_font(15))
     top = MARGIN + HEADER
     for (name, real, made), height in zip(rows, heights, strict=True):

@@ -87,7 +87,7 @@ def _tiles(content: Content) -> str:
 
 def _defect(defect: DefectPictures) -> str:
     """A defect's real pairs for comparison, then its generated ones."""
-    real = f"<h4>real training pairs</h4>{_strips(defect.real, 'small')}" if defect.real else ""
+    real = f"<h4>training pairs</h4>{_strips(defect.real, 'small')}" if defect.real else ""
     made = _strips(defect.generated) if defect.generated else '<p class="empty">none generated</p>'
     return f"<h3>{escape(defect.name)}</h3><h4>generated</h4>{made}{real}"
 
@@ -115,7 +115,7 @@ def _normals(content: Content) -> str:
     if not content.generated_normals and not content.real_normals:
         return ""
     made = _strips(content.generated_normals) or '<p class="empty">none generated</p>'
-    return f"<h4>generated</h4>{made}<h4>real training images</h4>{_strips(content.real_normals)}"
+    return f"<h4>generated</h4>{made}<h4>training images</h4>{_strips(content.real_normals)}"
 
 
 def _gates(gates: Sequence[GateCounts]) -> str:

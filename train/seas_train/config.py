@@ -23,7 +23,7 @@ AUTHORS_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
 """The authors' guidance per dataset (section 4 and scripts of SeaS)."""
 AUTHORS_TAU = 0.2
 """The authors' threshold on the mean of the last three maps."""
-_SMALL_GUIDANCE = 2.0
+_SMALL_GUIDANCE = 3.0
 """Of a base as small as `micro`: above 2 its defects grow too large, seen side by side from 1.2 to 5."""
 
 
@@ -120,7 +120,7 @@ def _small_finetune() -> FinetuneConfig:
     return FinetuneConfig(
         steps=650,
         unet_learning_rate=1.2e-3,
-        embedding_learning_rate=2e-2,
+        embedding_learning_rate=5e-2,
         normal_augmentations=2,
         noisy_share=0.5,
         high_noise_weight=50.0,

@@ -1,4 +1,4 @@
-"""Counts the floating-point operations of a bundle's graphs: what a pair costs, whatever runs it.
+"""Counts the floating-point operations of a bundle's graphs: what a pair costs on whatever runs them.
 
 A multiplication and an addition are two operations. Counted are convolutions, matrix products and attention,
 from the shapes in the graphs. Elementwise work, norms and resizes are left out, as is usual: they are small,
@@ -42,7 +42,7 @@ class PairOperations:
         graphs: of one run of each graph for one pair; `step` runs the U-Net twice.
         ours: of a pair as the runtime makes it: N steps, the masks of the last ones, one image.
         authors: of a pair as the authors' code makes it: the same, but a whole VAE decode for each mask.
-        decode_share: `decode_mask` over a whole VAE decode and the mask head.
+        decode_share: `decode_mask` over a whole VAE decode, in the form of `decode_image`, and the mask head.
     """
 
     graphs: Mapping[str, int]
@@ -73,7 +73,8 @@ def count_pair(bundle: Path, manifest: Manifest, steps: int | None = None) -> Pa
     ours = count * graphs[STEP] + sampler.mask_steps * graphs[DECODE_MASK] + graphs[DECODE_IMAGE]
     masked = graphs[VAE_DECODER] + graphs[MASK_HEAD]
     authors = count * HALVES * graphs[UNET] + sampler.mask_steps * masked + graphs[VAE_DECODER]
-    return PairOperations(graphs, ours, authors, graphs[DECODE_MASK] / masked)
+    share = graphs[DECODE_MASK] / (graphs[DECODE_IMAGE] + graphs[MASK_HEAD])
+    return PairOperations(graphs, ours, authors, share)
 
 
 def count_graph(file: Path) -> GraphOperations:

@@ -20,6 +20,7 @@ _FLOAT32_INPUTS = {"Resize": (1, 2)}  # roi and scales are positions, not values
 _MOVES = frozenset(
     {
         "Concat",
+        "DepthToSpace",
         "Expand",
         "Flatten",
         "Gather",

@@ -29,18 +29,15 @@ def score_masks(
 ) -> None:
     """Score the mask head and write the scores as JSON; a defect without a held-out pair is left out.
 
-    It computes in the precision that the head was trained in.
+    The models run in bfloat16 where the head was trained so and this CPU computes it.
 
     tau: threshold on the mean probability, None for the checkpoint's own.
 
     Raises:
         UserError: the checkpoint is broken, or `out` cannot be written.
     """
-    import torch
-
     from seas_train.checkpoint import load_checkpoint
     from seas_train.mask_head.evaluate import evaluate_masks
-    from seas_train.training.precision import native_autocast
 
     defects = tuple(defect for defect in product.defects if defect.test)
     if not defects:
@@ -48,17 +45,17 @@ def score_masks(
         return
     loaded = load_checkpoint(checkpoint)
     half = bool(loaded.meta.get("training", {}).get("mask_head", {}).get("half_precision", False))
-    with native_autocast(torch.device("cpu"), half):
-        scores = evaluate_masks(
-            loaded,
-            loaded.mask_head,
-            loaded.prompts,
-            replace(product, defects=defects),
-            tau=loaded.meta["generation"]["tau"] if tau is None else tau,
-            seed=seed,
-            limit=config.pairs,
-            normals=config.normals,
-        )
+    scores = evaluate_masks(
+        loaded,
+        loaded.mask_head,
+        loaded.prompts,
+        replace(product, defects=defects),
+        tau=loaded.meta["generation"]["tau"] if tau is None else tau,
+        seed=seed,
+        limit=config.pairs,
+        normals=config.normals,
+        half_precision=half,
+    )
     write_json(out, scores.to_dict())
 
 

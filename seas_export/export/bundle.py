@@ -212,7 +212,7 @@ def _make_graphs(
             fuse_attention(model)
         if spec.split_upsampling:
             split_upsampling(model)
-    store.move(composed.values())
+        store.move([model])
     return {**models, **composed}
 
 

@@ -73,8 +73,9 @@ def _split(graph: ir.Graph, resize: ir.Node) -> bool:
     )
     result = spread.outputs[0]
     result.name, result.shape, result.type = old.name, old.shape, old.type
+    old.name = f"{old.name}_before"
     graph.insert_after(convolution, [*made, joined, spread])
-    ir.convenience.replace_all_uses_with(old, result)
+    ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
     graph.remove(convolution, safe=True)
     return True
 
@@ -94,7 +95,7 @@ def _doubled_and_convolved(resize: ir.Node) -> ir.Node | None:
     convolution = uses[0].node
     if tuple(mode.values()) != ("nearest", "floor", "asymmetric") or convolution.op_type != "Conv":
         return None
-    if resize.outputs[0].is_graph_output() or convolution.outputs[0].is_graph_output():
+    if resize.outputs[0].is_graph_output():
         return None
     expected = {"kernel_shape": [3, 3], "pads": [1] * 4, "strides": [1, 1], "dilations": [1, 1]}
     found = {

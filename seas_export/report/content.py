@@ -20,7 +20,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class DefectPictures:
-    """A defect's real training pairs and its generated pairs."""
+    """A defect's training pairs and its generated pairs."""
 
     name: str
     real: tuple[Picture, ...]

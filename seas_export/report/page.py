@@ -86,7 +86,7 @@ def _tiles(content: Content) -> str:
 
 
 def _defect(defect: DefectPictures) -> str:
-    """A defect's real pairs for comparison, then its generated ones."""
+    """A defect's generated pairs, then training pairs for comparison."""
     real = f"<h4>training pairs</h4>{_strips(defect.real, 'small')}" if defect.real else ""
     made = _strips(defect.generated) if defect.generated else '<p class="empty">none generated</p>'
     return f"<h3>{escape(defect.name)}</h3><h4>generated</h4>{made}{real}"
@@ -111,7 +111,7 @@ def _strips(pictures: Sequence[Picture], kind: str = "") -> str:
 
 
 def _normals(content: Content) -> str:
-    """Generated normals next to real training images."""
+    """Generated normals next to training images."""
     if not content.generated_normals and not content.real_normals:
         return ""
     made = _strips(content.generated_normals) or '<p class="empty">none generated</p>'

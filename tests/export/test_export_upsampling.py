@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from seas_export.export import ExportResult, upsampling
+from seas_export.export import ExportResult, export_bundle, upsampling
 from seas_export.export.parts import Part
 from seas_export.export.trace import trace
 from seas_export.export.upsampling import MIN_CHANNELS, split_parameters, split_upsampling
@@ -27,16 +27,23 @@ class Upsampler(nn.Module):
     """Nearest-neighbour upsampling and a convolution, as in the decoder's and the U-Net's up-blocks."""
 
     def __init__(
-        self, mode: str = "nearest", factor: float = 2.0, read_twice: bool = False, **convolution: int
+        self,
+        mode: str = "nearest",
+        factor: float = 2.0,
+        read_twice: bool = False,
+        bare: bool = False,
+        **convolution: int,
     ) -> None:
         super().__init__()
-        self.mode, self.factor, self.read_twice = mode, factor, read_twice
+        self.mode, self.factor, self.read_twice, self.bare = mode, factor, read_twice, bare
         self.conv = nn.Conv2d(CHANNELS, OUT, **{"kernel_size": 3, "padding": 1, **convolution})  # type: ignore[arg-type]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         large = functional.interpolate(image, scale_factor=self.factor, mode=self.mode)
-        made: torch.Tensor = self.conv(large).relu()
-        return made + large.sum() if self.read_twice else made
+        made: torch.Tensor = self.conv(large)
+        if self.bare:
+            return made
+        return made.relu() + large.sum() if self.read_twice else made.relu()
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +68,16 @@ def operators(model: ir.Model) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 5e-3)], ids=["fp32", "fp16"]
+    ("module", "dtype", "bound"),
+    [
+        (Upsampler(), torch.float32, 1e-5),
+        (Upsampler(), torch.float16, 5e-3),
+        (Upsampler(bare=True), torch.float32, 1e-5),  # the graph's own output, as the U-Net's features are
+        (Upsampler(bias=False), torch.float32, 1e-5),
+    ],
+    ids=["fp32", "fp16", "output", "no bias"],
 )
-def test_splitting_changes_no_values(dtype: torch.dtype, bound: float) -> None:
-    module = Upsampler()
+def test_splitting_changes_no_values(module: Upsampler, dtype: torch.dtype, bound: float) -> None:
     model = traced(module, dtype)
     image = np.random.default_rng(0).standard_normal((3, CHANNELS, 7, 4)).astype(np.float32)
     expected = copy.deepcopy(module).float()(torch.from_numpy(image)).detach().numpy()
@@ -74,6 +87,7 @@ def test_splitting_changes_no_values(dtype: torch.dtype, bound: float) -> None:
     assert np.abs(found - expected).max() < bound  # the image's edges included
     kinds = operators(model)
     assert (kinds["Resize"], kinds["Conv"], kinds["DepthToSpace"]) == (0, 4, 1)
+    assert [value.name for value in model.graph.outputs] == ["made"]
 
 
 @pytest.mark.parametrize(
@@ -86,10 +100,12 @@ def test_splitting_changes_no_values(dtype: torch.dtype, bound: float) -> None:
         Upsampler(padding=0),
         Upsampler(stride=2),
         Upsampler(dilation=2, padding=2),
+        Upsampler(groups=2),
     ],
-    ids=["bilinear", "by three", "read twice", "1x1", "no padding", "strided", "dilated"],
+    ids=["bilinear", "by three", "read twice", "1x1", "no padding", "strided", "dilated", "grouped"],
 )
-def test_what_is_not_such_an_upsampling_stays(module: Upsampler) -> None:
+def test_what_is_not_such_an_upsampling_stays(module: Upsampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upsampling, "MIN_CHANNELS", 1)
     model = traced(module)
     before = operators(model)
     assert split_upsampling(model) == 0
@@ -141,10 +157,31 @@ def test_what_splitting_adds_is_known_beforehand(
     exported: ExportResult, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upsampling, "MIN_CHANNELS", 1)
-    for name, module in (("step", checkpoint.unet), ("decode_image", checkpoint.vae.decoder)):
+    modules = {
+        "step": checkpoint.unet,
+        "step_unguided": checkpoint.unet,
+        "decode_mask": checkpoint.vae.decoder,
+        "decode_image": checkpoint.vae.decoder,
+    }
+    for name, module in modules.items():
         model = ir.load(exported.bundle / f"graphs/{name}.onnx")
         before = set(model.graph.initializers)
         assert split_upsampling(model) == 3
         new = [value for key, value in model.graph.initializers.items() if key not in before]
         added = sum(value.const_value.size for value in new if value.const_value is not None)
         assert split_parameters(module) == added > 0
+
+
+@pytest.mark.parametrize(("target", "split"), [("cpu", 3), ("rtx", 0)])
+def test_the_target_decides_whether_export_splits(
+    target: str, split: int, checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upsampling, "MIN_CHANNELS", 1)
+    made = export_bundle(checkpoint_folder, tmp_path / "b", target=target, precision="fp32", steps=10)
+    assert made.parity is not None  # and within its bounds, or export had failed
+    for name in ("step", "step_unguided", "decode_mask", "decode_image"):
+        kinds = operators(ir.load(made.bundle / f"graphs/{name}.onnx"))
+        assert kinds["DepthToSpace"] == split, name
+    for name in ("unet", "vae_decoder"):
+        kinds = operators(ir.load(made.bundle / f"graphs/{name}.onnx"))
+        assert (kinds["DepthToSpace"], kinds["Resize"]) == (0, 3), name

@@ -24,7 +24,7 @@ AUTHORS_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
 AUTHORS_TAU = 0.2
 """The authors' threshold on the mean of the last three maps."""
 _SMALL_GUIDANCE = 3.0
-"""Of a base as small as `micro`: above 2 its defects grow too large, seen side by side from 1.2 to 5."""
+"""Of a base as small as `micro`: at 2 more small defects are missing, as seen side by side from 2 to 3."""
 
 
 class ReferenceScale(str, Enum):

@@ -17,6 +17,7 @@ from seas_train.data import Product
 from seas_train.finetune.prompts import GOOD, encode_prompts
 from seas_train.mask_head.head import MaskHead
 from seas_train.mask_head.latents import Models, generation_features, mask_timesteps
+from seas_train.training.precision import native_autocast
 from seas_train.training.random import step_random
 
 
@@ -127,6 +128,7 @@ def evaluate_masks(
     limit: int | None = None,
     normals: int | None = None,
     batch: int = 4,
+    half_precision: bool = False,
 ) -> MaskScores:
     """Score the head on the pairs and normals that the product keeps for testing.
 
@@ -140,6 +142,7 @@ def evaluate_masks(
         limit: pairs of each defect; None for all.
         normals: normal images; None for all.
         batch: images at once; changes nothing but the time.
+        half_precision: run the models in bfloat16 on a CPU that computes it natively.
 
     Raises:
         UserError: a defect has no held-out pair, or no prompt.
@@ -156,7 +159,7 @@ def evaluate_masks(
         masks = [product.mask(pair) for pair in pairs]
         predicted = _predict(
             models, head, _prompt(prompts, defect.name), product, [pair.image for pair in pairs],
-            defect.name, timesteps, tau, seed, batch,
+            defect.name, timesteps, tau, seed, batch, half_precision,
         )  # fmt: skip
         scores.append(
             DefectScore(
@@ -169,7 +172,7 @@ def evaluate_masks(
         )
     of_normals = _predict(
         models, head, _prompt(prompts, GOOD), product, list(product.test_normals[:normals]),
-        GOOD, timesteps, tau, seed, batch,
+        GOOD, timesteps, tau, seed, batch, half_precision,
     )  # fmt: skip
     return MaskScores(
         tau=tau,
@@ -197,6 +200,7 @@ def _predict(
     tau: float,
     seed: int,
     batch: int,
+    half_precision: bool,
 ) -> list[NDArray[np.bool_]]:
     """The predicted mask [H,W] of each photograph."""
     device = next(head.parameters()).device
@@ -206,12 +210,14 @@ def _predict(
     for start in range(0, len(paths), batch):
         some = paths[start : start + batch]
         pixels = np.stack([product.image(path) for path in some])
-        latents = encode(models, torch.from_numpy(pixels).to(device))
+        with native_autocast(device, half_precision):
+            latents = encode(models, torch.from_numpy(pixels).to(device)).float()
         generators = [step_random(seed, f"evaluate/{name}", start + i).torch for i in range(len(some))]
         noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(device)
-        probability = mask_probability(
-            models, head, latents, noise, context.expand(len(some), -1, -1), timesteps
-        )
+        with native_autocast(device, half_precision):
+            probability = mask_probability(
+                models, head, latents, noise, context.expand(len(some), -1, -1), timesteps
+            )
         masks += list((probability >= tau).cpu().numpy())
     return masks
 

@@ -142,7 +142,7 @@ def _write(folder: Path, record: _Record) -> None:
         if item.mask is not None:
             _save(rendered.mask, folder / item.mask)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         list(pool.map(write, _items(record)))
     (folder / "README.txt").write_text(_README.format(product=PRODUCT), encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")

@@ -244,6 +244,16 @@ def _first_loss(run: Path) -> float:
     return float(json.loads(first)["loss"])
 
 
+@pytest.mark.skipif(not computes_bfloat16(), reason="this CPU does not compute bfloat16")
+def test_previews_in_half_precision_are_nearly_the_same(tiny_base: Base, tiny_product: Product) -> None:
+    sheets = [
+        FinetuneStage(tiny_product, tiny_base, replace(CONFIG, half_precision=half)).preview().astype(int)
+        for half in (False, True)
+    ]
+    assert not np.array_equal(*sheets)
+    assert np.abs(sheets[0] - sheets[1]).mean() < 16
+
+
 def test_previews_show_every_prompt(tiny_base: Base, tiny_product: Product) -> None:
     stage = FinetuneStage(tiny_product, tiny_base, CONFIG)
     stage.module.eval()

@@ -8,12 +8,20 @@ import torch
 from seas_runtime.errors import UserError
 from seas_train.data import Product
 from seas_train.finetune.result import FineTuned
+from seas_train.mask_head import evaluate
 from seas_train.mask_head.config import MaskHeadConfig
 from seas_train.mask_head.evaluate import DefectScore, MaskScores, evaluate_masks, mask_probability
 from seas_train.mask_head.head import MaskHead
-from seas_train.mask_head.latents import generation_features, mask_timesteps, previous_sample
+from seas_train.mask_head.latents import (
+    Features,
+    Models,
+    generation_features,
+    mask_timesteps,
+    previous_sample,
+)
 from seas_train.mask_head.stage import initial_head
 from seas_train.taps import decode_taps
+from seas_train.training.precision import computes_bfloat16
 
 CONFIG = MaskHeadConfig(coarse_width=8, fine_width=4, heads=2, groups=3, depth=1)
 
@@ -98,6 +106,32 @@ def test_evaluation_counts_held_out_pixels_whatever_the_batch(
     nothing = evaluate_masks(tuned.models, head, texts, small_product, tau=1.0, limit=1)
     assert [score.predicted for score in nothing.defects] == [0, 0, 0]
     assert nothing.empty_normals == nothing.normals == 3
+
+
+@pytest.mark.skipif(not computes_bfloat16(), reason="this CPU does not compute bfloat16")
+def test_half_precision_scores_nearly_the_same(
+    tuned: FineTuned, head: MaskHead, small_product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.dtype] = []
+    taps = evaluate.generation_features
+
+    def watched(models: Models, sample: torch.Tensor, timestep: int, context: torch.Tensor) -> Features:
+        features = taps(models, sample, timestep, context)
+        seen.extend((sample.dtype, features.fine.dtype))
+        return features
+
+    monkeypatch.setattr(evaluate, "generation_features", watched)
+    texts = tuned.prompts.texts
+    full, half = (
+        evaluate_masks(tuned.models, head, texts, small_product, tau=0.5, half_precision=wanted)
+        for wanted in (False, True)
+    )
+    # The noised latents stay in float32, where the schedule is exact; the models' features do not.
+    assert set(seen[: len(seen) // 2]) == {torch.float32}
+    assert seen[len(seen) // 2 :] == [torch.float32, torch.bfloat16] * (len(seen) // 4)
+    for a, b in zip(full.defects, half.defects, strict=True):
+        assert a.true == b.true
+        assert abs(a.predicted - b.predicted) <= 0.05 * 3 * 64 * 64
 
 
 def test_what_cannot_be_evaluated(tuned: FineTuned, head: MaskHead, small_product: Product) -> None:

@@ -82,7 +82,7 @@ class GenerateConfig:
     """What is generated: `pairs` of each defect and as many normals, `batch` at a time.
 
     guidance, tau (threshold on the mask's probability): None for the bundle's own, which training sets by the
-    layout (guidance 8; VisA 2; MVTec 3D AD 5; on `micro` at most 3). backend: what runs the graphs, `auto`
+    layout (guidance 8; VisA 2; MVTec 3D AD 5; on `micro` at most 3.5). backend: what runs the graphs, `auto`
     for the fastest here.
     """
 

@@ -60,7 +60,7 @@ def build(
     steps: Annotated[int | None, typer.Option("--steps", help="Denoising steps; 25 by default.")] = None,
     guidance: Annotated[
         float | None,
-        typer.Option("--guidance", help="By default 8; 2 for VisA, 5 for MVTec 3D AD; on micro at most 3."),
+        typer.Option("--guidance", help="By default 8; 2 for VisA, 5 for MVTec 3D AD; on micro at most 3.5."),
     ] = None,
     tau: Annotated[float | None, typer.Option("--tau", help="Mask threshold; 0.2 by default.")] = None,
     gate: Annotated[

@@ -46,7 +46,7 @@ def test_a_small_base_has_its_own(tiny_base: Base) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "guidance", "of_a_small_base", "augmented"),
-    [(Layout.MVTEC, 8.0, 3.0, True), (Layout.VISA, 2.0, 2.0, False), (Layout.MVTEC3D, 5.0, 3.0, True)],
+    [(Layout.MVTEC, 8.0, 3.5, True), (Layout.VISA, 2.0, 2.0, False), (Layout.MVTEC3D, 5.0, 3.5, True)],
 )
 def test_layouts_have_presets(
     tiny_base: Base,

@@ -31,6 +31,7 @@ from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK
 RESULTS = Path(__file__).parent / "results" / "decode.json"
 BAR = 0.83
 AGREEMENT = 1e-4
+EARLY, WHOLE, PLAIN = "decode_mask", "whole_decode_and_head", "plain_decode_and_head"
 
 
 def open_graph(bundle: Bundle, name: str, threads: int) -> Any:
@@ -42,9 +43,6 @@ def open_graph(bundle: Bundle, name: str, threads: int) -> Any:
     return onnxruntime.InferenceSession(
         str(bundle.graph_path(name)), options, providers=["CPUExecutionProvider"]
     )
-
-
-EARLY, WHOLE, PLAIN = "decode_mask", "whole_decode_and_head", "plain_decode_and_head"
 
 
 def measure(bundle: Bundle, threads: int, rounds: int) -> tuple[dict[str, list[float]], float]:

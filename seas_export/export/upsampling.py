@@ -91,9 +91,9 @@ def _doubled_and_convolved(resize: ir.Node) -> ir.Node | None:
     factors = ir.convenience.get_const_tensor(scales) if scales is not None else None
     if factors is None or factors.numpy().tolist() != [1, 1, 2, 2] or len(uses) != 1:
         return None
-    mode = {name: _text(resize, name) for name in ("mode", "nearest_mode", "coordinate_transformation_mode")}
+    modes = [_text(resize, name) for name in ("mode", "nearest_mode", "coordinate_transformation_mode")]
     convolution = uses[0].node
-    if tuple(mode.values()) != ("nearest", "floor", "asymmetric") or convolution.op_type != "Conv":
+    if modes != ["nearest", "floor", "asymmetric"] or convolution.op_type != "Conv":
         return None
     if resize.outputs[0].is_graph_output():
         return None

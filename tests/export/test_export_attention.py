@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -14,6 +11,7 @@ from seas_export.export import ExportResult
 from seas_export.export.attention import fuse_attention
 from seas_export.export.parts import Part
 from seas_export.export.trace import trace
+from tests.export.models import operators, run
 
 
 class SelfAttention(nn.Module):
@@ -38,17 +36,6 @@ def traced(module: nn.Module) -> ir.Model:
     return trace(Part("p", module.eval(), {"tokens": torch.randn(2, 6, 8)}, ("mixed",), ("tokens",)), 20)
 
 
-def run(model: ir.Model, tokens: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(
-        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, {"tokens": tokens})[0])
-
-
-def operators(model: ir.Model) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph)
-
-
 @pytest.mark.parametrize(
     "module",
     [SelfAttention(), SelfAttention(masked=True), SelfAttention(uses_scores=True), SelfAttention(bare=True)],
@@ -56,12 +43,12 @@ def operators(model: ir.Model) -> Counter[str]:
 def test_fusing_changes_no_values(module: SelfAttention) -> None:
     model = traced(module)
     tokens = np.random.default_rng(0).standard_normal((5, 6, 8)).astype(np.float32)
-    before = run(model, tokens)
+    before = run(model, tokens=tokens)
     assert np.abs(before - module(torch.from_numpy(tokens)).detach().numpy()).max() < 1e-5
     fused = fuse_attention(model)
     # Masked attention, scores that something else reads, and a graph's own output stay as they are.
     assert fused == (0 if module.masked or module.uses_scores or module.bare else 1)
-    assert np.abs(run(model, tokens) - before).max() < 1e-5
+    assert np.abs(run(model, tokens=tokens) - before).max() < 1e-5
 
 
 def test_every_attention_of_the_unet_is_one_node(exported: ExportResult) -> None:

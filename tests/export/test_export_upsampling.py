@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from seas_export.export.upsampling import MIN_CHANNELS, split_parameters, split_
 from seas_export.export.weights import WeightStore, save_graphs
 from seas_export.operations import count_graph
 from seas_train.checkpoint import Checkpoint
+from tests.export.models import operators, run
 
 CHANNELS, OUT = 6, 24
 
@@ -56,17 +56,6 @@ def traced(module: nn.Module, dtype: torch.dtype = torch.float32) -> ir.Model:
     return trace(Part("p", module.eval().to(dtype), {"image": image}, ("made",), ("image",)), 20)
 
 
-def run(model: ir.Model, image: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(
-        ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, {"image": image})[0])
-
-
-def operators(model: ir.Model) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph)
-
-
 @pytest.mark.parametrize(
     ("module", "dtype", "bound"),
     [
@@ -82,7 +71,7 @@ def test_splitting_changes_no_values(module: Upsampler, dtype: torch.dtype, boun
     image = np.random.default_rng(0).standard_normal((3, CHANNELS, 7, 4)).astype(np.float32)
     expected = copy.deepcopy(module).float()(torch.from_numpy(image)).detach().numpy()
     assert split_upsampling(model) == 1
-    found = run(model, image.astype(str(dtype).split(".")[-1]))
+    found = run(model, image=image.astype(str(dtype).split(".")[-1]))
     assert found.shape == (3, OUT, 14, 8)
     assert np.abs(found - expected).max() < bound  # the image's edges included
     kinds = operators(model)
@@ -127,7 +116,7 @@ def test_a_shared_weight_is_split_once_and_read_from_the_open_store(tmp_path: Pa
         )
         weight.const_value = ir.tensor(kernel)
     image = np.random.default_rng(1).standard_normal((1, CHANNELS, 7, 4)).astype(np.float32)
-    expected = run(model, image)
+    expected = run(model, image=image)
     with WeightStore(tmp_path) as store:
         store.move([model, again])
         assert split_upsampling(model) == split_upsampling(again) == 1

@@ -210,11 +210,10 @@ def _predict(
     for start in range(0, len(paths), batch):
         some = paths[start : start + batch]
         pixels = np.stack([product.image(path) for path in some])
+        generators = [step_random(seed, f"evaluate/{name}", start + i).torch for i in range(len(some))]
         with native_autocast(device, half_precision):
             latents = encode(models, torch.from_numpy(pixels).to(device)).float()
-        generators = [step_random(seed, f"evaluate/{name}", start + i).torch for i in range(len(some))]
-        noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(device)
-        with native_autocast(device, half_precision):
+            noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(device)
             probability = mask_probability(
                 models, head, latents, noise, context.expand(len(some), -1, -1), timesteps
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.errors import UserError
+from seas_train.data.facts import THREADS
 from seas_train.sample.photograph import DEFECTS, render_bottle
 
 PRODUCT = "bottle"
@@ -142,7 +142,7 @@ def _write(folder: Path, record: _Record) -> None:
         if item.mask is not None:
             _save(rendered.mask, folder / item.mask)
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(write, _items(record)))
     (folder / "README.txt").write_text(_README.format(product=PRODUCT), encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")

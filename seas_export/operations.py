@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, Manifest
 
 UNET, VAE_DECODER, MASK_HEAD = "unet", "vae_decoder", "mask_head"
 HALVES = 2
-"""A step runs the U-Net on two items a pair: without and with the prompt."""
+"""The authors run the U-Net on two items a pair: without and with the prompt."""
 
 
 @dataclass(frozen=True)
 class GraphOperations:
-    """A graph's operations for one item, by the kind of node."""
+    """A graph's operations for one pair, by the kind of node."""
 
     by_kind: Mapping[str, int]
 
@@ -39,7 +39,7 @@ class PairOperations:
     """What a pair costs, in operations.
 
     Attributes:
-        graphs: of one run of each graph for one pair; `step` runs the U-Net twice.
+        graphs: of one run of each graph for one pair; `step` runs most of the U-Net twice.
         ours: of a pair as the runtime makes it: N steps, the masks of the last ones, one image.
         authors: of a pair as the authors' code makes it: the same, but a whole VAE decode for each mask.
         decode_share: `decode_mask` over a whole VAE decode, in the form of `decode_image`, and the mask head.
@@ -69,7 +69,6 @@ def count_pair(bundle: Path, manifest: Manifest, steps: int | None = None) -> Pa
     sampler = manifest.sampler
     count = sampler.steps if steps is None else steps
     graphs = {name: count_graph(bundle / spec.file).total for name, spec in manifest.graphs.items()}
-    graphs[STEP] *= HALVES
     ours = count * graphs[STEP] + sampler.mask_steps * graphs[DECODE_MASK] + graphs[DECODE_IMAGE]
     masked = graphs[VAE_DECODER] + graphs[MASK_HEAD]
     authors = count * HALVES * graphs[UNET] + sampler.mask_steps * masked + graphs[VAE_DECODER]
@@ -78,7 +77,7 @@ def count_pair(bundle: Path, manifest: Manifest, steps: int | None = None) -> Pa
 
 
 def count_graph(file: Path) -> GraphOperations:
-    """Count a graph's operations for one item: every dynamic dimension is taken as one.
+    """Count a graph's operations for one pair: every dynamic dimension of its inputs is taken as one.
 
     Raises:
         CheckFailed: a shape is missing that a node's cost depends on.
@@ -88,18 +87,23 @@ def count_graph(file: Path) -> GraphOperations:
     model = onnx.load(file, load_external_data=False)
     graph = onnx.shape_inference.infer_shapes(model).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    batched: set[str] = set()
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
         if tensor.HasField("shape"):
             shapes[value.name] = tuple(size.dim_value or 1 for size in tensor.shape.dim)
+            if tensor.shape.dim and not tensor.shape.dim[0].dim_value:
+                batched.add(value.name)
+    items = _items(graph.node, batched)
     counted: Counter[str] = Counter()
     for node in graph.node:
         rule = _RULES.get(node.op_type)
         if rule is None:
             continue
         try:
-            counted[node.op_type] += rule(
-                [shapes.get(name, ()) for name in node.input], shapes[node.output[0]], node
+            made = node.output[0]
+            counted[node.op_type] += items[made] * rule(
+                [shapes.get(name, ()) for name in node.input], shapes[made], node
             )
         except (KeyError, IndexError) as error:
             raise CheckFailed(
@@ -107,6 +111,21 @@ def count_graph(file: Path) -> GraphOperations:
                 f"({error}); export the bundle again"
             ) from error
     return GraphOperations(dict(counted))
+
+
+def _items(nodes: Iterable[Any], batched: set[str]) -> dict[str, int]:
+    """Return how many items each value holds for one pair: guidance joins two halves and parts them again."""
+    items: dict[str, int] = {}
+    for node in nodes:
+        given = [items.get(name, 1) for name in node.input]
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), None)
+        count = max(given, default=1)
+        if node.op_type == "Concat" and axis == 0 and batched.issuperset(node.input):
+            count = sum(given)
+        elif node.op_type == "Split" and axis == 0:
+            count //= len(node.output)
+        items.update(dict.fromkeys(node.output, max(count, 1)))
+    return items
 
 
 Shape = tuple[int, ...]

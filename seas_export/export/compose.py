@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from seas_export.export.halves import Halves, divide
 from seas_export.export.parts import MASK_HEAD, UNET, VAE_DECODER, VAE_TAPS
 from seas_export.export.trace import BATCH
 from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
@@ -47,8 +48,14 @@ class GraphBuilder:
         """Add a small initializer."""
         return self._initializer(ir.tensor(array), "constant")
 
-    def inline(self, model: ir.Model, inputs: Mapping[str, ir.Value]) -> dict[str, ir.Value]:
-        """Append a copy of a model's nodes, reading `inputs`; return its outputs by name."""
+    def inline(
+        self, model: ir.Model, inputs: Mapping[str, ir.Value], halves: Halves | None = None
+    ) -> dict[str, ir.Value]:
+        """Append a copy of a model's nodes, reading `inputs`; return its outputs by name.
+
+        With `halves`, what its `both` computes reads what is `repeated` twice over, along the batch.
+        """
+        twice: dict[ir.Value | None, ir.Value] = {}
         known: dict[ir.Value | None, ir.Value | None] = {None: None}
         for value in model.graph.inputs:
             known[value] = inputs[str(value.name)]
@@ -56,10 +63,15 @@ class GraphBuilder:
             assert value.const_value is not None
             known[value] = self._initializer(value.const_value, "weight")
         for node in model.graph:
+            apart = halves is not None and halves.both.issuperset(node.outputs)
+            repeated = halves.repeated if halves is not None and apart else frozenset()
+            for value in node.inputs:
+                if value in repeated and value not in twice:
+                    twice[value] = self._repeated(known[value])
             copied = ir.Node(
                 node.domain,
                 node.op_type,
-                [known[value] for value in node.inputs],
+                [twice[value] if value in repeated else known[value] for value in node.inputs],
                 list(node.attributes.values()),
                 num_outputs=len(node.outputs),
             )
@@ -79,6 +91,13 @@ class GraphBuilder:
         model = ir.Model(self._graph, ir_version=_IR_VERSION, producer_name="seas-export")
         passes.RemoveUnusedNodesPass()(model)
         return model
+
+    def _repeated(self, value: ir.Value | None) -> ir.Value:
+        """Append a value's repetition along the batch."""
+        assert value is not None
+        (doubled,) = self.op("Concat", value, value, axis=0)
+        doubled.type, doubled.shape = value.type, _generic(value.shape)
+        return doubled
 
     def _append(self, node: ir.Node, stem: str) -> list[ir.Value]:
         for value in node.outputs:
@@ -164,11 +183,14 @@ def _guided(
     guidance: ir.Value,
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Run the U-Net on both halves; return the guided noise and the conditional half's taps."""
-    (doubled,) = build.op("Concat", scaled, scaled, axis=0)  # [2B,C,h,w]: unconditional half first
     (shape,) = build.op("Shape", context)
     (negative,) = build.op("Expand", negative_context, shape)
-    (contexts,) = build.op("Concat", negative, context, axis=0)  # [2B,L,D]
-    predicted = build.inline(unet, {"latents": doubled, "timestep": timestep, "context": contexts})
+    (contexts,) = build.op("Concat", negative, context, axis=0)  # [2B,L,D]: unconditional half first
+    halves = divide(unet)
+    if halves is None:
+        (scaled,) = build.op("Concat", scaled, scaled, axis=0)  # [2B,C,h,w]
+    inputs = {"latents": scaled, "timestep": timestep, "context": contexts}
+    predicted = build.inline(unet, inputs, halves)
 
     unconditional, conditional = build.op(
         "Split", predicted["noise_prediction"], outputs=2, num_outputs=2, axis=0

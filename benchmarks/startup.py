@@ -40,18 +40,12 @@ def mark(name):
 import numpy
 mark("import numpy")
 from pathlib import Path
-from seas_runtime.backends import open_backend
-from seas_runtime.bundle import Bundle
 from seas_runtime.generator import Generator
 mark("import seas_runtime")
 bundle, backend, threads = sys.argv[1:]
-opened = open_backend(backend, int(threads) or None)
-mark("import backend")
-content = Bundle.read(Path(bundle))
-mark("read and hash bundle")
-generator = Generator(content, opened)
-mark("load graphs")
-defect = content.manifest.defects[0]
+generator = Generator.open(Path(bundle), backend, int(threads) or None)
+mark("import backend, hash bundle, load graphs")
+defect = generator.manifest.defects[0]
 next(generator.generate(defect, 1, 0, batch=1, gate=False))
 mark("first pair")
 print("first", flush=True)

@@ -36,6 +36,7 @@ _MESSAGES = {  # onnx.proto: message -> field number -> the message in it; what 
     "TensorProto": {13: _ENTRY},
 }
 _KEY, _VALUE = 1, 2  # fields of a StringStringEntryProto
+_LOCATION = b"location"
 
 Data = bytes | mmap.mmap
 
@@ -76,14 +77,15 @@ def external_locations(file: Path) -> Iterator[str]:
                     continue
                 inner = _MESSAGES[message]
                 for number, start, stop in _length_delimited(data, begin, end):
-                    if number in inner:
+                    # Strings lie in a file as they are: what lacks the word, nodes above all, needs no walk.
+                    if number in inner and data.find(_LOCATION, start, stop) >= 0:
                         pending.append((inner[number], start, stop))
 
 
 def _location(data: Data, begin: int, end: int) -> Iterator[str]:
     """Yield an entry's value if its key is `location`."""
     entry = {number: data[start:stop] for number, start, stop in _length_delimited(data, begin, end)}
-    if entry.get(_KEY) == b"location":
+    if entry.get(_KEY) == _LOCATION:
         yield entry.get(_VALUE, b"").decode("utf-8")
 
 

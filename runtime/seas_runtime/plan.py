@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -86,11 +88,7 @@ class Plan:
             and sessions[DECODE_MASK].takes(together)
         )
         self._allocate(schedule)
-        self._steps = backend.sequence(self._bind_steps(schedule))
-        self._masks = backend.sequence(self._bind_masks())
-        self._decode = backend.sequence(
-            [sessions[DECODE_IMAGE].bind({"latents": self._latents[-1]}, {"image": self._image})]
-        )
+        self._steps, self._masks, self._decode = map(backend.sequence, self._bind(schedule))
 
     def run(self, start: Start, defect: str, guidance: float, watch: Watch) -> Made:
         """Run all steps and decodes of one batch; the host waits once, at the end."""
@@ -144,6 +142,15 @@ class Plan:
         sizes, dtype = _output(self._bundle.manifest.graphs[DECODE_IMAGE], "image")
         self._image = self._place((batch, *sizes), dtype)
 
+    def _bind(self, schedule: Schedule) -> list[list[Call]]:
+        """Bind the graphs, side by side where that may still load them."""
+        binders: Sequence[Callable[[], list[Call]]]
+        binders = (partial(self._bind_steps, schedule), self._bind_masks, self._bind_image)
+        if not self._backend.loads_at_once:
+            return [bind() for bind in binders]
+        with ThreadPoolExecutor(len(binders)) as pool:
+            return [bound.result() for bound in [pool.submit(bind) for bind in binders]]
+
     def _bind_steps(self, schedule: Schedule) -> list[Call]:
         session = self._sessions[self._step_graph]
         first = schedule.steps - self._masked
@@ -181,6 +188,10 @@ class Plan:
             )
             for place in range(self._masked)
         ]
+
+    def _bind_image(self) -> list[Call]:
+        session = self._sessions[DECODE_IMAGE]
+        return [session.bind({"latents": self._latents[-1]}, {"image": self._image})]
 
     def _give(self, defect: str, guidance: float) -> None:
         """Write a request's constants, once for all its batches."""

@@ -15,8 +15,6 @@ from seas_runtime.backends.cuda_driver import open_driver
 from seas_runtime.backends.host import run_failure
 from seas_runtime.backends.onnxruntime_cuda import OnnxRuntimeBound
 from seas_runtime.bundle import Bundle
-from seas_runtime.engine_errors import EngineStoreUnwritable
-from seas_runtime.engine_store import EngineStore
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.generator import Generator
 
@@ -136,73 +134,6 @@ def test_results_stay_as_they_were_returned(backend: Backend, own_bundle: Path) 
         assert not np.array_equal(later.image, before[0])
     assert np.array_equal(first.image, before[0])
     assert np.array_equal(first.probability, before[1])
-
-
-def test_bfloat16_is_close_where_the_processor_has_it(generator: Generator, own_bundle: Path) -> None:
-    pytest.importorskip("openvino")
-    if not processor_flags(Path("/proc/cpuinfo")) & {"avx512_bf16", "amx_bf16"}:
-        with pytest.raises(UserError, match="expected a processor with bfloat16 products"):
-            open_backend("openvino:bf16", threads=1)
-        return
-    ours = Generator.open(own_bundle, "openvino", threads=1)
-    assert ours.backend.identity()["precision"] == "bf16"
-    expected = list(generator.generate("stain", 4, gate=False))
-    made = list(ours.generate("stain", 4, gate=False))
-    apart = [
-        np.abs(one.image.astype(int) - other.image).max() for one, other in zip(made, expected, strict=True)
-    ]
-    assert 0 < max(apart) <= 16
-
-
-@pytest.fixture
-def keeping(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str]]:
-    """A bundle whose graphs OpenVINO has compiled and kept, and a list that names each compiled later."""
-    pytest.importorskip("openvino")
-    from seas_runtime.backends.openvino_cache import CompiledGraphs
-
-    next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
-    saved: list[str] = []
-    save = CompiledGraphs.save
-
-    def noting(self: CompiledGraphs, graph: str, *rest: Any) -> None:
-        saved.append(graph)
-        save(self, graph, *rest)
-
-    monkeypatch.setattr(CompiledGraphs, "save", noting)
-    return own_bundle, saved
-
-
-def test_openvino_compiles_a_graph_once(keeping: tuple[Path, list[str]], generator: Generator) -> None:
-    bundle, saved = keeping
-    ours = Generator.open(bundle, "openvino:fp32", threads=1)
-    made, expected = next(ours.generate("stain", 1)), next(generator.generate("stain", 1))
-    assert saved == []
-    assert np.abs(made.image.astype(int) - expected.image).max() <= 1
-    next(Generator.open(bundle, "openvino:fp32", threads=2).generate("stain", 1))
-    assert sorted(saved) == ["decode_image", "decode_mask", "step"]  # other options, another compilation
-
-
-def test_what_openvino_kept_is_not_read_once_it_was_changed(keeping: tuple[Path, list[str]]) -> None:
-    bundle, saved = keeping
-    for file in (bundle / "engines").glob("*/engine.bin"):
-        data = bytearray(file.read_bytes())
-        data[len(data) // 2] ^= 1
-        file.write_bytes(data)
-    next(Generator.open(bundle, "openvino:fp32", threads=1).generate("stain", 1))
-    assert sorted(saved) == ["decode_image", "decode_mask", "step"]
-    saved.clear()
-    next(Generator.open(bundle, "openvino:fp32", threads=1).generate("stain", 1))
-    assert saved == []
-
-
-def test_openvino_runs_where_nothing_can_be_kept(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino")
-
-    def refuse(*_: Any) -> None:
-        raise EngineStoreUnwritable("the file system is read-only")
-
-    monkeypatch.setattr(EngineStore, "add", refuse)
-    assert next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
 
 
 def test_memory_that_runs_out_is_told_from_other_failures() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from seas_runtime.backends import first_line
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from seas_runtime.bundle import Bundle
 
 TARGET = "openvino"
+Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+"""A graph's inputs and outputs."""
 logger = logging.getLogger(__name__)
 
 
@@ -34,11 +37,24 @@ class CompiledGraphs:
         self._store = EngineStore(bundle.path, bundle.manifest)
         self._bundle, self._version, self._processor = bundle, version, processor
         self._options = {name.lower(): str(value) for name, value in sorted(options.items())}
+        self._contents: dict[str, str] = {}
 
-    def load(self, core: Any, graph: str, device: str, options: dict[str, Any]) -> Any:
-        """Return a graph imported, or None."""
+    def signature(self, graph: str) -> Signature | None:
+        """Return inputs and outputs of a graph of which something was kept, for whichever batch size."""
         try:
-            engine = self._store.get(self._identity(graph))
+            expected = self._identity(graph, None)
+        except (UserError, ValueError):  # a broken graph: OpenVINO says so better
+            return None
+        for engine in self._store.engines()[0]:
+            kept = replace(engine.identity, batch=expected.batch)
+            if kept == expected and engine.record.origin == machine_identity():
+                return engine.record.inputs, engine.record.outputs
+        return None
+
+    def load(self, core: Any, graph: str, batch: int | None, device: str, options: dict[str, Any]) -> Any:
+        """Return a graph imported, compiled for one batch size or for any, or None."""
+        try:
+            engine = self._store.get(self._identity(graph, batch))
             if engine is None or engine.record.origin != machine_identity():
                 return None
             with engine.open() as content:
@@ -52,10 +68,18 @@ class CompiledGraphs:
         return None
 
     def save(
-        self, graph: str, compiled: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+        self,
+        graph: str,
+        batch: int | None,
+        compiled: Any,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
     ) -> None:
-        """Keep a compiled graph, in place of what an older version or other content has left."""
-        identity = self._identity(graph)
+        """Keep a compiled graph, in place of what an older version or other content has left.
+
+        `inputs` and `outputs` are the graph's own, whatever batch size it was compiled for.
+        """
+        identity = self._identity(graph, batch)
         record = EngineRecord(identity, inputs, outputs)
         try:
             blob = io.BytesIO()
@@ -76,19 +100,23 @@ class CompiledGraphs:
     def _remove_outdated(self, new: EngineIdentity) -> None:
         for engine in self._store.engines()[0]:
             old = engine.identity
-            same_use = (old.target, old.graph, old.options) == (new.target, new.graph, new.options)
+            same_use = all(
+                getattr(old, name) == getattr(new, name) for name in ("target", "graph", "batch", "options")
+            )
             if same_use and old.key != new.key:
                 with contextlib.suppress(UserError):
                     self._store.remove(engine)
 
-    def _identity(self, graph: str) -> EngineIdentity:
+    def _identity(self, graph: str, batch: int | None) -> EngineIdentity:
+        if graph not in self._contents:
+            self._contents[graph] = self._store.content(graph)
         return EngineIdentity(
             graph=graph,
-            content=self._store.content(graph),
+            content=self._contents[graph],
             target=TARGET,
             backend_version=self._version,
             devices=(self._processor,),
             precision=self._bundle.manifest.precision,
-            batch=BatchRange(1, 1, MAX_BATCH),
+            batch=BatchRange(1, 1, MAX_BATCH) if batch is None else BatchRange(batch, batch, batch),
             options=self._options,
         )

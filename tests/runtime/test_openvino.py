@@ -1,0 +1,154 @@
+"""OpenVINO on the CPU: precision, what is compiled for which batch size, and what is kept of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seas_runtime.backends import open_backend
+from seas_runtime.backends.cores import processor_flags
+from seas_runtime.bundle import Bundle
+from seas_runtime.engine_errors import EngineStoreUnwritable
+from seas_runtime.engine_store import EngineStore
+from seas_runtime.errors import UserError
+from seas_runtime.generator import Generator
+
+pytest.importorskip("openvino")
+from seas_runtime.backends import openvino_cpu
+from seas_runtime.backends.openvino_cache import CompiledGraphs
+
+GRAPHS = ["decode_image", "decode_mask", "step"]
+
+
+def test_bfloat16_is_close_where_the_processor_has_it(generator: Generator, own_bundle: Path) -> None:
+    if not processor_flags(Path("/proc/cpuinfo")) & {"avx512_bf16", "amx_bf16"}:
+        with pytest.raises(UserError, match="expected a processor with bfloat16 products"):
+            open_backend("openvino:bf16", threads=1)
+        return
+    ours = Generator.open(own_bundle, "openvino", threads=1)
+    assert ours.backend.identity()["precision"] == "bf16"
+    expected = list(generator.generate("stain", 4, gate=False))
+    made = list(ours.generate("stain", 4, gate=False))
+    apart = [
+        np.abs(one.image.astype(int) - other.image).max() for one, other in zip(made, expected, strict=True)
+    ]
+    assert 0 < max(apart) <= 16
+
+
+@pytest.fixture
+def keeping(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str]]:
+    """A bundle whose graphs OpenVINO has compiled and kept, and a list that names each compiled later."""
+    next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
+    saved: list[str] = []
+    save = CompiledGraphs.save
+
+    def noting(self: CompiledGraphs, graph: str, *rest: Any) -> None:
+        saved.append(graph)
+        save(self, graph, *rest)
+
+    monkeypatch.setattr(CompiledGraphs, "save", noting)
+    return own_bundle, saved
+
+
+def test_openvino_compiles_a_graph_once(keeping: tuple[Path, list[str]], generator: Generator) -> None:
+    bundle, saved = keeping
+    ours = Generator.open(bundle, "openvino:fp32", threads=1)
+    made, expected = next(ours.generate("stain", 1)), next(generator.generate("stain", 1))
+    assert saved == []
+    assert np.abs(made.image.astype(int) - expected.image).max() <= 1
+    next(Generator.open(bundle, "openvino:fp32", threads=2).generate("stain", 1))
+    assert sorted(saved) == ["decode_image", "decode_mask", "step"]  # other options, another compilation
+
+
+def test_what_openvino_kept_is_not_read_once_it_was_changed(keeping: tuple[Path, list[str]]) -> None:
+    bundle, saved = keeping
+    for file in (bundle / "engines").glob("*/engine.bin"):
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    next(Generator.open(bundle, "openvino:fp32", threads=1).generate("stain", 1))
+    assert sorted(saved) == ["decode_image", "decode_mask", "step"]
+    saved.clear()
+    next(Generator.open(bundle, "openvino:fp32", threads=1).generate("stain", 1))
+    assert saved == []
+
+
+def test_openvino_runs_where_nothing_can_be_kept(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+    def refuse(*_: Any) -> None:
+        raise EngineStoreUnwritable("the file system is read-only")
+
+    monkeypatch.setattr(EngineStore, "add", refuse)
+    assert next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
+
+
+def kept_sizes(bundle: Path) -> list[tuple[str, tuple[int, int]]]:
+    """Return graph and batch sizes of everything kept, sorted."""
+    store = EngineStore(bundle, Bundle.read(bundle).manifest)
+    found = [engine.identity for engine in store.engines()[0]]
+    return sorted((item.graph, (item.batch.minimum, item.batch.maximum)) for item in found)
+
+
+def test_a_small_bundle_is_compiled_for_each_batch_size(
+    keeping: tuple[Path, list[str]], generator: Generator
+) -> None:
+    bundle, saved = keeping
+    ours = Generator.open(bundle, "openvino:fp32", threads=1)
+    made = list(ours.generate("stain", 5, batch=3, gate=False))  # three and two
+    expected = list(generator.generate("stain", 5, batch=3, gate=False))
+    for one, other in zip(made, expected, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+        assert np.abs(one.probability - other.probability).max() < 1e-4
+    assert sorted(saved) == sorted(GRAPHS * 2)
+    assert kept_sizes(bundle) == [(graph, (size, size)) for graph in GRAPHS for size in (1, 2, 3)]
+    # The other length of the schedule is no other size.
+    next(ours.generate("stain", 3, batch=3, steps=3, gate=False))
+    assert len(saved) == 2 * len(GRAPHS)
+
+
+def test_a_large_bundle_is_compiled_once_for_every_batch_size(
+    own_bundle: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_cpu, "SMALL_BUNDLE", 0)
+    ours = Generator.open(own_bundle, "openvino:fp32", threads=1)
+    made = list(ours.generate("stain", 5, batch=3, gate=False))
+    expected = list(generator.generate("stain", 5, batch=3, gate=False))
+    for one, other in zip(made, expected, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+    kept = kept_sizes(own_bundle)
+    assert [graph for graph, _ in kept] == GRAPHS
+    assert all(least == 1 < most for _, (least, most) in kept)
+
+
+def test_what_is_compiled_goes_with_its_plans(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch sizes come and go; their weights must not pile up in memory."""
+    references: list[weakref.ref[Any]] = []
+    made = openvino_cpu._Request.__init__
+
+    def noting(self: Any, *given: Any) -> None:
+        made(self, *given)
+        references.append(weakref.ref(self))
+
+    monkeypatch.setattr(openvino_cpu._Request, "__init__", noting)
+    ours = Generator.open(own_bundle, "openvino:fp32", threads=4)
+    for size in range(1, 7):
+        next(ours.generate("stain", size, batch=size, gate=False))
+    assert len(references) == 6 * len(GRAPHS)
+    assert sum(reference() is not None for reference in references) == 4 * len(GRAPHS)  # of four plans
+
+
+def test_the_model_converter_stays_out() -> None:
+    """It takes longer to import than the rest of OpenVINO, and has telemetry."""
+    code = (
+        "import sys; from seas_runtime.backends import open_backend; open_backend('openvino');"
+        "print(*[name for name in sys.modules if name.startswith(('openvino.tools', 'openvino_telemetry'))]);"
+        "from openvino.tools.ovc import convert_model"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == ""

@@ -83,7 +83,7 @@ class GenerateConfig:
 
     guidance, tau (threshold on the mask's probability): None for the bundle's own, which training sets by the
     layout (guidance 8; VisA 2; MVTec 3D AD 5; on `micro` at most 3.5). backend: what runs the graphs, `auto`
-    for the fastest here.
+    for the fastest here; what was begun on one is continued on it.
     """
 
     pairs: int = 8
@@ -91,7 +91,7 @@ class GenerateConfig:
     guidance: float | None = None
     tau: float | None = None
     gate: bool = True
-    backend: str = "cpu"
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         from seas_runtime.backends import AUTO, BACKENDS

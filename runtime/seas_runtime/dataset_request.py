@@ -104,6 +104,15 @@ def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str,
     }
 
 
+def backend_of(out: Path) -> str | None:
+    """Return the backend that the dataset in the folder `out` was begun on, None where there is none.
+
+    Raises UserError for a `dataset.json` that is not one.
+    """
+    file = out / DATASET_NAME
+    return str(_read_description(file).get("backend")) if file.exists() else None
+
+
 def prepare_folder(out: Path, description: dict[str, Any], force: bool) -> None:
     """Make the folder `out` ready for the dataset of `description`, or for the rest of it.
 

@@ -248,13 +248,18 @@ class _Build:
         """The data set."""
         from seas_export.cli.progress import pairs_progress
         from seas_runtime import DatasetRequest, Generator, write_dataset
+        from seas_runtime.backends import AUTO
+        from seas_runtime.dataset_request import backend_of
 
         wanted = self.config.generate
 
         def make(before: Before) -> None:
+            backend = wanted.backend
             if before is not Before.UNFINISHED and self.dataset.exists():
                 shutil.rmtree(self.dataset)
-            generator = Generator.open(self.bundle, wanted.backend, self.config.threads)
+            elif backend == AUTO:  # what is fastest may have changed since it was begun
+                backend = backend_of(self.dataset) or AUTO
+            generator = Generator.open(self.bundle, backend, self.config.threads)
             if generator.chosen:
                 self.say(generator.chosen)
             request = DatasetRequest(

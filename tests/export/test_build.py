@@ -207,6 +207,25 @@ def test_a_build_from_photographs_to_a_report(
     assert build(load_config(None, changes), say=said.append).pairs == {"dark_line": 1, "spot": 1, "good": 1}
     assert [line.split(":")[0] for line in said if "making again" in line] == ["generate", "report"]
 
+    from seas_runtime import dataset
+    from seas_runtime.backends import auto
+
+    def full_disk(*args: object) -> None:
+        raise UserError("no space left")
+
+    changes["generate"] = {"pairs": 2, "gate": False}
+    for fastest in ("cpu", "openvino:fp32"):  # another one was installed while the build was interrupted
+        with monkeypatch.context() as patch:
+            patch.setattr(auto, "choose", lambda bundle, name=fastest: auto.Choice(name, ()))
+            patch.setattr(auto.Choice, "in_words", lambda self: self.backend)
+            if fastest == "cpu":
+                patch.setattr(dataset, "_summarise", full_disk)
+                with pytest.raises(UserError, match="no space left"):
+                    build(load_config(None, changes))
+            else:
+                build(load_config(None, changes))
+    assert json.loads((result.made["dataset"] / "dataset.json").read_text())["backend"] == "cpu"
+
     said.clear()
     states = sorted(result.made["training"].rglob("state-*"))
     begun = [state.stat().st_mtime_ns for state in states]

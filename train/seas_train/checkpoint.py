@@ -110,6 +110,8 @@ def save_checkpoint(
         UserError: the folder cannot be written.
     """
     models, prompts = fine_tuned.models, fine_tuned.prompts
+    for model in (models.unet, models.vae):  # files hold tensors in their plain order, whatever memory has
+        model.to(memory_format=torch.contiguous_format)
     with replace_directory(path) as folder, quiet_transformers():
         for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
             getattr(models, name).save_pretrained(folder / name)

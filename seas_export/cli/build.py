@@ -68,7 +68,8 @@ def build(
         typer.Option("--gate/--no-gate", help="Reject and retry pairs that cannot be right (default)."),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option("--backend", help=f"What generates the pairs: {options.BACKENDS} [auto]")
+        str | None,
+        typer.Option("--backend", help=f"What generates the pairs: {options.BACKENDS} By default auto."),
     ] = None,
     threads: options.Threads = None,
     memory: options.Memory = None,

@@ -14,9 +14,7 @@ Threads = Annotated[
     int | None,
     typer.Option("--threads", help="Processor threads; by default the backend's own choice."),
 ]
-BACKENDS = (
-    "cpu (default), openvino, cuda, tensorrt, rtx, or auto for the fastest that is installed and usable."
-)
+BACKENDS = "cpu, openvino, cuda, tensorrt, rtx, or auto for the fastest that is installed and usable."
 Backend = Annotated[str, typer.Option("--backend", help=f"What runs the graphs: {BACKENDS}")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")]
 Layout = Annotated[

@@ -118,7 +118,7 @@ def is_small(base: Base) -> bool:
 
 def _small_finetune() -> FinetuneConfig:
     return FinetuneConfig(
-        steps=650,
+        steps=600,
         unet_learning_rate=1.2e-3,
         embedding_learning_rate=5e-2,
         normal_augmentations=2,
@@ -135,7 +135,7 @@ def _small_finetune() -> FinetuneConfig:
 def _small_mask_head() -> MaskHeadConfig:
     # A quarter of the authors' width, with their channels per head (24) and per group (6).
     return MaskHeadConfig(
-        steps=70,
+        steps=60,
         learning_rate=2e-3,
         coarse_width=32,
         fine_width=16,

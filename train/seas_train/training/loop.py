@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import os_errors, read_json, write_json
+from seas_train.training.allocator import keep_freed_memory
 from seas_train.training.log import TrainingLog
 from seas_train.training.optimizer import learning_rate_share, make_optimizer, set_learning_rate
 from seas_train.training.random import step_random
@@ -33,6 +34,8 @@ from seas_train.training.state import (
 )
 
 RUN_FILE = "run.json"
+_SMALL = 50_000_000
+"""Trained parameters below which the memory that a step frees is little enough to keep."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -167,6 +170,9 @@ class _Run:
         self.stage.prepare(self.accelerator.device, progress=progress)
         optimizer = make_optimizer(self.stage.optimizer, self.stage.parameter_groups())
         model, optimizer = self.accelerator.prepare(self.stage.module, optimizer)
+        trained = sum(parameter.numel() for parameter in self._trained_parameters())
+        if self.accelerator.device.type == "cpu" and trained < _SMALL:
+            keep_freed_memory()
         if self.stage.optimizer.ema > 0:
             self.average = {
                 name: tensor.clone() for name, tensor in trained_tensors(self.stage.module).items()

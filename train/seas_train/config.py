@@ -118,7 +118,7 @@ def is_small(base: Base) -> bool:
 
 def _small_finetune() -> FinetuneConfig:
     return FinetuneConfig(
-        steps=600,
+        steps=650,
         unet_learning_rate=1.2e-3,
         embedding_learning_rate=5e-2,
         normal_augmentations=2,

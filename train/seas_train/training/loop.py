@@ -34,6 +34,8 @@ from seas_train.training.state import (
 )
 
 RUN_FILE = "run.json"
+_AVERAGE_EVERY = 5
+"""Steps between updates of the moving average: at each one it took a thirtieth of a step of `micro`."""
 _SMALL = 50_000_000
 """Trained parameters below which the memory that a step frees is little enough to keep."""
 _LOGGER = logging.getLogger(__name__)
@@ -272,9 +274,12 @@ class _Run:
 
     def _update_average(self) -> None:
         assert self.average is not None
+        if self.step % _AVERAGE_EVERY and self.step != self.stage.steps:
+            return
         # Young averages follow faster, so that the first weights are soon forgotten (as in diffusers'
-        # EMAModel).
-        decay = min(self.stage.optimizer.ema, self.step / (self.step + 10))
+        # EMAModel). What went by since the last time counts as steps at these weights.
+        steps = (self.step - 1) % _AVERAGE_EVERY + 1
+        decay = min(self.stage.optimizer.ema, self.step / (self.step + 10)) ** steps
         with torch.no_grad():
             for name, tensor in trained_tensors(self.stage.module).items():
                 if tensor.is_floating_point():

@@ -168,6 +168,25 @@ def test_previews_are_of_the_averaged_weights_and_change_nothing(tmp_path: Path)
     assert Image.open(sheets[-1]).getpixel((0, 0)) == (final, final, final)
 
 
+def test_a_run_ends_with_the_moving_average_of_its_weights(tmp_path: Path) -> None:
+    """Brought up to date after the fifth step and the seventh, the last; from the first weights on."""
+    plain = OptimizerConfig(ema=0, warmup_steps=2)
+    first, *after = [trained_tensors(Toy().module)] + [
+        run(Toy(steps=steps, optimizer=plain), tmp_path / str(steps)) for steps in (5, 7)
+    ]
+    average = {name: tensor.clone() for name, tensor in first.items()}
+    for weights, step, steps in zip(after, (5, 7), (5, 2), strict=True):
+        decay = min(0.5, step / (step + 10)) ** steps
+        for name, tensor in average.items():
+            if tensor.is_floating_point():
+                average[name] = decay * tensor + (1 - decay) * weights[name]
+    found = run(Toy(), tmp_path / "averaged")
+    for name, tensor in average.items():
+        if tensor.is_floating_point():
+            assert torch.allclose(found[name], tensor, atol=1e-6), name
+            assert not torch.allclose(found[name], after[-1][name], atol=1e-6), name
+
+
 def test_losses_are_in_tensorboard(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

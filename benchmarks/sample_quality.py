@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime import Generator
+from seas_runtime.backends import AUTO
 from seas_runtime.errors import CheckFailed
 from seas_runtime.files import write_json
 from seas_train.data import Product, load_product
@@ -41,9 +42,10 @@ BARS = {"mask_iou": 0.5, "type_right": 0.8, "normal_called_good": 0.9, "memorisa
 _THUMBNAIL = 64  # pixels a side at which pictures are compared with each other
 
 
-def judge_product(bundle: Path, judges: Judges, count: int, seed: int, batch: int) -> tuple[dict, NDArray]:  # type: ignore[type-arg]
+def judge_product(
+    generator: Generator, judges: Judges, count: int, seed: int, batch: int
+) -> tuple[dict, NDArray]:  # type: ignore[type-arg]
     """Generate and judge `count` pairs of every class; return the figures and all thumbnails."""
-    generator = Generator.open(bundle)
     rows: dict[str, dict[str, float]] = {}
     thumbnails: list[NDArray[np.float32]] = []
     for number, kind in enumerate(CLASSES):
@@ -129,6 +131,7 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--backend", default=AUTO, help="what generates, by default as `build` does")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sample_quality.json")
     arguments = parser.parse_args()
 
@@ -146,10 +149,9 @@ def main() -> int:
     }
     _say(f"judges on 200 held-out renders: {on_renders}")
 
-    rows, thumbnails = judge_product(
-        arguments.bundle, judges, arguments.count, arguments.seed, arguments.batch
-    )
-    product = load_product(arguments.product, size=Generator.open(arguments.bundle).manifest.image.height)
+    generator = Generator.open(arguments.bundle, arguments.backend)
+    rows, thumbnails = judge_product(generator, judges, arguments.count, arguments.seed, arguments.batch)
+    product = load_product(arguments.product, size=generator.manifest.image.height)
     distances = memorisation(product, thumbnails)
     met = verdict(rows, distances)
     write_json(
@@ -161,6 +163,7 @@ def main() -> int:
                 "renders": arguments.renders,
                 "seed": arguments.seed,
                 "judged_at": SIZE,
+                "backend": {"name": generator.backend.name, **generator.backend.identity()},
             },
             "judges_on_held_out_renders": on_renders,
             "generated": rows,

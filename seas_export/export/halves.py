@@ -56,7 +56,6 @@ def divide(unet: ir.Model) -> Halves | None:
         for value in node.inputs
         if value is not None and value in batched and value not in both
     }
-    repeated.discard(inputs["context"])
     if not both.issuperset(unet.graph.outputs) or any(not _is_float(value) for value in repeated):
         return None
     return Halves(frozenset(both | {inputs["context"]}), frozenset(repeated))

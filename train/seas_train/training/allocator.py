@@ -22,6 +22,4 @@ def keep_freed_memory() -> bool:
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is None:  # musl
         return False
-    return bool(
-        set_option(_M_MMAP_THRESHOLD, _MAPPED_FROM) and set_option(_M_TRIM_THRESHOLD, _TRIMMED_FROM)
-    )
+    return bool(set_option(_M_MMAP_THRESHOLD, _MAPPED_FROM) and set_option(_M_TRIM_THRESHOLD, _TRIMMED_FROM))

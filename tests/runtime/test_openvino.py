@@ -20,7 +20,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.generator import Generator
 
 pytest.importorskip("openvino")
-from seas_runtime.backends import openvino_cpu
+from seas_runtime.backends import openvino_cpu, openvino_session
 from seas_runtime.backends.openvino_cache import CompiledGraphs
 
 GRAPHS = ["decode_image", "decode_mask", "step"]
@@ -129,13 +129,13 @@ def test_a_large_bundle_is_compiled_once_for_every_batch_size(
 def test_what_is_compiled_goes_with_its_plans(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batch sizes come and go; their weights must not pile up in memory."""
     references: list[weakref.ref[Any]] = []
-    made = openvino_cpu._Request.__init__
+    made = openvino_session._Request.__init__
 
     def noting(self: Any, *given: Any) -> None:
         made(self, *given)
         references.append(weakref.ref(self))
 
-    monkeypatch.setattr(openvino_cpu._Request, "__init__", noting)
+    monkeypatch.setattr(openvino_session._Request, "__init__", noting)
     ours = Generator.open(own_bundle, "openvino:fp32", threads=4)
     for size in range(1, 7):
         next(ours.generate("stain", size, batch=size, gate=False))

@@ -18,7 +18,9 @@ class SelfAttention(nn.Module):
     def __init__(self, masked: bool = False, uses_scores: bool = False, bare: bool = False) -> None:
         super().__init__()
         self.masked, self.uses_scores, self.bare = masked, uses_scores, bare
-        self.projections = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.projections = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         query, key, value = (
@@ -44,11 +46,12 @@ def test_fusing_changes_no_values(module: SelfAttention) -> None:
     model = traced(module)
     tokens = np.random.default_rng(0).standard_normal((5, 6, 8)).astype(np.float32)
     before = run(model, tokens=tokens)
-    assert np.abs(before - module(torch.from_numpy(tokens)).detach().numpy()).max() < 1e-5
+    bound = 1e-6 * max(10.0, float(np.abs(before).max()))
+    assert np.abs(before - module(torch.from_numpy(tokens)).detach().numpy()).max() < bound
     fused = fuse_attention(model)
     # Masked attention, scores that something else reads, and a graph's own output stay as they are.
     assert fused == (0 if module.masked or module.uses_scores or module.bare else 1)
-    assert np.abs(run(model, tokens=tokens) - before).max() < 1e-5
+    assert np.abs(run(model, tokens=tokens) - before).max() < bound
 
 
 def test_every_attention_of_the_unet_is_one_node(exported: ExportResult) -> None:

@@ -9,12 +9,17 @@ import onnx_ir as ir
 import onnxruntime
 
 
-def run(model: ir.Model, **feeds: np.ndarray) -> np.ndarray:
-    """Return the first output."""
+def outputs(model: ir.Model, **feeds: np.ndarray) -> list[np.ndarray]:
+    """Return every output."""
     session = onnxruntime.InferenceSession(
         ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    return np.asarray(session.run(None, feeds)[0])
+    return list(session.run(None, feeds))
+
+
+def run(model: ir.Model, **feeds: np.ndarray) -> np.ndarray:
+    """Return the first output."""
+    return np.asarray(outputs(model, **feeds)[0])
 
 
 def operators(model: ir.Model) -> Counter[str]:

@@ -14,6 +14,7 @@ PACKAGES = (
     "openvino",
     "onnx",
     "onnxruntime",
+    "onnxruntime-gpu",
     "onnxscript",
     "pillow",
     "safetensors",

@@ -163,7 +163,7 @@ def main() -> int:
                 "renders": arguments.renders,
                 "seed": arguments.seed,
                 "judged_at": SIZE,
-                "backend": {"name": generator.backend.name, **generator.backend.identity()},
+                "backend": {"name": generator.backend.name, **generator.backend.identity(generator.bundle)},
             },
             "judges_on_held_out_renders": on_renders,
             "generated": rows,

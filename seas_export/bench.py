@@ -129,7 +129,7 @@ def bench(
         precision=manifest.precision,
         fingerprint=generator.bundle.fingerprint,
         backend=generator.backend.name,
-        backend_identity=generator.backend.identity(),
+        backend_identity=generator.backend.identity(generator.bundle),
         threads=getattr(generator.backend, "threads", threads),
         defect=chosen,
         steps=settings.schedule.steps,

@@ -13,6 +13,8 @@ import numpy as np
 
 from comparison.task import Outcome, Task
 
+RUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "numpy")
+
 
 def run_pytorch(task: Task, dtype: str, compiled: bool) -> Outcome:
     """Make the pairs as the authors' code does: hooks, four whole decodes, the scheduler in Python."""
@@ -59,10 +61,12 @@ def run_ours(task: Task, backend: str) -> Outcome:
             times.append(asdict(pair.record.times))
             yield pair
 
-    outcome = _measure(task, began, loaded, make, ("onnxruntime", "openvino", "tensorrt-rtx", "numpy"))
+    outcome = _measure(task, began, loaded, make, RUNTIME_PACKAGES)
     timed = times[task.warm_up :]
     parts = {key: float(np.mean([entry[key] for entry in timed])) for key in timed[0]}
-    return Outcome(**{**vars(outcome), "parts": parts})
+    identity = generator.backend.identity(generator.bundle)
+    precision = identity.get("precision", generator.manifest.precision)
+    return Outcome(**{**vars(outcome), "parts": parts, "precision": precision})
 
 
 def _measure(task: Task, began: float, loaded: float, make: Any, packages: tuple[str, ...]) -> Outcome:
@@ -90,7 +94,18 @@ def _measure(task: Task, began: float, loaded: float, make: Any, packages: tuple
         images=np.stack(images),
         probabilities=np.stack(probabilities),
         packages=versions(packages),
+        device_gib=_device_memory(),
     )
+
+
+def _device_memory() -> float | None:
+    """Return the GiB of the GPU that are in use."""
+    from seas_runtime.backends.cuda_device import find_cuda_device
+
+    device = find_cuda_device(free=True)
+    if device is None or device.free is None:
+        return None
+    return round((device.memory - device.free) / 2**30, 2)
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:

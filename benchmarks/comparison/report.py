@@ -28,7 +28,7 @@ def summarise(
 def _row(folder: Path, name: str, operations: dict[str, Any], rates: dict[str, float]) -> dict[str, Any]:
     outcome = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     median = statistics.median(outcome["seconds"])
-    precision = precision_of(name)
+    precision = outcome.get("precision") or precision_of(name)
     tflop = tflop_of(name, operations)
     rate = rates.get(precision)
     return {
@@ -41,6 +41,7 @@ def _row(folder: Path, name: str, operations: dict[str, Any], rates: dict[str, f
         "load_seconds": round(outcome["load_seconds"], 2),
         "warm_up_seconds": round(outcome["warm_up_seconds"], 2),
         "peak_gib": outcome.get("peak_gib"),
+        "device_gib": outcome.get("device_gib"),
         "tflop_per_pair": tflop,
         "share_of_limit": None if rate is None else round(tflop / rate / median, 4),
         "parts": {key: round(value, 3) for key, value in outcome["parts"].items()},
@@ -85,7 +86,16 @@ def compare_outputs(folder: Path, name: str) -> dict[str, float] | None:
 def to_text(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
     columns = (
-        *("contestant", "masks", "s/pair", "x PyTorch fp32", "cores used", "peak GiB", "TFLOP/pair"),
+        *(
+            "contestant",
+            "masks",
+            "s/pair",
+            "x PyTorch fp32",
+            "cores used",
+            "peak GiB",
+            "GPU GiB",
+            "TFLOP/pair",
+        ),
         *("share of limit", "image dB", "map, mean apart"),
     )
     lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
@@ -94,10 +104,11 @@ def to_text(rows: list[dict[str, Any]]) -> str:
         cells = (
             row["name"],
             "yes" if row["masks"] else "no",
-            f"{row['seconds_median']:.1f}",
+            f"{row['seconds_median']:.1f}" if row["seconds_median"] >= 10 else f"{row['seconds_median']:.3f}",
             _cell(row["times_baseline"], "{:.2f}"),
             f"{row['processor_seconds_median'] / row['seconds_median']:.1f}",
             _cell(row["peak_gib"], "{:.1f}"),
+            _cell(row.get("device_gib"), "{:.1f}"),
             f"{row['tflop_per_pair']:.1f}",
             _cell(row["share_of_limit"], "{:.0%}"),
             _cell(against.get("image_psnr_db"), "{:.1f}"),

@@ -83,6 +83,8 @@ class Outcome:
         probabilities: float32 [pairs, H, W]; None of a peer that makes no masks.
         parts: mean seconds per pair of the parts that the contestant tells apart.
         packages: versions of what ran.
+        precision: that it computed in; empty where its name says it.
+        device_gib: the GPU's memory in use at the end, by everything on it; None without a GPU.
         notes: what a reader has to know beside the figures.
     """
 
@@ -95,6 +97,8 @@ class Outcome:
     parts: dict[str, float] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    precision: str = ""
+    device_gib: float | None = None
 
     def write(self, folder: Path, name: str) -> None:
         """Write NAME.json and NAME.npz."""

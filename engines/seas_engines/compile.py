@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from seas_engines.options import (
     refuse_engine_options,
     timing_cache_file,
 )
-from seas_engines.prepare import Preparer, check_precision
+from seas_engines.prepare import Prepared, Preparer, check_precision
 from seas_engines.targets import Precision, Target, require_known_target, require_precision
 from seas_engines.worker import WorkerSpec
 from seas_runtime.backends.cuda_device import CudaDevice, find_cuda_device
@@ -31,7 +32,6 @@ BuildProgress = Callable[[str, str, int, int], None]
 """Is told a graph, a phase of its build, how many of the phase's steps are done, and of how many."""
 NOTHING_TO_BUILD = {
     Target.CPU: "ONNX Runtime reads the bundle's graphs as they are",
-    Target.CUDA: "ONNX Runtime reads the bundle's graphs as they are",
     Target.OPENVINO: "OpenVINO compiles the bundle's graphs when it loads them",
 }
 
@@ -135,7 +135,7 @@ class _Compiler:
                 f"{self.bundle.path}: no current {self.target.value} engine of {', '.join(missing)} for "
                 f"{', '.join(self.devices)}, and --no-build was given; run the command without it"
             )
-        plan = self._plan(missing)
+        plan = memory.Plan() if self.target is Target.CUDA else self._plan(missing)
         for note in plan.notes:
             self.say(note)
         results = []
@@ -180,6 +180,8 @@ class _Compiler:
     def _batch(self, graph: str) -> BatchRange:
         """Return a graph's batch sizes: the masked steps of a batch are decoded together where that helps."""
         batch = self.options.batch
+        if self.target is Target.CUDA:
+            return BatchRange(1, 1, 1024)
         if graph != DECODE_MASK:
             return batch
         together = self.bundle.manifest.sampler.mask_steps
@@ -221,7 +223,10 @@ class _Compiler:
     def _build(self, graph: str, preparer: Preparer, folder: Path, plan: memory.Plan) -> EngineResult:
         identity = self._identity(graph)
         self.say(f"{graph}: build for {self.target.value} {self.version}, {', '.join(self.devices)}")
+        began = time.perf_counter()
         prepared = preparer.prepare(graph, self.islands.get(graph))
+        if self.target is Target.CUDA:
+            return self._add_graph(identity, prepared, time.perf_counter() - began)
         out = prepared.file.with_name("engine.bin")
         spec = WorkerSpec(
             graph=str(prepared.file),
@@ -253,6 +258,17 @@ class _Compiler:
         self._remove_outdated(engine)
         for file in prepared.file.parent.iterdir():  # the next graph needs the room
             file.unlink()
+        return _result(engine, built=True)
+
+    def _add_graph(self, identity: EngineIdentity, prepared: Prepared, seconds: float) -> EngineResult:
+        """Keep a graph that nothing has to compile, with its weights beside it."""
+        graph = self.bundle.manifest.graphs[identity.graph]
+        facts: dict[str, Any] = {"seconds": round(seconds, 3), "opset": self.dialect.opset}
+        if prepared.islands is not None:
+            facts["half"] = dict(prepared.islands)
+        record = EngineRecord(identity, graph.inputs, graph.outputs, facts, shipped=self.options.ship)
+        engine = self.store.add(record, prepared.file, prepared.weights)
+        self._remove_outdated(engine)
         return _result(engine, built=True)
 
     def _facts(self, built: Built, islands: Mapping[str, Any] | None, plan: memory.Plan) -> dict[str, Any]:
@@ -315,7 +331,7 @@ def _result(engine: Engine, *, built: bool) -> EngineResult:
         devices=identity.devices,
         precision=identity.precision,
         batch=identity.batch.text,
-        size=engine.record.file.size,
+        size=engine.record.file.size + sum(entry.size for entry in engine.record.companions.values()),
         built=built,
         seconds=facts.get("seconds"),
         peak=facts.get("peak"),

@@ -1,4 +1,4 @@
-"""How a version of TensorRT or TensorRT-RTX wants its graphs and its builder set up.
+"""How a target wants its graphs, and a version of TensorRT or TensorRT-RTX its builder set up.
 
 One way serves TensorRT from 10.12 on, 11 and RTX: precision is in the graph, and the network strongly typed.
 What older versions need besides is here, and nowhere else.
@@ -41,6 +41,8 @@ class Dialect:
 
 def dialect_of(target: Target, version: str) -> Dialect:
     """Return the dialect of a version; UserError for one that is too old."""
+    if target is Target.CUDA:
+        return Dialect(20, Form.VENDOR, Form.VENDOR, strongly_typed=True)
     found = _numbers(version)
     if found < OLDEST[target]:
         oldest = ".".join(map(str, OLDEST[target]))

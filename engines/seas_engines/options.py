@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seas_engines.targets import Target, rtx_devices
 from seas_runtime.backends.cuda_device import CudaDevice
+from seas_runtime.backends.cuda_graphs import ANY_GPU, CUDA_FORM
 from seas_runtime.backends.tensorrt_library import load_tensorrt, tensorrt_version
 from seas_runtime.engine_store import BatchRange
 from seas_runtime.errors import UserError
@@ -54,14 +55,38 @@ def refuse_engine_options(options: EngineOptions, target: Target) -> None:
             raise UserError(f"{name}: target {target.value} has no engines to build; leave it out")
 
 
+def refuse_builder_options(options: EngineOptions) -> None:
+    """Refuse what only means something where a library compiles: engines of cuda are graphs, for any GPU."""
+    given = {
+        "--device": options.devices,
+        "--level": options.level,
+        "--workspace": options.workspace,
+        "--memory": options.memory,
+    }
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(
+                f"{name}: engines of target cuda are graphs that every NVIDIA GPU runs, and nothing is "
+                "compiled for them; leave it out"
+            )
+
+
 def installed_version(target: Target) -> str:
-    """Return the library's version; the import itself is what says what is wrong with it."""
+    """Return the library's version; the import itself is what says what is wrong with it.
+
+    ONNX Runtime of any version reads engines of cuda: theirs is that of their form.
+    """
+    if target is Target.CUDA:
+        return CUDA_FORM
     version = tensorrt_version(target.value)
     return version if version is not None else str(load_tensorrt(target.value).__version__)
 
 
 def engine_devices(target: Target, options: EngineOptions, here: CudaDevice | None) -> tuple[str, ...]:
     """Return what engines are built for, by the names that `CudaDevice.engine_device` gives."""
+    if target is Target.CUDA:
+        refuse_builder_options(options)
+        return (ANY_GPU,)
     if target is Target.RTX:
         if options.devices is not None:
             return rtx_devices(options.devices)

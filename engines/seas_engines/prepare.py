@@ -11,9 +11,11 @@ from typing import Any
 
 import onnx_ir as ir
 
+from seas_engines.attention import PIECES
 from seas_engines.cases import decode_cases, step_cases
+from seas_engines.cuda import write_for_cuda
 from seas_engines.dialect import Dialect
-from seas_engines.evaluate import Case, Evaluator, save_model
+from seas_engines.evaluate import WEIGHTS_FILE, Case, Evaluator, save_model
 from seas_engines.half import emulate_half, infer_types, to_half
 from seas_engines.islands import BOUND, Islands, find_islands
 from seas_engines.loop_check import (
@@ -43,11 +45,13 @@ class Prepared:
     """A graph ready to be built.
 
     Attributes:
-        file: the ONNX file, its weights beside it.
+        file: the ONNX file.
+        weights: the file beside it that holds its weights.
         islands: the choice of float32 nodes, or None where the graph was not turned to half here.
     """
 
     file: Path
+    weights: Path
     islands: Mapping[str, Any] | None
 
 
@@ -106,19 +110,22 @@ class Preparer:
     def prepare(self, graph: str, islands: Mapping[str, Any] | None = None) -> Prepared:
         """Write a graph for the builder; `islands` is its choice of float32 nodes if it is turned to half."""
         model = self._load(graph)
+        rewrite(model, self._dialect.opset, self._dialect.attention, self._dialect.group_norm)
+        for_cuda = self._dialect.attention is Form.VENDOR
+        if self.converts or for_cuda:
+            infer_types(model)
         if self.converts:
             assert islands is not None
-            rewrite(model, self._dialect.opset, self._dialect.attention, self._dialect.group_norm)
-            infer_types(model)
             to_half(model, _with_wholes(model, islands["float32"]))
+        if for_cuda:
+            write_for_cuda(model)
         else:
-            rewrite(model, self._dialect.opset, self._dialect.attention, self._dialect.group_norm)
-        cast_last(model)
+            cast_last(model)
         target = self._folder / graph
         target.mkdir(parents=True)
         file = target / "graph.onnx"
         save_model(model, file)
-        return Prepared(file, islands if self.converts else None)
+        return Prepared(file, target / WEIGHTS_FILE, islands if self.converts else None)
 
     def measure(self, graph: str, bound: float = BOUND) -> Islands:
         """Choose the float32 nodes of a graph; attention in pieces, so that its scores are seen too."""
@@ -163,7 +170,8 @@ class Preparer:
 
     def _in_pieces(self, graph: str) -> ir.Model:
         model = self._load(graph)
-        rewrite(model, self._dialect.opset, Form.PIECES, self._dialect.group_norm)
+        norms = self._dialect.group_norm
+        rewrite(model, self._dialect.opset, Form.PIECES, Form.PIECES if norms is Form.VENDOR else norms)
         infer_types(model)
         return model
 
@@ -191,10 +199,12 @@ def _only_taps(made: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _with_wholes(model: ir.Model, names: Sequence[str]) -> set[str]:
-    """Return names with that of every whole attention of which one piece is among them."""
+    """Return names with that of every whole attention or group norm of which one piece is among them."""
     kept = set(names)
     for node in model.graph:
-        if node.op_type == "Attention":
+        if not kept.isdisjoint(node.meta.get(PIECES, ())):
+            kept.add(str(node.name))
+        if node.op_type in ("Attention", "MultiHeadAttention"):
             stem = str(node.name).removesuffix("_attention")
             if any(name.startswith(f"{stem}_") for name in names):
                 kept.add(str(node.name))

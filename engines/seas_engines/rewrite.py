@@ -8,13 +8,15 @@ know the operator; where they do not, with pieces that carry no operator of anot
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import Enum
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-VENDOR_DOMAIN = "com.microsoft"
+from seas_engines.attention import DOMAIN, PIECES, fuse_attention
+
 ATTENTION_OPSET, GROUP_NORM_OPSET = 23, 21
 """The operator sets that brought Attention and GroupNormalization (in its per-channel form)."""
 
@@ -24,6 +26,8 @@ class Form(str, Enum):
 
     PIECES = "pieces"
     WHOLE = "whole"
+    VENDOR = "vendor"
+    """ONNX Runtime's own operators, which `seas_engines.cuda` completes."""
 
 
 def rewrite(model: ir.Model, opset: int, attention: Form, group_norm: Form) -> None:
@@ -41,13 +45,16 @@ def rewrite(model: ir.Model, opset: int, attention: Form, group_norm: Form) -> N
     if group_norm is Form.WHOLE and opset < GROUP_NORM_OPSET:
         raise ValueError(f"whole group norm needs opset {GROUP_NORM_OPSET}, found {opset}")
     model.graph.opset_imports[""] = opset
-    for node in list(model.graph):
-        if node.domain == VENDOR_DOMAIN and node.op_type == "MultiHeadAttention":
-            _replace_attention(model.graph, node, attention)
-    if group_norm is Form.WHOLE:
+    if attention is Form.VENDOR:
+        fuse_attention(model)
+    else:
         for node in list(model.graph):
-            if node.op_type == "InstanceNormalization":
-                _join_group_norm(model.graph, node)
+            if node.domain == DOMAIN and node.op_type == "MultiHeadAttention":
+                _replace_attention(model.graph, node, attention)
+    if group_norm is Form.WHOLE:
+        _join_group_norms(model.graph, ranks=(4,))
+    elif group_norm is Form.VENDOR:
+        _join_group_norms(model.graph, ranks=(3, 4), even=True)
     passes.RemoveUnusedNodesPass()(model)
     passes.RemoveUnusedOpsetsPass()(model)
 
@@ -145,7 +152,15 @@ def _attention_in_pieces(graph: ir.Graph, node: ir.Node, heads: int) -> ir.Node:
     return last
 
 
-def _join_group_norm(graph: ir.Graph, norm: ir.Node) -> bool:
+def _join_group_norms(graph: ir.Graph, ranks: Sequence[int], even: bool = False) -> None:
+    """Write group norms of tensors of some ranks whole; with `even`, those of an even number of channels a
+    group, since ONNX Runtime's kernel takes channels in pairs."""
+    for node in list(graph):
+        if node.op_type == "InstanceNormalization":
+            _join_group_norm(graph, node, ranks, even)
+
+
+def _join_group_norm(graph: ir.Graph, norm: ir.Node, ranks: Sequence[int], even: bool) -> bool:
     """Join reshape [N,G,-1], instance norm by ones and zeros, reshape back, times scale, plus bias."""
     split = _producer(norm.inputs[0], "Reshape")
     back = _only_user(norm.outputs[0], "Reshape")
@@ -164,7 +179,10 @@ def _join_group_norm(graph: ir.Graph, norm: ir.Node) -> bool:
         return False
     channels = source.shape[1]
     scale, bias = (_other(product, back.outputs[0]), _other(total, product.outputs[0]))
-    if not isinstance(channels, int) or not all(_per_channel(value, channels) for value in (scale, bias)):
+    rank = len(source.shape)
+    if rank not in ranks or not isinstance(channels, int) or (even and channels // groups % 2):
+        return False
+    if not all(_per_channel(value, channels, rank) for value in (scale, bias)):
         return False
     assert scale is not None
     assert bias is not None
@@ -178,6 +196,7 @@ def _join_group_norm(graph: ir.Graph, norm: ir.Node) -> bool:
         ],
         name=f"{norm.name}_group",
     )
+    made.meta[PIECES] = frozenset(str(node.name) for node in (split, norm, back, product, total))
     old, new = total.outputs[0], made.outputs[0]
     new.type, new.shape = old.type, old.shape or source.shape
     new.name, old.name = old.name, f"{old.name}_before"
@@ -201,9 +220,9 @@ def _flat(graph: ir.Graph, value: ir.Value) -> ir.Value:
     return made
 
 
-def _per_channel(value: ir.Value | None, channels: int) -> bool:
+def _per_channel(value: ir.Value | None, channels: int, rank: int) -> bool:
     tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    return tensor is not None and tuple(tensor.shape) == (channels, 1, 1)
+    return tensor is not None and tuple(tensor.shape) == (channels, *[1] * (rank - 2))
 
 
 def _is_constant(value: ir.Value | None, number: float) -> bool:

@@ -59,7 +59,7 @@ TARGETS: dict[Target, TargetSpec] = {
         20, _FULL_FIRST, fused_attention=False, split_upsampling=True, builds_engine=False
     ),
     Target.CUDA: TargetSpec(
-        20, _HALF_FIRST, fused_attention=False, split_upsampling=False, builds_engine=False
+        20, _HALF_FIRST, fused_attention=True, split_upsampling=False, builds_engine=True
     ),
     Target.RTX: TargetSpec(
         20, _HALF_FIRST, fused_attention=False, split_upsampling=False, builds_engine=True

@@ -23,6 +23,7 @@ from seas_runtime.manifest import DTYPES, PRECISIONS, RUNTIME_GRAPHS, STEP, File
 SCHEMA = 1
 INDEX_NAME = "index.json"
 ENGINE_NAME = "engine.bin"
+WEIGHTS_NAME = "weights.bin"
 INDEX_SIZE_LIMIT = 1 << 20
 COMPANION_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -85,7 +86,7 @@ class EngineIdentity:
     Attributes:
         graph: its name in the bundle: `step`.
         content: sha256 of the graph and its weights, `graph_content`.
-        target: `tensorrt`, `rtx` or `openvino`.
+        target: `tensorrt`, `rtx`, `cuda` or `openvino`.
         backend_version: of the library that built it, and that alone may load it.
         devices: what it runs on: compute capabilities (`8.6`) for rtx; capability and name for tensorrt.
         precision: of weights and activations.
@@ -134,7 +135,7 @@ class EngineRecord:
         file: hash and size of the engine.
         built_at: seconds since 1970.
         origin: which machine built it, as `machine_identity` names it.
-        companions: hash and size of what lies beside it.
+        companions: hash and size of what lies beside it; of those only `weights.bin` is part of the engine.
     """
 
     identity: EngineIdentity
@@ -203,13 +204,14 @@ class Engine:
                 finally:
                     view.release()
 
-    def damaged(self, found: str) -> EngineDamaged:
-        """Return the error for a content that is not what was recorded."""
+    def damaged(self, found: str, name: str = ENGINE_NAME) -> EngineDamaged:
+        """Return the error for a content, or that of a companion, that is not what was recorded."""
         identity = self.identity
+        entry = self.record.companions[name] if name != ENGINE_NAME else self.record.file
         bundle = self.folder.parent.parent
         command = build_command(bundle, identity.target, identity.devices[0], None, rebuild=True)
         return EngineDamaged(
-            f"{self.file}: expected sha256 {self.record.file.sha256} ({self.record.file.size} bytes), found "
+            f"{self.folder / name}: expected sha256 {entry.sha256} ({entry.size} bytes), found "
             f"{found}; it is not loaded. Build it again: {command}",
             command,
         )

@@ -2,6 +2,7 @@
 
     engines/<key>/index.json     what the engine was made of and for, its size and SHA-256
     engines/<key>/engine.bin     the engine, opaque to us
+    engines/<key>/weights.bin    its weights, where the engine is a graph that reads them
     engines/<key>/<companion>    what a backend keeps beside it, such as a runtime's own cache
 
 The key is the hash of graph content, target, backend version, devices, precision, batch sizes and builder
@@ -37,6 +38,7 @@ from seas_runtime.engine_index import (
     ENGINE_NAME,
     INDEX_NAME,
     INDEX_SIZE_LIMIT,
+    WEIGHTS_NAME,
     BatchRange,
     Engine,
     EngineIdentity,
@@ -144,24 +146,27 @@ class EngineStore:
         found.sort(key=lambda engine: (engine.identity.target, engine.identity.graph, engine.identity.key))
         return tuple(found), tuple(damaged)
 
-    def add(self, record: EngineRecord, file: Path) -> Engine:
-        """Move an engine from `file` into the store; it is there whole, or not at all.
+    def add(self, record: EngineRecord, file: Path, weights: Path | None = None) -> Engine:
+        """Move an engine from `file` into the store, with its weights where they are a file of their own.
 
-        `record` is completed here with size, hash, time and origin. Raises EngineStoreUnwritable.
+        It is there whole, or not at all. `record` is completed here with sizes, hashes, time and origin.
+        Raises EngineStoreUnwritable.
         """
         folder = self.folder / record.identity.key
+        moved = {ENGINE_NAME: file} if weights is None else {ENGINE_NAME: file, WEIGHTS_NAME: weights}
         try:
             self._clear_abandoned()
             whole = replace(
                 record,
-                file=FileEntry(sha256_file(file), file.stat().st_size),
+                file=_entry(file),
                 built_at=time.time(),
                 origin=machine_identity(),
-                companions={},
+                companions={} if weights is None else {WEIGHTS_NAME: _entry(weights)},
             )
             with replace_directory(folder) as fresh:
-                shutil.move(file, fresh / ENGINE_NAME)
-                _flush(fresh / ENGINE_NAME)
+                for name, path in moved.items():
+                    shutil.move(path, fresh / name)
+                    _flush(fresh / name)
                 write_json(fresh / INDEX_NAME, whole.to_dict())
         except UserError as error:
             raise EngineStoreUnwritable(f"the engine cache cannot be written: {error}") from error
@@ -199,7 +204,7 @@ class EngineStore:
         Raises EngineStoreUnwritable, which a backend may pass over: what lies beside an engine only saves
         time. ValueError for a name that is not a plain file name.
         """
-        if not COMPANION_NAME.fullmatch(name) or name in (INDEX_NAME, ENGINE_NAME):
+        if not COMPANION_NAME.fullmatch(name) or name in (INDEX_NAME, ENGINE_NAME, WEIGHTS_NAME):
             raise ValueError(f"companion name {name!r}")
         entry = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
         changed = Engine(
@@ -275,10 +280,21 @@ class EngineStore:
         return Engine(folder, record)
 
     def verify(self, engine: Engine) -> None:
-        """Read an engine whole and compare its hash; EngineDamaged where it differs."""
+        """Read an engine whole and compare its hash; EngineDamaged where it differs.
+
+        Weights are part of it; other companions only save time, and are compared where they are read.
+        """
         found = sha256_file(engine.file)
         if found != engine.record.file.sha256:
             raise engine.damaged(found)
+        entry = engine.record.companions.get(WEIGHTS_NAME)
+        if entry is not None:
+            weights = engine.folder / WEIGHTS_NAME
+            if weights.is_symlink() or not weights.is_file():
+                raise engine.damaged("no such file", WEIGHTS_NAME)
+            found = sha256_file(weights)
+            if found != entry.sha256:
+                raise engine.damaged(found, WEIGHTS_NAME)
 
     def _delete(self, folder: Path) -> None:
         try:
@@ -297,6 +313,10 @@ class EngineStore:
                     shutil.rmtree(path)
             except OSError:
                 logger.debug("%s cannot be removed", path)
+
+
+def _entry(file: Path) -> FileEntry:
+    return FileEntry(sha256_file(file), file.stat().st_size)
 
 
 def _flush(file: Path) -> None:

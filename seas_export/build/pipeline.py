@@ -241,7 +241,7 @@ class _Build:
             target=wanted.target,
             devices=wanted.device,
             batch=BatchRange(batch, batch, batch),
-            ship=wanted.device is not None and wanted.target == "rtx",
+            ship=wanted.target == "cuda" or (wanted.device is not None and wanted.target == "rtx"),
         )
 
     def _generate(self) -> None:

@@ -12,9 +12,9 @@ import onnx_ir as ir
 import torch
 from safetensors.numpy import save_file
 
+from seas_engines.attention import fuse_attention
 from seas_engines.targets import Precision, TargetSpec, require_target
 from seas_export.export import parity as parity_figures
-from seas_export.export.attention import fuse_attention
 from seas_export.export.compose import compose
 from seas_export.export.parity import ParityReport
 from seas_export.export.parts import make_parts

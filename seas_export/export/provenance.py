@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +24,8 @@ def provenance(meta: Mapping[str, Any]) -> dict[str, Any]:
         "shots": dict(meta["shots"]),
         "training": dict(meta["training"]),
         "seas_export": version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        # Asked of the modules: ONNX Runtime's comes in distributions of several names.
+        "packages": {name: importlib.import_module(name).__version__ for name in _PACKAGES},
     }
 
 

@@ -18,8 +18,9 @@ from seas_engines.targets import Precision, Target
 from seas_engines.worker import WorkerSpec
 from seas_runtime import engine_store
 from seas_runtime.backends.cuda_device import CudaDevice
+from seas_runtime.backends.cuda_graphs import ANY_GPU, graph_file
 from seas_runtime.bundle import Bundle
-from seas_runtime.engine_errors import EngineStoreUnwritable
+from seas_runtime.engine_errors import EngineDamaged, EngineStoreUnwritable
 from seas_runtime.engine_store import BatchRange
 from seas_runtime.errors import CheckFailed, UserError
 from tests.runtime.bundles import write_tiny_bundle
@@ -144,7 +145,7 @@ def test_unwritable_cache(bundle: Path, specs: list[WorkerSpec], monkeypatch: py
     assert not specs
 
 
-@pytest.mark.parametrize("target", ["cpu", "cuda", "openvino"])
+@pytest.mark.parametrize("target", ["cpu", "openvino"])
 def test_targets_that_need_no_engine_say_so(bundle: Path, target: str) -> None:
     result = compile_bundle(bundle, EngineOptions(target))
     assert not result.engines
@@ -153,6 +154,56 @@ def test_targets_that_need_no_engine_say_so(bundle: Path, target: str) -> None:
         compile_bundle(bundle, EngineOptions(target, "8.6"))
     with pytest.raises(UserError, match="--ship-engines: target"):
         compile_bundle(bundle, EngineOptions(target, ship=True))
+
+
+def test_graphs_for_cuda_are_written_once_and_for_any_gpu(bundle: Path) -> None:
+    options = EngineOptions("cuda", precision="fp32")
+    first = compile_bundle(bundle, options)
+    assert [engine.graph for engine in first.engines] == ["step", "decode_mask", "decode_image"]
+    assert all(engine.built and engine.devices == (ANY_GPU,) for engine in first.engines)
+    assert not any(engine.built for engine in compile_bundle(bundle, options).engines)
+    with pytest.raises(UserError, match="--no-build"):
+        compile_bundle(bundle, EngineOptions("cuda", precision="fp32", ship=True, build=False))
+    shipped = compile_bundle(bundle, EngineOptions("cuda", precision="fp32", ship=True))
+    assert all(engine.built for engine in shipped.engines)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        EngineOptions("cuda", "8.6"),
+        EngineOptions("cuda", level=3),
+        EngineOptions("cuda", workspace=GIB),
+        EngineOptions("cuda", memory=GIB),
+    ],
+)
+def test_graphs_for_cuda_take_no_options_of_a_builder(bundle: Path, options: EngineOptions) -> None:
+    with pytest.raises(UserError, match="nothing is compiled for them; leave it out"):
+        compile_bundle(bundle, options)
+    assert not (bundle / "engines").exists()
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "linked"])
+def test_damaged_weights_of_a_graph_are_found_and_written_again(
+    bundle: Path, damage: str, tmp_path: Path
+) -> None:
+    options = EngineOptions("cuda", precision="fp32")
+    compile_bundle(bundle, options)
+    content = Bundle.read(bundle)
+    found = graph_file(content, "decode_mask")
+    weights = found.file.with_name("weights.bin")
+    data = weights.read_bytes()
+    weights.unlink()
+    if damage == "changed":
+        weights.write_bytes(data + b"more")
+    elif damage == "linked":
+        (tmp_path / "elsewhere").write_bytes(data)
+        weights.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(EngineDamaged, match=r"weights\.bin: expected sha256 .* Build it again: seas-export"):
+        found.checked()
+    again = compile_bundle(bundle, options)
+    assert [engine.graph for engine in again.engines if engine.built] == ["decode_mask"]
+    assert graph_file(content, "decode_mask").checked().is_engine
 
 
 @pytest.mark.parametrize(

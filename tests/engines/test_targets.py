@@ -25,8 +25,8 @@ def test_every_target_has_its_spec() -> None:
 def test_every_target_is_exported_for_in_both_precisions(target: Target, precision: Precision) -> None:
     found, chosen, spec = require_target(target.value, precision.value)
     assert (found, chosen) == (target, precision)
-    assert spec.builds_engine == (target in (Target.RTX, Target.TENSORRT))
-    assert spec.fused_attention == (target is Target.CPU)
+    assert spec.builds_engine == (target in (Target.CUDA, Target.RTX, Target.TENSORRT))
+    assert spec.fused_attention == (target in (Target.CPU, Target.CUDA))
     assert spec.split_upsampling == (target in (Target.CPU, Target.OPENVINO))
 
 

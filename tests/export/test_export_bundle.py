@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
 from seas_export.export import ExportResult, export_bundle
 from seas_export.export.parts import PART_NAMES
+from seas_export.export.provenance import provenance
 from seas_runtime.bundle import MANIFEST_NAME, Bundle
 from seas_runtime.generator import Generator
 from seas_runtime.manifest import RUNTIME_GRAPHS, STEP_UNGUIDED
@@ -129,3 +132,15 @@ def test_force_replaces_a_bundle_whole(traced: Export, checkpoint_folder: Path, 
     assert not (out / "engines").exists()
     assert (out / MANIFEST_NAME).is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle"]
+
+
+def test_versions_are_told_whatever_brought_onnx_runtime(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU's machine the package comes as onnxruntime-gpu."""
+
+    def no_such_distribution(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", no_such_distribution)
+    assert provenance(checkpoint.meta)["packages"]["onnxruntime"] == onnxruntime.__version__

@@ -32,7 +32,7 @@ def test_bfloat16_is_close_where_the_processor_has_it(generator: Generator, own_
             open_backend("openvino:bf16", threads=1)
         return
     ours = Generator.open(own_bundle, "openvino", threads=1)
-    assert ours.backend.identity()["precision"] == "bf16"
+    assert ours.backend.identity(ours.bundle)["precision"] == "bf16"
     expected = list(generator.generate("stain", 4, gate=False))
     made = list(ours.generate("stain", 4, gate=False))
     apart = [

@@ -68,8 +68,8 @@ class Backend(Protocol):
     loads_at_once: bool  # whether graphs may be loaded in several threads
     most_at_once: int | None  # pairs that run together at most; larger batches run in turn
 
-    def identity(self) -> dict[str, str]:
-        """Return what the bytes of a result depend on besides the bundle: version, device, precision."""
+    def identity(self, bundle: Bundle) -> dict[str, str]:
+        """Return what the bytes of a bundle's pairs depend on besides it: version, device, precision."""
         ...
 
     def load(self, bundle: Bundle, graph: str) -> Session:

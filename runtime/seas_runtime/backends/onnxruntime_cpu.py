@@ -64,7 +64,7 @@ class OnnxRuntimeCpu(HostMemory):
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def identity(self) -> dict[str, str]:
+    def identity(self, bundle: Bundle) -> dict[str, str]:
         """Return the version; threads only share out rows and columns, which changes no sum's order."""
         import onnxruntime
 

@@ -1,4 +1,9 @@
-"""ONNX Runtime's CUDA provider: tensors stay on the GPU, bound by address; `cuda:graphs` replays steps."""
+"""ONNX Runtime's CUDA provider: tensors stay on the GPU, bound by address.
+
+The bundle's own graphs run as they are, and give the same bytes every time. Where `seas-export engine
+--target cuda` has written them anew for this provider, those are loaded and replayed as CUDA graphs: faster,
+and the same up to rounding, since ONNX Runtime's group norm adds up in whatever order its blocks end.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seas_runtime.backends import Call, DeviceMemoryError, Sequenced, Shape, Watch, first_line
+from seas_runtime.backends.cuda_graphs import CUDA_FORM, GraphFile, graph_file, own_graph
 from seas_runtime.backends.host import HostMemory, run_failure
 from seas_runtime.backends.onnxruntime_cpu import import_onnxruntime, open_session, tensor_spec
 from seas_runtime.errors import UserError
+from seas_runtime.manifest import STEP
 from seas_runtime.schedule import Array
 
 if TYPE_CHECKING:
@@ -22,8 +29,9 @@ GRAPHS, TENSORRT = "graphs", "tensorrt"
 VARIANTS = (GRAPHS, TENSORRT)
 PROVIDER = "CUDAExecutionProvider"
 _TENSORRT_PROVIDER = "TensorrtExecutionProvider"
-# Two runs of a request must agree: no algorithm is chosen by a race, and float32 means float32.
-_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0", "device_id": "0"}
+# Two runs of a request must agree: no algorithm is chosen by a race.
+_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+_ENGINE_OPTIONS = {"fuse_conv_bias": "1", "enable_cuda_graph": "1"}
 
 
 class BoundTensor:
@@ -82,7 +90,8 @@ class BoundSession:
     def _run_options(self) -> tuple[Any, Any]:
         """Return the options of a run that is only queued, and of one that is waited for.
 
-        With CUDA graphs each call, having addresses of its own, is captured under a number of its own.
+        With CUDA graphs each call, having addresses of its own, is captured under a number of its own; and
+        all are waited for: ONNX Runtime does so after a replay, and cannot capture while a run is under way.
         """
         import onnxruntime
 
@@ -90,7 +99,7 @@ class BoundSession:
         both = []
         for queued in (True, False):
             options = onnxruntime.RunOptions()
-            if queued:
+            if queued and not self._graphs:
                 options.add_run_config_entry("disable_synchronize_execution_providers", "1")
             if self._graphs:
                 options.add_run_config_entry("gpu_graph_id", str(number))
@@ -110,35 +119,54 @@ class OnnxRuntimeBound(HostMemory):
     def __init__(self, providers: Sequence[Any], device: str = "cuda", variant: str = "") -> None:
         self._providers, self._device, self._variant = list(providers), device, variant
 
-    def identity(self) -> dict[str, str]:
-        """Return version, variant and GPU."""
+    def identity(self, bundle: Bundle) -> dict[str, str]:
+        """Return version, variant and GPU, and the precision of engines where there are some."""
         import onnxruntime
 
         from seas_runtime.backends.cuda_device import find_cuda_device
 
         gpu = find_cuda_device()
         version = f"onnxruntime {onnxruntime.__version__}"
+        found = self._graph_file(bundle, STEP)
         return {
             "version": f"{version} {self._variant}".rstrip(),
             "device": gpu.name if gpu else self._device,
+            **({"engines": CUDA_FORM, "precision": found.precision} if found.is_engine else {}),
         }
 
     def load(self, bundle: Bundle, graph: str) -> BoundSession:
         """Load a graph; UserError if ONNX Runtime cannot."""
         import onnxruntime
 
-        file = bundle.graph_path(graph)
+        found = self._graph_file(bundle, graph).checked()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what matters comes as an exception
-        options.use_deterministic_compute = True
-        session = open_session(file, options, self._providers)
+        options.use_deterministic_compute = not found.is_engine
+        session = open_session(found.file, options, self._providers_for(found))
         wanted = _provider_name(self._providers[0])
         if wanted not in session.get_providers():
             raise UserError(
                 f"backend 'cuda': ONNX Runtime {onnxruntime.__version__} cannot start {wanted} (its CUDA or "
                 "cuDNN libraries do not load); see `seas-export doctor`, or choose another --backend"
             )
-        return BoundSession(session, file, self._device, self._variant == GRAPHS)
+        return BoundSession(session, found.file, self._device, found.is_engine or self._variant == GRAPHS)
+
+    def _graph_file(self, bundle: Bundle, graph: str) -> GraphFile:
+        """Return what to load for a graph; TensorRT's provider makes engines of its own."""
+        return own_graph(bundle, graph) if self._variant == TENSORRT else graph_file(bundle, graph)
+
+    def _providers_for(self, found: GraphFile) -> list[Any]:
+        """Return the providers with the options of a graph.
+
+        Without TF32 float32 means float32; but that option takes the tensor cores from half precision too.
+        """
+        extra = {"use_tf32": "0" if found.precision == "fp32" else "1"}
+        if found.is_engine:
+            extra |= _ENGINE_OPTIONS
+        return [
+            (provider[0], {**provider[1], **extra}) if _provider_name(provider) == PROVIDER else provider
+            for provider in self._providers
+        ]
 
     def allocate(self, shape: Shape, dtype: str) -> BoundTensor:  # type: ignore[override]
         """Return memory of the device, zeroed; UserError for a size that only the graph knows."""
@@ -199,7 +227,7 @@ def open_backend(kind: str, variant: str, threads: int | None) -> OnnxRuntimeBou
     providers: list[Any] = [(PROVIDER, options)]
     if variant == TENSORRT:
         # No cache: it would load engines that nobody has hashed.
-        providers.insert(0, (_TENSORRT_PROVIDER, {"trt_engine_cache_enable": "0", "device_id": "0"}))
+        providers.insert(0, (_TENSORRT_PROVIDER, {"trt_engine_cache_enable": "0"}))
     return OnnxRuntimeBound(providers, variant=variant)
 
 

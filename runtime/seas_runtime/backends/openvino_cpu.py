@@ -59,7 +59,7 @@ class OpenVinoCpu(HostMemory):
         }
         self.threads = threads
 
-    def identity(self) -> dict[str, str]:
+    def identity(self, bundle: Bundle) -> dict[str, str]:
         """Return version and precision."""
         return {"version": f"openvino {self._version}", "precision": self._precision}
 

@@ -228,7 +228,7 @@ class TensorRtBackend(DeviceMemory):
         self._engines: dict[str, LoadedEngine] = {}
         self._spare: dict[tuple[Any, str], DeviceTensor] = {}
 
-    def identity(self) -> dict[str, str]:
+    def identity(self, bundle: Bundle) -> dict[str, str]:
         """Return version and device."""
         return {"version": f"{self.title} {self.version}", "device": self.driver.device.name}
 

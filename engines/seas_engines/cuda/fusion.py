@@ -1,0 +1,214 @@
+"""Several operators of a channels-last graph as one of ONNX Runtime's own: a kernel instead of two to four.
+
+The operators are those that ONNX Runtime brings for Stable Diffusion, in the domain `com.microsoft`:
+https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from seas_engines.attention import DOMAIN
+
+SPLIT_GELU_WIDTHS = frozenset({2560, 5120, 10240})
+"""Last axis of what BiasSplitGelu takes: those of Stable Diffusion 1.x alone."""
+BIAS_ADD_WIDTHS = frozenset({320, 640, 1280})
+"""Last axis of what BiasAdd takes."""
+
+
+def fuse(model: ir.Model) -> None:
+    """Join what ONNX Runtime's CUDA provider has one kernel for, in place.
+
+    Group norm with the SiLU after it and the sum before it; layer norm with residual and bias before it;
+    the gated GELU with its bias; bias and residual.
+    """
+    graph = model.graph
+    for op_type, rule in (
+        ("GroupNorm", _silu),
+        ("GroupNorm", _skip_group_norm),
+        ("LayerNormalization", _skip_layer_norm),
+        ("Split", _split_gelu),
+        ("Add", _bias_add),
+    ):
+        for node in list(graph):
+            if node.op_type == op_type and node.graph is graph:
+                rule(graph, node)
+    passes.RemoveUnusedNodesPass()(model)
+
+
+def _silu(graph: ir.Graph, norm: ir.Node) -> None:
+    """GroupNorm, times its own sigmoid."""
+    value = norm.outputs[0]
+    users = [use.node for use in value.uses()]
+    if len(users) != 2 or value.is_graph_output():
+        return
+    sigmoid = next((user for user in users if user.op_type == "Sigmoid"), None)
+    product = next((user for user in users if user.op_type == "Mul"), None)
+    if sigmoid is None or product is None or set(product.inputs) != {value, sigmoid.outputs[0]}:
+        return
+    if len(sigmoid.outputs[0].uses()) != 1:
+        return
+    norm.attributes["activation"] = ir.AttrInt64("activation", 1)
+    _take_over(graph, product.outputs[0], value)
+    graph.remove([product, sigmoid], safe=True)
+
+
+def _skip_group_norm(graph: ir.Graph, norm: ir.Node) -> None:
+    """GroupNorm of a sum of two as large, or of one with a value per image and channel."""
+    total = _producer(norm.inputs[0], "Add")
+    if total is None or total.outputs[0].is_graph_output():
+        return
+    first, second = total.inputs
+    assert first is not None
+    assert second is not None
+    if _per_image(first) and not _per_image(second):
+        first, second = second, first
+    if len(first.shape or ()) != 4 or not (_per_image(second) or _same_shape(first, second)):
+        return
+    if first.is_initializer() or second.is_initializer() or _per_image(first):
+        return
+    made = _node(
+        "SkipGroupNorm", [first, *norm.inputs[1:3], second], list(norm.attributes.values()), outputs=2
+    )
+    _swap(graph, norm, made)
+    if len(total.outputs[0].uses()) > 0:
+        # What else reads the sum must come after the norm, which computes it.
+        made.outputs[1].name, made.outputs[1].type = f"{made.name}_sum", total.outputs[0].type
+        made.outputs[1].shape = total.outputs[0].shape
+        graph.remove(made)
+        graph.insert_after(total, made)
+        ir.convenience.replace_all_uses_with(total.outputs[0], made.outputs[1])
+    graph.remove(total, safe=True)
+
+
+def _skip_layer_norm(graph: ir.Graph, norm: ir.Node) -> None:
+    """LayerNormalization of a residual plus what a linear layer and its bias gave."""
+    total = _producer(norm.inputs[0], "Add")
+    if total is None or len(norm.inputs) != 3 or total.outputs[0].is_graph_output():
+        return
+    parts = [value for value in total.inputs if value is not None]
+    if len(parts) != 2 or not _same_shape(*parts) or len(parts[0].shape or ()) != 3:
+        return
+    bias = None
+    for index, value in enumerate(parts):
+        added = _producer(value, "Add")
+        if added is None or len(value.uses()) != 1 or value.is_graph_output():
+            continue
+        found = next((item for item in added.inputs if item is not None and _is_vector(item)), None)
+        if found is not None:
+            bias, parts[index] = found, next(item for item in added.inputs if item is not found)
+            parts = [parts[index], parts[1 - index]]
+            break
+    attributes = [ir.AttrFloat32("epsilon", norm.attributes["epsilon"].as_float())]
+    inputs: list[ir.Value | None] = [*parts, *norm.inputs[1:3]]
+    if bias is not None:
+        inputs.append(bias)
+    made = _node("SkipLayerNormalization", inputs, attributes, outputs=4)
+    _swap(graph, norm, made)
+    old = total.outputs[0]
+    if old.uses():
+        made.outputs[3].name, made.outputs[3].type = f"{made.name}_sum", old.type
+        made.outputs[3].shape = old.shape
+        graph.remove(made)
+        graph.insert_after(total, made)
+        ir.convenience.replace_all_uses_with(old, made.outputs[3])
+    for output in made.outputs[1:3]:
+        output.name = ""
+    if not made.outputs[3].uses():
+        made.outputs[3].name = ""
+    graph.remove(total, safe=True)
+
+
+def _split_gelu(graph: ir.Graph, split: ir.Node) -> None:
+    """The first half times GELU of the second, of a linear layer's result and its bias."""
+    added = _producer(split.inputs[0], "Add")
+    if added is None or len(split.outputs) != 2 or len(added.outputs[0].uses()) != 1:
+        return
+    bias = next((value for value in added.inputs if value is not None and _is_vector(value)), None)
+    source = next((value for value in added.inputs if value is not bias), None)
+    width = added.outputs[0].shape[-1] if added.outputs[0].shape is not None else None
+    if bias is None or source is None or width not in SPLIT_GELU_WIDTHS:
+        return
+    left, right = split.outputs
+    gelu = _only_user(right, "Gelu")
+    product = _only_user(left, "Mul")
+    if gelu is None or product is None or set(product.inputs) != {left, gelu.outputs[0]}:
+        return
+    if "approximate" in gelu.attributes and gelu.attributes["approximate"].as_string() != "none":
+        return
+    _swap(graph, product, _node("BiasSplitGelu", [source, bias], []))
+    graph.remove([gelu, split, added], safe=True)
+
+
+def _bias_add(graph: ir.Graph, total: ir.Node) -> None:
+    """A residual plus a linear layer's result and its bias, where no norm took it."""
+    parts = [value for value in total.inputs if value is not None]
+    if len(parts) != 2 or not _same_shape(*parts) or len(parts[0].shape or ()) != 3:
+        return
+    for index, value in enumerate(parts):
+        added = _producer(value, "Add")
+        if added is None or len(value.uses()) != 1 or value.is_graph_output():
+            continue
+        bias = next((item for item in added.inputs if item is not None and _is_vector(item)), None)
+        if bias is None or bias.shape is None or bias.shape[0] not in BIAS_ADD_WIDTHS:
+            continue
+        source = next(item for item in added.inputs if item is not bias)
+        _swap(graph, total, _node("BiasAdd", [source, bias, parts[1 - index]], []))
+        graph.remove(added, safe=True)
+        return
+
+
+def _node(
+    op_type: str, inputs: Sequence[ir.Value | None], attributes: Sequence[ir.Attr], outputs: int = 1
+) -> ir.Node:
+    return ir.Node(DOMAIN, op_type, inputs, attributes, num_outputs=outputs)
+
+
+def _swap(graph: ir.Graph, old: ir.Node, new: ir.Node) -> None:
+    """Put a node in the place of another, for the first of its results."""
+    new.name = f"{old.name}_{new.op_type.lower()}"
+    graph.insert_after(old, new)
+    for place, value in enumerate(new.outputs):
+        value.name = f"{new.name}_out{place}"
+    _take_over(graph, old.outputs[0], new.outputs[0])
+    graph.remove(old, safe=True)
+
+
+def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Let all that reads `old` read `new`, a graph output under its own name."""
+    new.type, new.shape = old.type, old.shape
+    if old.is_graph_output():
+        old.name, new.name = f"{old.name}_before", old.name
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+
+
+def _per_image(value: ir.Value) -> bool:
+    """Whether a value is [B,1,1,C]."""
+    return value.shape is not None and len(value.shape) == 4 and list(value.shape[1:3]) == [1, 1]
+
+
+def _same_shape(first: ir.Value, second: ir.Value) -> bool:
+    """Whether two activations are as large but for the batch, which is the same in every sum."""
+    if first.shape is None or second.shape is None or first.is_initializer() or second.is_initializer():
+        return False
+    one, other = list(first.shape[1:]), list(second.shape[1:])
+    return one == other and all(isinstance(size, int) for size in one)
+
+
+def _is_vector(value: ir.Value) -> bool:
+    return value.is_initializer() and value.shape is not None and len(value.shape) == 1
+
+
+def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type == op_type and node.domain == "" else None
+
+
+def _only_user(value: ir.Value, op_type: str) -> ir.Node | None:
+    uses = list(value.uses())
+    if len(uses) != 1 or value.is_graph_output() or uses[0].node.op_type != op_type:
+        return None
+    return uses[0].node

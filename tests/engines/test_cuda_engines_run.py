@@ -1,0 +1,128 @@
+"""The CUDA backend with engines, as far as a processor can show it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seas_engines.compile import compile_bundle
+from seas_engines.options import EngineOptions
+from seas_runtime.backends.cuda_graphs import CUDA_FORM, graph_file
+from seas_runtime.backends.onnxruntime_cuda import PROVIDER, OnnxRuntimeBound
+from seas_runtime.bundle import Bundle
+from seas_runtime.engine_errors import EngineDamaged, EngineStale
+from seas_runtime.generator import Generator
+from seas_runtime.manifest import RUNTIME_GRAPHS
+from tests.runtime.bundles import write_tiny_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_tiny_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def backend() -> OnnxRuntimeBound:
+    return OnnxRuntimeBound(["CPUExecutionProvider"], "cpu")
+
+
+def test_pairs_of_engines_are_those_of_the_bundles_graphs(
+    bundle: Path, backend: OnnxRuntimeBound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the operators that a GPU alone has: `tests/export/test_cuda_graphs.py` is about those."""
+    monkeypatch.setattr("seas_engines.prepare.write_for_cuda", lambda model: None)
+    content = Bundle.read(bundle)
+    expected = list(Generator.open(bundle).generate("stain", 5, batch=2))
+    assert "engines" not in backend.identity(content)
+    compile_bundle(bundle, EngineOptions("cuda", precision="fp32"))
+    assert backend.identity(content)["engines"] == CUDA_FORM
+    assert backend.identity(content)["precision"] == "fp32"
+    for one, other in zip(Generator(content, backend).generate("stain", 5, batch=2), expected, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+        np.testing.assert_allclose(one.probability, other.probability, atol=1e-5)
+
+
+def test_what_is_loaded_is_the_engine(bundle: Path, backend: OnnxRuntimeBound) -> None:
+    compile_bundle(bundle, EngineOptions("cuda", precision="fp32", graphs=("step",)))
+    content = Bundle.read(bundle)
+    assert graph_file(content, "step").file.name == "engine.bin"
+    assert graph_file(content, "decode_mask").file.name == "decode_mask.onnx"  # there is no engine of it
+    engine = graph_file(content, "step").file
+    engine.write_bytes(engine.read_bytes()[:-1] + b"x")
+    with pytest.raises(EngineDamaged, match=r"engine\.bin.*Build it again: seas-export engine"):
+        backend.load(content, "step")
+
+
+def test_an_engine_of_another_bundle_is_refused(
+    bundle: Path, backend: OnnxRuntimeBound, tmp_path: Path
+) -> None:
+    compile_bundle(bundle, EngineOptions("cuda", precision="fp32"))
+    other = write_tiny_bundle(tmp_path / "other")
+    graph = other / "graphs" / "step.onnx"
+    graph.write_bytes((bundle / "graphs" / "step_unguided.onnx").read_bytes())
+    other = write_again(other)
+    shutil.copytree(bundle / "engines", other / "engines")
+    with pytest.raises(EngineStale, match=r"another graph or other weights.*seas-export engine"):
+        backend.load(Bundle.read(other), "step")
+
+
+def write_again(bundle: Path) -> Path:
+    """Let a bundle's manifest say what its files are now."""
+    import dataclasses
+
+    from seas_runtime.bundle import hash_files, read_manifest_file, write_manifest
+
+    manifest = read_manifest_file(bundle)[0]
+    files = hash_files(bundle)
+    files.pop("manifest.json", None)
+    write_manifest(bundle, dataclasses.replace(manifest, files=files))
+    return bundle
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", "1")])
+def test_half_precision_keeps_the_tensor_cores(
+    bundle: Path, precision: str, tf32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime takes them from every convolution where TF32 is off."""
+    given: list[list[Any]] = []
+
+    class Opened(Exception):
+        pass
+
+    def open_session(file: Path, options: Any, providers: list[Any]) -> Any:
+        given.append(providers)
+        raise Opened
+
+    monkeypatch.setattr("seas_runtime.backends.onnxruntime_cuda.open_session", open_session)
+    compile_bundle(bundle, EngineOptions("cuda", precision=precision))
+    backend = OnnxRuntimeBound([(PROVIDER, {"cudnn_conv_algo_search": "HEURISTIC"})])
+    for graph in RUNTIME_GRAPHS:
+        with pytest.raises(Opened):
+            backend.load(Bundle.read(bundle), graph)
+    assert {providers[0][1]["use_tf32"] for providers in given} == {tf32}
+    assert all(providers[0][1]["enable_cuda_graph"] == "1" for providers in given)
+
+
+def test_graphs_of_the_bundle_run_deterministically_and_as_they_are(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[Any, list[Any]]] = []
+
+    class Opened(Exception):
+        pass
+
+    def open_session(file: Path, options: Any, providers: list[Any]) -> Any:
+        given.append((options, providers))
+        raise Opened
+
+    monkeypatch.setattr("seas_runtime.backends.onnxruntime_cuda.open_session", open_session)
+    backend = OnnxRuntimeBound([(PROVIDER, {})])
+    with pytest.raises(Opened):
+        backend.load(Bundle.read(bundle), "step")
+    ((options, providers),) = given
+    assert options.use_deterministic_compute
+    assert providers == [(PROVIDER, {"use_tf32": "0"})]

@@ -37,6 +37,7 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "export",
         (*_TRAIN, "onnxruntime", "onnx", "onnxscript", "polygraphy"),
     ),
+    ("engine --target cuda", "engines", ("onnx", "onnx-ir", "onnxruntime")),
     ("engine --target rtx", "engines", ("onnx", "onnx-ir", "onnxruntime", "polygraphy", *RTX)),
     ("plots as PNG", "report", ("matplotlib",)),
 )

@@ -25,7 +25,7 @@ def engine(
     ] = "1",
     precision: Annotated[
         str | None,
-        typer.Option("--precision", help="fp16 or fp32; by default fp16 for tensorrt and rtx."),
+        typer.Option("--precision", help="fp16 or fp32; by default fp16."),
     ] = None,
     graph: Annotated[
         list[str] | None,
@@ -47,7 +47,9 @@ def engine(
     ] = None,
     ship_engines: Annotated[
         bool,
-        typer.Option("--ship-engines", help="Let other machines load them from a copy of the bundle (rtx)."),
+        typer.Option(
+            "--ship-engines", help="Let other machines load them from a copy of the bundle (rtx, cuda)."
+        ),
     ] = False,
     build: Annotated[
         bool,

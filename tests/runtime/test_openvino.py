@@ -21,7 +21,7 @@ from seas_runtime.generator import Generator
 
 pytest.importorskip("openvino")
 from seas_runtime.backends import openvino_cpu, openvino_session
-from seas_runtime.backends.openvino_cache import CompiledGraphs
+from seas_runtime.backends.openvino_cache import CompiledGraph
 
 GRAPHS = ["decode_image", "decode_mask", "step"]
 
@@ -46,13 +46,13 @@ def keeping(own_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, li
     """A bundle whose graphs OpenVINO has compiled and kept, and a list that names each compiled later."""
     next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
     saved: list[str] = []
-    save = CompiledGraphs.save
+    save = CompiledGraph.save
 
-    def noting(self: CompiledGraphs, graph: str, *rest: Any) -> None:
-        saved.append(graph)
-        save(self, graph, *rest)
+    def noting(self: CompiledGraph, *rest: Any) -> None:
+        saved.append(self._graph)
+        save(self, *rest)
 
-    monkeypatch.setattr(CompiledGraphs, "save", noting)
+    monkeypatch.setattr(CompiledGraph, "save", noting)
     return own_bundle, saved
 
 

@@ -77,21 +77,20 @@ class _ChannelsLast:
 
     def _conv(self, node: ir.Node) -> bool:
         source, weight = node.inputs[0], node.inputs[1]
-        if source is None or weight is None or not is_weight(weight) or _groups(node) != 1:
+        if source is None or weight is None or not is_weight(weight) or not _is_plain(node):
             return False
         if len(sizes(weight)) != 4:
             return False
         outputs, channels, height, width = sizes(weight)
         kernels = computed(
             self._graph,
-            f"{weight.name}_last",
+            f"{weight.name}_kernels",
             weight.dtype or ir.DataType.FLOAT,
             (outputs, height, width, channels),
             lambda: array_of(weight).transpose(0, 2, 3, 1),
         )
         inputs = [self._channels_last(source), kernels, *node.inputs[2:]]
-        kept = [value for key, value in node.attributes.items() if key != "auto_pad"]
-        self._replace(node, self._op(DOMAIN, "NhwcConv", inputs, kept))
+        self._replace(node, self._op(DOMAIN, "NhwcConv", inputs, list(node.attributes.values())))
         return True
 
     def _group_norm(self, node: ir.Node) -> bool:
@@ -143,6 +142,8 @@ class _ChannelsLast:
         if source in self._last and order == _TO_LAST.get(rank or 0):
             same = self._last[source]
             if result.is_graph_output():
+                if same.producer() is None or same.is_graph_output():
+                    return False
                 same.name, result.name = result.name, f"{result.name}_before"
                 same.type, same.shape = result.type, result.shape
             ir.convenience.replace_all_uses_with(result, same, replace_graph_outputs=True)
@@ -239,7 +240,7 @@ class _ChannelsLast:
         if shape[0] != 1 or any(size != 1 for size in shape[2:]):
             return None
         dtype = value.dtype or ir.DataType.FLOAT
-        name, channels = f"{value.name}_last", (shape[1],)
+        name, channels = f"{value.name}_channels", (shape[1],)
         return computed(self._graph, name, dtype, channels, lambda: array_of(value).reshape(-1))
 
     def _channels_last(self, value: ir.Value) -> ir.Value:
@@ -315,8 +316,11 @@ def _channels(value: ir.Value) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _groups(node: ir.Node) -> int:
-    return node.attributes["group"].as_int() if "group" in node.attributes else 1
+def _is_plain(node: ir.Node) -> bool:
+    """Whether a convolution has one group, and says its padding in numbers."""
+    groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
+    padding = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
+    return groups == 1 and padding == "NOTSET"
 
 
 def _turned_shape(shape: ir.Shape | None) -> ir.Shape | None:

@@ -7,6 +7,7 @@ import io
 import logging
 import shutil
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from seas_runtime.backends import first_line
@@ -26,23 +27,28 @@ Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 logger = logging.getLogger(__name__)
 
 
-class CompiledGraphs:
-    """The compiled graphs of one bundle for one processor, version and set of options.
+class CompiledGraph:
+    """What one graph of a bundle was compiled to, for one processor, version and set of options.
 
     Nothing here is needed: where one is missing, damaged, another machine's, or cannot be written, the graph
     is compiled again. What is read was hashed here when it was written.
     """
 
-    def __init__(self, bundle: Bundle, version: str, processor: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self, bundle: Bundle, graph: str, version: str, processor: str, options: dict[str, Any]
+    ) -> None:
         self._store = EngineStore(bundle.path, bundle.manifest)
-        self._bundle, self._version, self._processor = bundle, version, processor
+        self._bundle, self._graph, self._version, self._processor = bundle, graph, version, processor
         self._options = {name.lower(): str(value) for name, value in sorted(options.items())}
-        self._contents: dict[str, str] = {}
 
-    def signature(self, graph: str) -> Signature | None:
-        """Return inputs and outputs of a graph of which something was kept, for whichever batch size."""
+    @cached_property
+    def _content(self) -> str:
+        return self._store.content(self._graph)
+
+    def signature(self) -> Signature | None:
+        """Return the graph's inputs and outputs where something was kept, for whichever batch size."""
         try:
-            expected = self._identity(graph, None)
+            expected = self._identity(None)
         except (UserError, ValueError):  # a broken graph: OpenVINO says so better
             return None
         for engine in self._store.engines()[0]:
@@ -51,10 +57,10 @@ class CompiledGraphs:
                 return engine.record.inputs, engine.record.outputs
         return None
 
-    def load(self, core: Any, graph: str, batch: int | None, device: str, options: dict[str, Any]) -> Any:
-        """Return a graph imported, compiled for one batch size or for any, or None."""
+    def load(self, core: Any, batch: int | None, device: str, options: dict[str, Any]) -> Any:
+        """Return the graph imported, compiled for one batch size or for any, or None."""
         try:
-            engine = self._store.get(self._identity(graph, batch))
+            engine = self._store.get(self._identity(batch))
             if engine is None or engine.record.origin != machine_identity():
                 return None
             with engine.open() as content:
@@ -64,22 +70,21 @@ class CompiledGraphs:
         except UserError as error:
             logger.debug("%s", error)
         except Exception as error:  # OpenVINO's own, for what it no longer reads
-            logger.warning("%s: OpenVINO cannot import it: %s", graph, first_line(error))
+            logger.warning("%s: OpenVINO cannot import it: %s", self._graph, first_line(error))
         return None
 
     def save(
         self,
-        graph: str,
         batch: int | None,
         compiled: Any,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
     ) -> None:
-        """Keep a compiled graph, in place of what an older version or other content has left.
+        """Keep the graph compiled, in place of what an older version or other content has left.
 
         `inputs` and `outputs` are the graph's own, whatever batch size it was compiled for.
         """
-        identity = self._identity(graph, batch)
+        identity = self._identity(batch)
         record = EngineRecord(identity, inputs, outputs)
         try:
             blob = io.BytesIO()
@@ -95,7 +100,7 @@ class CompiledGraphs:
         except (UserError, OSError) as error:
             logger.debug("compiled graphs are not kept: %s", error)
         except Exception as error:  # OpenVINO's own
-            logger.debug("%s: OpenVINO cannot export it: %s", graph, first_line(error))
+            logger.debug("%s: OpenVINO cannot export it: %s", self._graph, first_line(error))
 
     def _remove_outdated(self, new: EngineIdentity) -> None:
         for engine in self._store.engines()[0]:
@@ -107,12 +112,10 @@ class CompiledGraphs:
                 with contextlib.suppress(UserError):
                     self._store.remove(engine)
 
-    def _identity(self, graph: str, batch: int | None) -> EngineIdentity:
-        if graph not in self._contents:
-            self._contents[graph] = self._store.content(graph)
+    def _identity(self, batch: int | None) -> EngineIdentity:
         return EngineIdentity(
-            graph=graph,
-            content=self._contents[graph],
+            graph=self._graph,
+            content=self._content,
             target=TARGET,
             backend_version=self._version,
             devices=(self._processor,),

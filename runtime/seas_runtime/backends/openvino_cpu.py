@@ -13,7 +13,7 @@ import numpy as np
 from seas_runtime.backends import Shape, first_line
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.backends.host import HostMemory, HostTensor
-from seas_runtime.backends.openvino_cache import CompiledGraphs, Signature
+from seas_runtime.backends.openvino_cache import CompiledGraph, Signature
 from seas_runtime.backends.openvino_session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
 from seas_runtime.manifest import GraphSpec, TensorSpec
@@ -50,7 +50,7 @@ class OpenVinoCpu(HostMemory):
     def __init__(self, core: Any, version: str, precision: str, threads: int) -> None:
         self._core, self._version, self._precision = core, version, precision
         self._processor = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
-        self._to_keep: list[tuple[CompiledGraphs, str, int | None, Any, Signature]] = []
+        self._to_keep: list[tuple[CompiledGraph, int | None, Any, Signature]] = []
         self._options = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -69,22 +69,22 @@ class OpenVinoCpu(HostMemory):
         A small bundle's graph is compiled when it is bound, for the batch size that it is bound to.
         """
         file = bundle.graph_path(graph)
-        kept = CompiledGraphs(bundle, self._version, self._processor, self._options)
+        kept = CompiledGraph(bundle, graph, self._version, self._processor, self._options)
         small = sum(entry.size for entry in bundle.manifest.files.values()) <= SMALL_BUNDLE
         batched = _batched_input(bundle.manifest.graphs[graph]) if small else None
         if batched is None:
-            compiled = self._compile(kept, file, graph, None, None)
+            compiled = self._compile(kept, file, None, None)
             return OpenVinoSession(file, _signature(compiled), lambda batch: compiled, None)
-        signature = kept.signature(graph) or _signature(self._read(file))
+        signature = kept.signature() or _signature(self._read(file))
         return OpenVinoSession(
-            file, signature, lambda batch: self._compile(kept, file, graph, batch, signature), batched
+            file, signature, lambda batch: self._compile(kept, file, batch, signature), batched
         )
 
     def _compile(
-        self, kept: CompiledGraphs, file: Path, graph: str, batch: int | None, signature: Signature | None
+        self, kept: CompiledGraph, file: Path, batch: int | None, signature: Signature | None
     ) -> Any:
         """Import or compile a graph for one batch size, or for any."""
-        imported = kept.load(self._core, graph, batch, "CPU", self._options)
+        imported = kept.load(self._core, batch, "CPU", self._options)
         if imported is not None:
             return imported
         model = self._read(file)
@@ -95,7 +95,7 @@ class OpenVinoCpu(HostMemory):
             compiled = self._core.compile_model(model, "CPU", self._options)
         except Exception as error:  # OpenVINO raises RuntimeError and its own
             raise self._unusable(file, error) from error
-        self._to_keep.append((kept, graph, batch, compiled, signature))
+        self._to_keep.append((kept, batch, compiled, signature))
         return compiled
 
     def _read(self, file: Path) -> Any:
@@ -113,8 +113,8 @@ class OpenVinoCpu(HostMemory):
     def settle(self) -> None:
         """Keep what was compiled, once it has run."""
         while self._to_keep:
-            kept, graph, batch, compiled, signature = self._to_keep.pop()
-            kept.save(graph, batch, compiled, *signature)
+            kept, batch, compiled, signature = self._to_keep.pop()
+            kept.save(batch, compiled, *signature)
 
     def allocate(self, shape: Shape, dtype: str) -> OpenVinoTensor:
         """Return a place whose memory OpenVINO uses as it is."""

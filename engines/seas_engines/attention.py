@@ -11,6 +11,8 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from seas_engines.matching import only_user, producer
+
 DOMAIN = "com.microsoft"
 PIECES = "pieces"
 """Under this key the `meta` of a node has the names of the nodes that it was made of."""
@@ -31,8 +33,8 @@ def fuse_attention(model: ir.Model) -> int:
 
 def _fuse(graph: ir.Graph, softmax: ir.Node) -> bool:
     """Match MatMul(query * s, keyT * s) -> softmax -> MatMul(., value) -> transpose -> reshape to [B,N,C]."""
-    scores = _producer(softmax.inputs[0], "MatMul")
-    mixed = _only_user(softmax.outputs[0], "MatMul")
+    scores = producer(softmax.inputs[0], "MatMul")
+    mixed = only_user(softmax.outputs[0], "MatMul")
     if scores is None or mixed is None or mixed.inputs[0] is not softmax.outputs[0]:
         return False
     query, query_scale = _scaled(scores.inputs[0])
@@ -40,10 +42,10 @@ def _fuse(graph: ir.Graph, softmax: ir.Node) -> bool:
     query_rows = _split_heads(query)
     key_rows = _split_heads(_untransposed(key))
     value_rows = _split_heads(mixed.inputs[1])
-    back = _only_user(mixed.outputs[0], "Transpose")
+    back = only_user(mixed.outputs[0], "Transpose")
     if query_rows is None or key_rows is None or value_rows is None or back is None:
         return False
-    joined = _only_user(back.outputs[0], "Reshape")
+    joined = only_user(back.outputs[0], "Reshape")
     if list(back.attributes["perm"].as_ints()) != [0, 2, 1, 3] or joined is None:
         return False
     if joined.outputs[0].is_graph_output():
@@ -66,21 +68,9 @@ def _fuse(graph: ir.Graph, softmax: ir.Node) -> bool:
     return True
 
 
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type else None
-
-
-def _only_user(value: ir.Value, op_type: str) -> ir.Node | None:
-    uses = list(value.uses())
-    if len(uses) != 1 or value.is_graph_output() or uses[0].node.op_type != op_type:
-        return None
-    return uses[0].node
-
-
 def _scaled(value: ir.Value | None) -> tuple[ir.Value | None, float]:
     """Return what is multiplied by a constant, and the constant; otherwise the value itself, and one."""
-    product = _producer(value, "Mul")
+    product = producer(value, "Mul")
     if product is None:
         return value, 1.0
     for source, other in (product.inputs, reversed(product.inputs)):
@@ -92,7 +82,7 @@ def _scaled(value: ir.Value | None) -> tuple[ir.Value | None, float]:
 
 def _untransposed(value: ir.Value | None) -> ir.Value | None:
     """Return what a key's last two axes were swapped of."""
-    turned = _producer(value, "Transpose")
+    turned = producer(value, "Transpose")
     if turned is None or list(turned.attributes["perm"].as_ints()) != [0, 1, 3, 2]:
         return None
     return turned.inputs[0]
@@ -100,10 +90,10 @@ def _untransposed(value: ir.Value | None) -> ir.Value | None:
 
 def _split_heads(value: ir.Value | None) -> ir.Value | None:
     """Return the [B,N,heads*d] behind a [B,heads,N,d]."""
-    turned = _producer(value, "Transpose")
+    turned = producer(value, "Transpose")
     if turned is None or list(turned.attributes["perm"].as_ints()) != [0, 2, 1, 3]:
         return None
-    split = _producer(turned.inputs[0], "Reshape")
+    split = producer(turned.inputs[0], "Reshape")
     source = split.inputs[0] if split is not None else None
     if source is None or source.shape is None or len(source.shape) != 3:
         return None

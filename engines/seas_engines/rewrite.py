@@ -16,6 +16,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from seas_engines.attention import DOMAIN, PIECES, fuse_attention
+from seas_engines.matching import only_user, producer
 
 ATTENTION_OPSET, GROUP_NORM_OPSET = 23, 21
 """The operator sets that brought Attention and GroupNormalization (in its per-channel form)."""
@@ -66,8 +67,8 @@ def cast_last(model: ir.Model) -> None:
     """
     graph = model.graph
     for output in list(graph.outputs):
-        turn = _producer(output, "Transpose")
-        cast = _producer(turn.inputs[0], "Cast") if turn is not None else None
+        turn = producer(output, "Transpose")
+        cast = producer(turn.inputs[0], "Cast") if turn is not None else None
         if turn is None or cast is None or len(cast.outputs[0].uses()) != 1:
             continue
         source, wide = cast.inputs[0], turn.inputs[0]
@@ -162,8 +163,8 @@ def _join_group_norms(graph: ir.Graph, ranks: Sequence[int], even: bool = False)
 
 def _join_group_norm(graph: ir.Graph, norm: ir.Node, ranks: Sequence[int], even: bool) -> bool:
     """Join reshape [N,G,-1], instance norm by ones and zeros, reshape back, times scale, plus bias."""
-    split = _producer(norm.inputs[0], "Reshape")
-    back = _only_user(norm.outputs[0], "Reshape")
+    split = producer(norm.inputs[0], "Reshape")
+    back = only_user(norm.outputs[0], "Reshape")
     if (
         split is None
         or back is None
@@ -173,8 +174,8 @@ def _join_group_norm(graph: ir.Graph, norm: ir.Node, ranks: Sequence[int], even:
         return False
     source = split.inputs[0]
     groups = _size(norm.inputs[1])
-    product = _only_user(back.outputs[0], "Mul")
-    total = _only_user(product.outputs[0], "Add") if product is not None else None
+    product = only_user(back.outputs[0], "Mul")
+    total = only_user(product.outputs[0], "Add") if product is not None else None
     if source is None or source.shape is None or product is None or total is None or groups is None:
         return False
     channels = source.shape[1]
@@ -237,15 +238,3 @@ def _size(value: ir.Value | None) -> int | None:
 
 def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:
     return node.inputs[1] if node.inputs[0] is value else node.inputs[0]
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type else None
-
-
-def _only_user(value: ir.Value, op_type: str) -> ir.Node | None:
-    uses = list(value.uses())
-    if len(uses) != 1 or value.is_graph_output() or uses[0].node.op_type != op_type:
-        return None
-    return uses[0].node

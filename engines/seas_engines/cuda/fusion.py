@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from seas_engines.attention import DOMAIN
+from seas_engines.matching import only_user, producer
 
 SPLIT_GELU_WIDTHS = frozenset({2560, 5120, 10240})
 """Last axis of what BiasSplitGelu takes: those of Stable Diffusion 1.x alone."""
@@ -58,7 +59,7 @@ def _silu(graph: ir.Graph, norm: ir.Node) -> None:
 
 def _skip_group_norm(graph: ir.Graph, norm: ir.Node) -> None:
     """GroupNorm of a sum of two as large, or of one with a value per image and channel."""
-    total = _producer(norm.inputs[0], "Add")
+    total = producer(norm.inputs[0], "Add")
     if total is None or total.outputs[0].is_graph_output():
         return
     first, second = total.inputs
@@ -86,7 +87,7 @@ def _skip_group_norm(graph: ir.Graph, norm: ir.Node) -> None:
 
 def _skip_layer_norm(graph: ir.Graph, norm: ir.Node) -> None:
     """LayerNormalization of a residual plus what a linear layer and its bias gave."""
-    total = _producer(norm.inputs[0], "Add")
+    total = producer(norm.inputs[0], "Add")
     if total is None or len(norm.inputs) != 3 or total.outputs[0].is_graph_output():
         return
     parts = [value for value in total.inputs if value is not None]
@@ -94,7 +95,7 @@ def _skip_layer_norm(graph: ir.Graph, norm: ir.Node) -> None:
         return
     bias = None
     for index, value in enumerate(parts):
-        added = _producer(value, "Add")
+        added = producer(value, "Add")
         if added is None or len(value.uses()) != 1 or value.is_graph_output():
             continue
         found = next((item for item in added.inputs if item is not None and _is_vector(item)), None)
@@ -124,7 +125,7 @@ def _skip_layer_norm(graph: ir.Graph, norm: ir.Node) -> None:
 
 def _split_gelu(graph: ir.Graph, split: ir.Node) -> None:
     """The first half times GELU of the second, of a linear layer's result and its bias."""
-    added = _producer(split.inputs[0], "Add")
+    added = producer(split.inputs[0], "Add")
     if added is None or len(split.outputs) != 2 or len(added.outputs[0].uses()) != 1:
         return
     bias = next((value for value in added.inputs if value is not None and _is_vector(value)), None)
@@ -133,8 +134,8 @@ def _split_gelu(graph: ir.Graph, split: ir.Node) -> None:
     if bias is None or source is None or width not in SPLIT_GELU_WIDTHS:
         return
     left, right = split.outputs
-    gelu = _only_user(right, "Gelu")
-    product = _only_user(left, "Mul")
+    gelu = only_user(right, "Gelu")
+    product = only_user(left, "Mul")
     if gelu is None or product is None or set(product.inputs) != {left, gelu.outputs[0]}:
         return
     if "approximate" in gelu.attributes and gelu.attributes["approximate"].as_string() != "none":
@@ -149,7 +150,7 @@ def _bias_add(graph: ir.Graph, total: ir.Node) -> None:
     if len(parts) != 2 or not _same_shape(*parts) or len(parts[0].shape or ()) != 3:
         return
     for index, value in enumerate(parts):
-        added = _producer(value, "Add")
+        added = producer(value, "Add")
         if added is None or len(value.uses()) != 1 or value.is_graph_output():
             continue
         bias = next((item for item in added.inputs if item is not None and _is_vector(item)), None)
@@ -200,15 +201,3 @@ def _same_shape(first: ir.Value, second: ir.Value) -> bool:
 
 def _is_vector(value: ir.Value) -> bool:
     return value.is_initializer() and value.shape is not None and len(value.shape) == 1
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = value.producer() if value is not None else None
-    return node if node is not None and node.op_type == op_type and node.domain == "" else None
-
-
-def _only_user(value: ir.Value, op_type: str) -> ir.Node | None:
-    uses = list(value.uses())
-    if len(uses) != 1 or value.is_graph_output() or uses[0].node.op_type != op_type:
-        return None
-    return uses[0].node

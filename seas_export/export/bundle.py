@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -117,7 +118,8 @@ def export_bundle(
         if parity:
             say("compare with PyTorch: run PyTorch")
             expected = parity_figures.expect(folder, loaded)
-            del loaded  # PyTorch's weights are freed before the graphs' are loaded
+            del loaded  # PyTorch's weights are freed before the graphs' are loaded:
+            gc.collect()  # what tracing leaves are cycles that hold them
             say("compare with PyTorch: run the graphs")
             report = parity_figures.compare(folder, expected)
             report.require()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import importlib.metadata
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +12,13 @@ import pytest
 import torch
 
 from seas_export.export import ExportResult, export_bundle
+from seas_export.export import bundle as bundling
 from seas_export.export.parts import PART_NAMES
 from seas_export.export.provenance import provenance
 from seas_runtime.bundle import MANIFEST_NAME, Bundle
 from seas_runtime.generator import Generator
 from seas_runtime.manifest import RUNTIME_GRAPHS, STEP_UNGUIDED
-from seas_train.checkpoint import Checkpoint
+from seas_train.checkpoint import Checkpoint, load_checkpoint
 from tests.export.conftest import STEPS
 
 Export = Callable[..., ExportResult]
@@ -144,3 +147,30 @@ def test_versions_are_told_whatever_brought_onnx_runtime(
 
     monkeypatch.setattr(importlib.metadata, "version", no_such_distribution)
     assert provenance(checkpoint.meta)["packages"]["onnxruntime"] == onnxruntime.__version__
+
+
+def test_pytorchs_weights_are_freed_before_the_graphs_are_loaded(
+    checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the collector has not come by: at full size they are gigabytes, and few objects."""
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def load(path: Path) -> Checkpoint:
+        loaded = load_checkpoint(path)
+        alive.append(weakref.ref(next(loaded.unet.parameters())))
+        return loaded
+
+    class Reached(Exception):
+        pass
+
+    def compare(folder: Path, expected: object) -> None:
+        raise Reached(alive[0]() is None)
+
+    monkeypatch.setattr(bundling, "load_checkpoint", load)
+    monkeypatch.setattr(bundling.parity_figures, "compare", compare)
+    gc.disable()
+    try:
+        with pytest.raises(Reached, match="True"):
+            export_bundle(checkpoint_folder, tmp_path / "bundle", steps=STEPS)
+    finally:
+        gc.enable()

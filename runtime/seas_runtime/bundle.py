@@ -112,12 +112,14 @@ def write_manifest(path: Path, manifest: Manifest) -> str:
     return sha256_file(path / MANIFEST_NAME)
 
 
+def file_entry(file: Path) -> FileEntry:
+    """Return a file's hash and size."""
+    return FileEntry(sha256_file(file), file.stat().st_size)
+
+
 def hash_files(path: Path) -> dict[str, FileEntry]:
     """Return hash and size of every file that a manifest of the bundle in folder `path` must list."""
-    return {
-        name: FileEntry(sha256_file(path / name), (path / name).stat().st_size)
-        for name in sorted(_list_files(path))
-    }
+    return {name: file_entry(path / name) for name in sorted(_list_files(path))}
 
 
 def check_files(path: Path, manifest: Manifest, verify: bool = True) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from seas_runtime.bundle import ENGINES_FOLDER
+from seas_runtime.bundle import ENGINES_FOLDER, file_entry
 from seas_runtime.engine_errors import (
     EngineDamaged,
     EngineForeign,
@@ -158,10 +158,10 @@ class EngineStore:
             self._clear_abandoned()
             whole = replace(
                 record,
-                file=_entry(file),
+                file=file_entry(file),
                 built_at=time.time(),
                 origin=machine_identity(),
-                companions={} if weights is None else {WEIGHTS_NAME: _entry(weights)},
+                companions={} if weights is None else {WEIGHTS_NAME: file_entry(weights)},
             )
             with replace_directory(folder) as fresh:
                 for name, path in moved.items():
@@ -313,10 +313,6 @@ class EngineStore:
                     shutil.rmtree(path)
             except OSError:
                 logger.debug("%s cannot be removed", path)
-
-
-def _entry(file: Path) -> FileEntry:
-    return FileEntry(sha256_file(file), file.stat().st_size)
 
 
 def _flush(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from seas_engines.compile import compile_bundle
 from seas_engines.options import EngineOptions
 from seas_runtime.backends.cuda_graphs import CUDA_FORM, graph_file
 from seas_runtime.backends.onnxruntime_cuda import PROVIDER, OnnxRuntimeBound
-from seas_runtime.bundle import Bundle
+from seas_runtime.bundle import Bundle, hash_files, read_manifest_file, write_manifest
 from seas_runtime.engine_errors import EngineDamaged, EngineStale
 from seas_runtime.generator import Generator
 from seas_runtime.manifest import RUNTIME_GRAPHS
@@ -72,57 +73,48 @@ def test_an_engine_of_another_bundle_is_refused(
 
 def write_again(bundle: Path) -> Path:
     """Let a bundle's manifest say what its files are now."""
-    import dataclasses
-
-    from seas_runtime.bundle import hash_files, read_manifest_file, write_manifest
-
     manifest = read_manifest_file(bundle)[0]
-    files = hash_files(bundle)
-    files.pop("manifest.json", None)
-    write_manifest(bundle, dataclasses.replace(manifest, files=files))
+    write_manifest(bundle, dataclasses.replace(manifest, files=hash_files(bundle)))
     return bundle
 
 
-@pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", "1")])
-def test_half_precision_keeps_the_tensor_cores(
-    bundle: Path, precision: str, tf32: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ONNX Runtime takes them from every convolution where TF32 is off."""
-    given: list[list[Any]] = []
-
-    class Opened(Exception):
-        pass
-
-    def open_session(file: Path, options: Any, providers: list[Any]) -> Any:
-        given.append(providers)
-        raise Opened
-
-    monkeypatch.setattr("seas_runtime.backends.onnxruntime_cuda.open_session", open_session)
-    compile_bundle(bundle, EngineOptions("cuda", precision=precision))
-    backend = OnnxRuntimeBound([(PROVIDER, {"cudnn_conv_algo_search": "HEURISTIC"})])
-    for graph in RUNTIME_GRAPHS:
-        with pytest.raises(Opened):
-            backend.load(Bundle.read(bundle), graph)
-    assert {providers[0][1]["use_tf32"] for providers in given} == {tf32}
-    assert all(providers[0][1]["enable_cuda_graph"] == "1" for providers in given)
+class Opened(Exception):
+    """A session would be opened now."""
 
 
-def test_graphs_of_the_bundle_run_deterministically_and_as_they_are(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, list[Any]]]:
+    """The options and providers that sessions were to be opened with; none is."""
     given: list[tuple[Any, list[Any]]] = []
-
-    class Opened(Exception):
-        pass
 
     def open_session(file: Path, options: Any, providers: list[Any]) -> Any:
         given.append((options, providers))
         raise Opened
 
     monkeypatch.setattr("seas_runtime.backends.onnxruntime_cuda.open_session", open_session)
+    return given
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", "1")])
+def test_half_precision_keeps_the_tensor_cores(
+    bundle: Path, precision: str, tf32: str, opened: list[tuple[Any, list[Any]]]
+) -> None:
+    """ONNX Runtime takes them from every convolution where TF32 is off."""
+    compile_bundle(bundle, EngineOptions("cuda", precision=precision))
+    backend = OnnxRuntimeBound([(PROVIDER, {"cudnn_conv_algo_search": "HEURISTIC"})])
+    for graph in RUNTIME_GRAPHS:
+        with pytest.raises(Opened):
+            backend.load(Bundle.read(bundle), graph)
+    assert {providers[0][1]["use_tf32"] for _, providers in opened} == {tf32}
+    assert all(providers[0][1]["enable_cuda_graph"] == "1" for _, providers in opened)
+
+
+def test_graphs_of_the_bundle_run_deterministically_and_as_they_are(
+    bundle: Path, opened: list[tuple[Any, list[Any]]]
+) -> None:
     backend = OnnxRuntimeBound([(PROVIDER, {})])
     with pytest.raises(Opened):
         backend.load(Bundle.read(bundle), "step")
-    ((options, providers),) = given
+    ((options, providers),) = opened
     assert options.use_deterministic_compute
     assert providers == [(PROVIDER, {"use_tf32": "0"})]

@@ -7,11 +7,13 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from seas_engines.attention import DOMAIN
+from seas_engines.cuda.values import is_weight, sizes
 from seas_engines.matching import only_user, producer
 
 SPLIT_GELU_WIDTHS = frozenset({2560, 5120, 10240})
@@ -75,14 +77,7 @@ def _skip_group_norm(graph: ir.Graph, norm: ir.Node) -> None:
         "SkipGroupNorm", [first, *norm.inputs[1:3], second], list(norm.attributes.values()), outputs=2
     )
     _swap(graph, norm, made)
-    if len(total.outputs[0].uses()) > 0:
-        # What else reads the sum must come after the norm, which computes it.
-        made.outputs[1].name, made.outputs[1].type = f"{made.name}_sum", total.outputs[0].type
-        made.outputs[1].shape = total.outputs[0].shape
-        graph.remove(made)
-        graph.insert_after(total, made)
-        ir.convenience.replace_all_uses_with(total.outputs[0], made.outputs[1])
-    graph.remove(total, safe=True)
+    _take_sum(graph, total, made, made.outputs[1])
 
 
 def _skip_layer_norm(graph: ir.Graph, norm: ir.Node) -> None:
@@ -93,45 +88,25 @@ def _skip_layer_norm(graph: ir.Graph, norm: ir.Node) -> None:
     parts = [value for value in total.inputs if value is not None]
     if len(parts) != 2 or not _same_shape(*parts) or len(parts[0].shape or ()) != 3:
         return
-    bias = None
-    for index, value in enumerate(parts):
-        added = producer(value, "Add")
-        if added is None or len(value.uses()) != 1 or value.is_graph_output():
-            continue
-        found = next((item for item in added.inputs if item is not None and _is_vector(item)), None)
-        if found is not None:
-            bias, parts[index] = found, next(item for item in added.inputs if item is not found)
-            parts = [parts[index], parts[1 - index]]
+    bias: list[ir.Value] = []
+    for value, other in (parts, reversed(parts)):
+        linear = _linear(value)
+        if linear is not None:
+            parts, bias = [linear.source, other], [linear.bias]
             break
     attributes = [ir.AttrFloat32("epsilon", norm.attributes["epsilon"].as_float())]
-    inputs: list[ir.Value | None] = [*parts, *norm.inputs[1:3]]
-    if bias is not None:
-        inputs.append(bias)
-    made = _node("SkipLayerNormalization", inputs, attributes, outputs=4)
+    made = _node("SkipLayerNormalization", [*parts, *norm.inputs[1:3], *bias], attributes, outputs=4)
     _swap(graph, norm, made)
-    old = total.outputs[0]
-    if old.uses():
-        made.outputs[3].name, made.outputs[3].type = f"{made.name}_sum", old.type
-        made.outputs[3].shape = old.shape
-        graph.remove(made)
-        graph.insert_after(total, made)
-        ir.convenience.replace_all_uses_with(old, made.outputs[3])
-    for output in made.outputs[1:3]:
-        output.name = ""
-    if not made.outputs[3].uses():
-        made.outputs[3].name = ""
-    graph.remove(total, safe=True)
+    _take_sum(graph, total, made, made.outputs[3])
+    for output in made.outputs[1:]:
+        if not output.uses():
+            output.name = ""
 
 
 def _split_gelu(graph: ir.Graph, split: ir.Node) -> None:
     """The first half times GELU of the second, of a linear layer's result and its bias."""
-    added = producer(split.inputs[0], "Add")
-    if added is None or len(split.outputs) != 2 or len(added.outputs[0].uses()) != 1:
-        return
-    bias = next((value for value in added.inputs if value is not None and _is_vector(value)), None)
-    source = next((value for value in added.inputs if value is not bias), None)
-    width = added.outputs[0].shape[-1] if added.outputs[0].shape is not None else None
-    if bias is None or source is None or width not in SPLIT_GELU_WIDTHS:
+    linear = _linear(split.inputs[0])
+    if linear is None or len(split.outputs) != 2 or linear.width not in SPLIT_GELU_WIDTHS:
         return
     left, right = split.outputs
     gelu = only_user(right, "Gelu")
@@ -140,8 +115,8 @@ def _split_gelu(graph: ir.Graph, split: ir.Node) -> None:
         return
     if "approximate" in gelu.attributes and gelu.attributes["approximate"].as_string() != "none":
         return
-    _swap(graph, product, _node("BiasSplitGelu", [source, bias], []))
-    graph.remove([gelu, split, added], safe=True)
+    _swap(graph, product, _node("BiasSplitGelu", [linear.source, linear.bias], []))
+    graph.remove([gelu, split], safe=True)
 
 
 def _bias_add(graph: ir.Graph, total: ir.Node) -> None:
@@ -149,17 +124,43 @@ def _bias_add(graph: ir.Graph, total: ir.Node) -> None:
     parts = [value for value in total.inputs if value is not None]
     if len(parts) != 2 or not _same_shape(*parts) or len(parts[0].shape or ()) != 3:
         return
-    for index, value in enumerate(parts):
-        added = producer(value, "Add")
-        if added is None or len(value.uses()) != 1 or value.is_graph_output():
-            continue
-        bias = next((item for item in added.inputs if item is not None and _is_vector(item)), None)
-        if bias is None or bias.shape is None or bias.shape[0] not in BIAS_ADD_WIDTHS:
-            continue
-        source = next(item for item in added.inputs if item is not bias)
-        _swap(graph, total, _node("BiasAdd", [source, bias, parts[1 - index]], []))
-        graph.remove(added, safe=True)
-        return
+    for value, other in (parts, reversed(parts)):
+        linear = _linear(value)
+        if linear is not None and linear.width in BIAS_ADD_WIDTHS:
+            _swap(graph, total, _node("BiasAdd", [linear.source, linear.bias, other], []))
+            return
+
+
+@dataclass(frozen=True, eq=False)
+class _Linear:
+    """What a linear layer gave before its bias, and the bias [width]."""
+
+    source: ir.Value
+    bias: ir.Value
+    width: int
+
+
+def _linear(value: ir.Value | None) -> _Linear | None:
+    """Return what a value was before a bias was added that nothing else reads it with."""
+    added = producer(value, "Add")
+    if value is None or added is None or len(value.uses()) != 1 or value.is_graph_output():
+        return None
+    for bias, source in (added.inputs, reversed(added.inputs)):
+        if bias is not None and source is not None and is_weight(bias) and len(sizes(bias)) == 1:
+            return _Linear(source, bias, sizes(bias)[0])
+    return None
+
+
+def _take_sum(graph: ir.Graph, total: ir.Node, made: ir.Node, result: ir.Value) -> None:
+    """Let a node that computes a sum give it to all that read it elsewhere, and remove the sum's own node."""
+    old = total.outputs[0]
+    if old.uses():
+        # What reads the sum must come after the node that computes it now.
+        result.name, result.type, result.shape = f"{made.name}_sum", old.type, old.shape
+        graph.remove(made)
+        graph.insert_after(total, made)
+        ir.convenience.replace_all_uses_with(old, result)
+    graph.remove(total, safe=True)
 
 
 def _node(
@@ -197,7 +198,3 @@ def _same_shape(first: ir.Value, second: ir.Value) -> bool:
         return False
     one, other = list(first.shape[1:]), list(second.shape[1:])
     return one == other and all(isinstance(size, int) for size in one)
-
-
-def _is_vector(value: ir.Value) -> bool:
-    return value.is_initializer() and value.shape is not None and len(value.shape) == 1

@@ -130,10 +130,13 @@ def test_a_transformer_block_is_of_the_providers_operators() -> None:
     model, feeds = traced(Transformer(), (8, 4, 4), (7, 24))
     found = check_same(model, feeds)
     assert found["MultiHeadAttention"] == 3
-    assert found["SkipLayerNormalization"] == 3
+    assert found["SkipLayerNormalization"] == 4  # the first adds the bias of the convolution before it
+    assert found["LayerNormalization"] == 0
     assert found["BiasSplitGelu"] == found["BiasAdd"] == 1
     assert found["Gelu"] == found["Add"] == 0
-    assert found["MatMul"] == 1 + 3 + 2  # keys and values of all three as one product, parted
+    # Keys and values of all three as one product, parted; and the convolution whose bias a norm adds.
+    assert found["MatMul"] == 1 + 3 + 2 + 1
+    assert found["NhwcConv"] == 1
     assert found["Split"] == 1
     assert found["Transpose"] == 2  # the image on its way in and out
 
@@ -143,6 +146,97 @@ def test_few_products_or_large_inputs_stay_apart() -> None:
     assert operators(rewritten(model))["Split"] == 0
     model, _ = traced(Transformer(), (8, 4, 4), (300, 24))
     assert operators(rewritten(model))["Split"] == 0
+
+
+class Decoder(nn.Module):
+    """Two residual blocks of a decoder with an upsampling between them, and one of an image of its own."""
+
+    def __init__(self, factor: float = 2.0, mode: str = "nearest", read_twice: bool = False) -> None:
+        super().__init__()
+        self.factor, self.mode, self.read_twice = factor, mode, read_twice
+        self.norms = nn.ModuleList(nn.GroupNorm(4, 16) for _ in range(4))
+        self.convolutions = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(4))
+        self.shortcut = nn.Conv2d(16, 16, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        image = self.convolutions[0](image)
+        inner = self.norms[1](self.convolutions[1](self.norms[0](image)))
+        image = self.norms[2](self.shortcut(image) + self.convolutions[2](inner))
+        large = functional.interpolate(image, scale_factor=self.factor, mode=self.mode)
+        made = self.convolutions[3](large)
+        return functional.silu(self.norms[3](made)) + (large if self.read_twice else made)
+
+
+def test_norms_add_the_biases_of_the_convolutions_before_them() -> None:
+    model, feeds = traced(Decoder(factor=3.0), (16, 5, 4))
+    found = check_same(model, feeds)
+    assert found["GroupNorm"] == 0
+    assert found["SkipGroupNorm"] == 4
+    assert found["Expand"] == 3  # biases that come alone; the shortcut's and its neighbour's are one
+    assert found["MatMul"] == 1  # the shortcut, now without a bias
+    assert found["NhwcConv"] == 4
+    model, _ = traced(Decoder(factor=3.0), (16, 5, 4))
+    assert {len(node.inputs) for node in rewritten(model).graph if node.op_type == "NhwcConv"} == {2}
+
+
+def test_upsampling_goes_into_the_convolution_behind_it() -> None:
+    model, feeds = traced(Decoder(), (16, 5, 4))
+    found = check_same(model, feeds)
+    assert found["Resize"] == 0
+    assert found["NhwcConv"] == 3 + 2
+    assert found["Pad"] == 2
+
+
+@pytest.mark.parametrize("other", [Decoder(factor=3.0), Decoder(mode="bilinear"), Decoder(read_twice=True)])
+def test_other_upsampling_stays(other: Decoder) -> None:
+    model, feeds = traced(other, (16, 5, 4))
+    found = check_same(model, feeds)
+    assert found["Resize"] == 1
+    assert found["Pad"] == 0
+
+
+class Shortcut(nn.Module):
+    """A residual of its own width that no norm reads, as those are that a U-Net's upward way ends with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(3))
+        self.shortcut = nn.Conv2d(WIDTH, WIDTH, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        image = self.convolutions[0](image)
+        image = self.shortcut(image) + self.convolutions[1](image)
+        return self.convolutions[2](torch.sigmoid(image))
+
+
+def test_a_residual_takes_the_biases_of_both_its_convolutions() -> None:
+    model, feeds = traced(Shortcut(), (WIDTH, 4, 3))
+    found = check_same(model, feeds)
+    assert found["BiasAdd"] == found["MatMul"] == 1
+    assert found["Add"] == 0
+
+
+class Upsampled(nn.Module):
+    """An upsampling whose convolution no norm reads: its bias stays with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(6, 6, 3, padding=1) for _ in range(3))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        large = functional.interpolate(self.convolutions[0](image), scale_factor=2.0, mode="nearest")
+        made = self.convolutions[1](large)
+        return self.convolutions[2](made + torch.sigmoid(made) + made.relu())
+
+
+def test_an_upsamplings_convolution_keeps_its_bias_for_every_phase() -> None:
+    model, feeds = traced(Upsampled(), (6, 3, 5))
+    found = check_same(model, feeds)
+    assert found["NhwcConv"] == 2 + 2
+    assert found["Sum"] == 1
+    assert found["Add"] == 0
+    model, _ = traced(Upsampled(), (6, 3, 5))
+    assert {len(node.inputs) for node in rewritten(model).graph if node.op_type == "NhwcConv"} == {3}
 
 
 class Normed(nn.Module):

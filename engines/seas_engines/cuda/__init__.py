@@ -9,9 +9,11 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from seas_engines.cuda.batch_norms import fold_batch_norms
+from seas_engines.cuda.biases import move_biases
 from seas_engines.cuda.fusion import fuse
 from seas_engines.cuda.layout import to_channels_last
 from seas_engines.cuda.products import merge_products
+from seas_engines.cuda.upsampling import split_upsampling
 
 
 def write_for_cuda(model: ir.Model) -> None:
@@ -22,4 +24,6 @@ def write_for_cuda(model: ir.Model) -> None:
     fold_batch_norms(model.graph)
     to_channels_last(model)
     fuse(model)
+    move_biases(model)
+    split_upsampling(model)
     merge_products(model)

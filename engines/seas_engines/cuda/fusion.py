@@ -26,7 +26,7 @@ def fuse(model: ir.Model) -> None:
     """Join what ONNX Runtime's CUDA provider has one kernel for, in place.
 
     Group norm with the SiLU after it and the sum before it; layer norm with residual and bias before it;
-    the gated GELU with its bias; bias and residual.
+    the gated GELU with its bias; bias and residual; sums of three.
     """
     graph = model.graph
     for op_type, rule in (
@@ -35,6 +35,7 @@ def fuse(model: ir.Model) -> None:
         ("LayerNormalization", _skip_layer_norm),
         ("Split", _split_gelu),
         ("Add", _bias_add),
+        ("Add", _sum),
     ):
         for node in list(graph):
             if node.op_type == op_type and node.graph is graph:
@@ -128,6 +129,18 @@ def _bias_add(graph: ir.Graph, total: ir.Node) -> None:
         linear = _linear(value)
         if linear is not None and linear.width in BIAS_ADD_WIDTHS:
             _swap(graph, total, _node("BiasAdd", [linear.source, linear.bias, other], []))
+            return
+
+
+def _sum(graph: ir.Graph, total: ir.Node) -> None:
+    """A sum of three as large, whose first two nothing else reads."""
+    for value, other in (total.inputs, reversed(total.inputs)):
+        inner = producer(value, "Add")
+        if inner is None or value is None or other is None or only_user(value, "Add") is None:
+            continue
+        parts = [*inner.inputs, other]
+        if all(part is not None and _same_shape(value, part) for part in parts):
+            _swap(graph, total, ir.Node("", "Sum", parts))
             return
 
 

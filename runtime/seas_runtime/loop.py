@@ -91,7 +91,8 @@ class Loop:
         begun = time.perf_counter()
         start = self.prepare(settings, indices, attempt) if start is None else start
         count = len(indices)
-        most = self._backend.most_at_once or count
+        size = self._bundle.manifest.image
+        most = self._backend.most_at_once(size.width * size.height) or count
         made = joined(
             [
                 self._run(settings, min(most, count - first), start.part(first, first + most), watch)

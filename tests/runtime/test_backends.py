@@ -13,7 +13,7 @@ from seas_runtime.backends.cores import container_quota, physical_cores, process
 from seas_runtime.backends.cuda_device import find_cuda_device
 from seas_runtime.backends.cuda_driver import open_driver
 from seas_runtime.backends.host import run_failure
-from seas_runtime.backends.onnxruntime_cuda import OnnxRuntimeBound
+from seas_runtime.backends.onnxruntime_cuda import BoundSession, OnnxRuntimeBound
 from seas_runtime.bundle import Bundle
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.generator import Generator
@@ -134,6 +134,31 @@ def test_results_stay_as_they_were_returned(backend: Backend, own_bundle: Path) 
         assert not np.array_equal(later.image, before[0])
     assert np.array_equal(first.image, before[0])
     assert np.array_equal(first.probability, before[1])
+
+
+def test_a_gpu_runs_large_batches_in_turn_and_joins_only_small_ones(
+    own_bundle: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight images of 512x512 at once; these are of 48x48, so here it is made two."""
+    backend = OnnxRuntimeBound(["CPUExecutionProvider"], "cpu")
+    assert [backend.most_at_once(size * size) for size in (512, 768, 2048)] == [8, 3, 1]
+    monkeypatch.setattr("seas_runtime.backends.onnxruntime_cuda._MOST_PIXELS", 2 * 48 * 48)
+    batches = []
+    bind = BoundSession.bind
+
+    def watched(self: BoundSession, feeds: Any, outputs: Any) -> Any:
+        batches.append((set(outputs), feeds["latents"].shape[0]))
+        return bind(self, feeds, outputs)
+
+    monkeypatch.setattr(BoundSession, "bind", watched)
+    ours = Generator(Bundle.read(own_bundle), backend)
+    made = list(ours.generate("stain", 5, 5, batch=5, gate=False))
+    assert {size for _, size in batches} == {1, 2}
+    masks = [size for outputs, size in batches if outputs == {"probability"}]
+    assert len(masks) == 2 * ours.manifest.sampler.mask_steps  # of two pairs, and of the last: none joined
+    expected = list(generator.generate("stain", 5, 5, batch=5, gate=False))
+    for one, other in zip(made, expected, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
 
 
 def test_memory_that_runs_out_is_told_from_other_failures() -> None:

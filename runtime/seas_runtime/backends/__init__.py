@@ -66,7 +66,6 @@ class Backend(Protocol):
     name: str
     joins: bool  # whether it can give one graph several others' outputs as one batch
     loads_at_once: bool  # whether graphs may be loaded in several threads
-    most_at_once: int | None  # pairs that run together at most; larger batches run in turn
 
     def identity(self, bundle: Bundle) -> dict[str, str]:
         """Return what the bytes of a bundle's pairs depend on besides it: version, device, precision."""
@@ -74,6 +73,13 @@ class Backend(Protocol):
 
     def load(self, bundle: Bundle, graph: str) -> Session:
         """Load a graph of a bundle; UserError if its file is broken or needs a newer backend."""
+        ...
+
+    def most_at_once(self, pixels: int) -> int | None:
+        """Return how many images of that many pixels run together at most, None for any number.
+
+        Larger batches run in turn.
+        """
         ...
 
     def allocate(self, shape: Shape, dtype: str) -> Value:

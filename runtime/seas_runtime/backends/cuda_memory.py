@@ -55,11 +55,14 @@ class DeviceMemory:
 
     joins = True
     loads_at_once = False
-    most_at_once = None
     threads = None
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
+
+    def most_at_once(self, pixels: int) -> int | None:
+        """Return None: engines are built for the batches that fit."""
+        return None
 
     def allocate(self, shape: Shape, dtype: str) -> DeviceTensor:
         """Return memory of the device; UserError for a size that only the graph knows."""

@@ -43,9 +43,8 @@ class HostMemory:
     loads_at_once = True
     threads: int | None = 1
 
-    @property
-    def most_at_once(self) -> int | None:
-        """Two pairs a core, at least four: more outgrow the processor's cache and take longer each."""
+    def most_at_once(self, pixels: int) -> int | None:
+        """Return two a core, at least four: more outgrow the processor's cache and take longer each."""
         return max(4, 2 * (self.threads or 1))
 
     def allocate(self, shape: Shape, dtype: str) -> HostTensor:

@@ -21,8 +21,8 @@ from seas_runtime.generator import Generator
 
 RESULTS = Path(__file__).parent / "results" / "profile_cuda.json"
 KINDS = (
+    ("attention", r"sdpa|flash|fmha|attention|softmax"),  # cuDNN's is called fprop, as its convolutions are
     ("convolution", r"conv(?!ert)|fprop|implicit"),
-    ("attention", r"flash|fmha|attention|softmax"),
     ("group norm", r"groupnorm"),
     ("layer norm", r"layernorm"),
     ("matrix product", r"gemm|nvjet|cutlass|splitk"),

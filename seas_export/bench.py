@@ -14,7 +14,7 @@ from seas_export.machine import Machine, describe_machine, peak_memory
 from seas_export.power import PowerReading, PowerWatch
 from seas_export.report.charts import line_chart, share_bar
 from seas_export.version import version
-from seas_runtime.errors import UserError
+from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import atomic_write_text, os_errors, write_json
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class BatchResult:
 class BenchResult:
     """What a bundle does on a machine. latency: seconds of one pair on its own, median and 95th percentile.
 
+    failed: the batch size that could not be run, and why; larger ones were not tried.
     peak_memory: the most bytes that the process held, loading included.
     """
 
@@ -60,6 +61,7 @@ class BenchResult:
     latency_p95: float
     latencies: tuple[float, ...]
     batches: tuple[BatchResult, ...]
+    failed: tuple[int, str] | None
     peak_memory: int | None
     machine: Machine
     power: PowerReading
@@ -86,10 +88,12 @@ def bench(
     """Generate at every batch size, after a warm-up of one batch each, and measure.
 
     Gates are off, so that every pair costs one attempt. Latency is always measured at batch size 1.
-    pairs: how many at each batch size; rounded up to whole batches.
+    pairs: how many at each batch size; rounded up to whole batches. Where a larger batch fails, what was
+    measured before it is kept.
 
     Raises:
         UserError: the bundle cannot be opened, or an option is out of range.
+        CheckFailed: not even the smallest batch could be made.
     """
     from seas_runtime.generator import Generator
 
@@ -111,10 +115,19 @@ def bench(
         list(generator.generate(chosen, batch, seed, batch=batch, **options))
         return _measure(generator, chosen, -(-pairs // batch) * batch, seed, batch, options)
 
-    results, latencies = [], []
+    results: list[BatchResult] = []
+    latencies: list[float] = []
+    failed = None
     with PowerWatch() as power:
         for batch in sizes if 1 in sizes else [1, *sizes]:
-            result, seconds = run(batch)
+            try:
+                result, seconds = run(batch)
+            except CheckFailed as error:
+                if not results:
+                    raise
+                failed = (batch, str(error))
+                say(f"batch {batch}: {error}")
+                break
             say(f"batch {batch}: {result.pairs_per_second:.3f} pairs per second")
             if batch == 1:
                 latencies = seconds
@@ -141,6 +154,7 @@ def bench(
         latency_p95=percentile(latencies, 95),
         latencies=tuple(latencies),
         batches=tuple(results),
+        failed=failed,
         peak_memory=peak_memory(),
         machine=describe_machine(),
         power=power.reading,

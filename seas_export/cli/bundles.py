@@ -103,6 +103,7 @@ def bench(
     from seas_export.bench import bench as measure
     from seas_export.bench import write_bench
     from seas_export.latency import PARTS
+    from seas_runtime.errors import CheckFailed
     from seas_runtime.records import MAX_COUNT, check_integer
 
     check_integer("--pairs", pairs, 1, MAX_COUNT)
@@ -140,6 +141,9 @@ def bench(
         *(f"wrote {file}" for file in files),
     )
     output.report({**result.to_dict(), "files": [str(file) for file in files]}, text, json)
+    if result.failed is not None:
+        size, reason = result.failed
+        raise CheckFailed(f"batch {size}: {reason}")
 
 
 def _batches(words: str) -> list[int]:

@@ -3,12 +3,15 @@
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 import seas_export.bench as measuring
 from seas_export.latency import PARTS, parts_of, percentile
+from seas_runtime.errors import CheckFailed
+from seas_runtime.generator import Generator
 from tests.export.commands import Run
 
 
@@ -33,6 +36,29 @@ def test_latency_is_of_one_pair_even_if_that_size_was_not_asked_for(toy_bundle: 
     result = measuring.bench(toy_bundle, batches=(2,), pairs=2, threads=1)
     assert [entry.batch for entry in result.batches] == [2]
     assert len(result.latencies) == 2
+
+
+def test_what_was_measured_is_kept_where_a_larger_batch_fails(
+    run: Run, toy_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Generator.generate
+
+    def short_of_memory(self: Generator, *args: Any, batch: int = 1, **options: Any) -> Any:
+        if batch > 2:
+            raise CheckFailed("GPU: out of memory; use a smaller --batch")
+        return make(self, *args, batch=batch, **options)
+
+    monkeypatch.setattr(Generator, "generate", short_of_memory)
+    ended = run("bench", toy_bundle, "--batches", "1,2,4,8", "--pairs", 2, "--out", tmp_path, "--json")
+    assert ended.code == 1
+    assert "batch 4: GPU: out of memory; use a smaller --batch" in ended.err
+    result = json.loads((tmp_path / "bench.json").read_text())
+    assert [entry["batch"] for entry in result["batches"]] == [1, 2]
+    assert result["failed"] == [4, "GPU: out of memory; use a smaller --batch"]
+    assert ended.json["batches"] == result["batches"]
+    ended = run("bench", toy_bundle, "--batches", "4", "--pairs", 2, "--json")
+    assert ended.code == 1
+    assert not ended.out
 
 
 def test_the_plot_is_a_picture_with_matplotlib_and_a_drawing_without(

@@ -15,7 +15,7 @@ from seas_runtime.engine_store import Engine, EngineStore
 if TYPE_CHECKING:
     from seas_runtime.bundle import Bundle
 
-CUDA_FORM = "graph 1"
+CUDA_FORM = "graph 2"
 """What these engines have for a backend's version: raised when graphs are written otherwise."""
 ANY_GPU = "any NVIDIA GPU"
 """What they have for a device."""

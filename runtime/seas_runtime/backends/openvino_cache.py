@@ -10,6 +10,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from seas_runtime.backends import first_line
 from seas_runtime.engine_errors import EngineDamaged
 from seas_runtime.engine_index import BatchRange, EngineIdentity, EngineRecord, machine_identity
@@ -64,7 +66,7 @@ class CompiledGraph:
             if engine is None or engine.record.origin != machine_identity():
                 return None
             with engine.open() as content:
-                return core.import_model(io.BytesIO(content), device, options)
+                return core.import_model(_held(content), device, options)
         except EngineDamaged as error:
             logger.warning("%s", error)
         except UserError as error:
@@ -123,3 +125,12 @@ class CompiledGraph:
             batch=BatchRange(1, 1, MAX_BATCH) if batch is None else BatchRange(batch, batch, batch),
             options=self._options,
         )
+
+
+def _held(content: memoryview) -> Any:
+    """Return a copy in memory that OpenVINO owns: it may keep parts of it, and reads a stream more slowly."""
+    import openvino
+
+    tensor = openvino.Tensor(openvino.Type.u8, openvino.Shape([len(content)]))
+    tensor.data[:] = np.frombuffer(content, np.uint8)
+    return tensor

@@ -17,6 +17,9 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 from torch import nn
 
+from seas_engines.matching import only_user
+from seas_engines.phases import doubles, is_plain, merged
+
 MIN_CHANNELS = 256
 """Fewer input channels were no faster: what the products save, interleaving takes."""
 _PHASES = tuple(product((0, 1), repeat=2))
@@ -86,44 +89,19 @@ def _half(size: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
 
 def _doubled_and_convolved(resize: ir.Node) -> ir.Node | None:
     """Return the 3x3 convolution that alone reads a nearest-neighbour upsampling by two, if it is one."""
-    uses = list(resize.outputs[0].uses())
-    scales = resize.inputs[2] if len(resize.inputs) == 3 else None
-    factors = ir.convenience.get_const_tensor(scales) if scales is not None else None
-    if factors is None or factors.numpy().tolist() != [1, 1, 2, 2] or len(uses) != 1:
+    convolution = only_user(resize.outputs[0], "Conv")
+    if convolution is None or not doubles(resize, [1, 1, 2, 2]) or not is_plain(convolution):
         return None
-    modes = [_text(resize, name) for name in ("mode", "nearest_mode", "coordinate_transformation_mode")]
-    convolution = uses[0].node
-    if modes != ["nearest", "floor", "asymmetric"] or convolution.op_type != "Conv":
-        return None
-    if resize.outputs[0].is_graph_output():
-        return None
-    expected = {"kernel_shape": [3, 3], "pads": [1] * 4, "strides": [1, 1], "dilations": [1, 1]}
-    found = {
-        name: list(convolution.attributes[name].as_ints())
-        for name in expected
-        if name in convolution.attributes
-    }
-    group = convolution.attributes.get("group")
-    plain = group is None or group.as_int() == 1
-    return convolution if plain and found == expected and convolution.inputs[0] is resize.outputs[0] else None
-
-
-def _text(node: ir.Node, name: str) -> str | None:
-    attribute = node.attributes.get(name)
-    return attribute.as_string() if attribute is not None else None
+    shape = convolution.attributes.get("kernel_shape")
+    square = shape is not None and list(shape.as_ints()) == [3, 3]
+    return convolution if square and convolution.inputs[0] is resize.outputs[0] else None
 
 
 def _phase_kernels(kernel: ir.TensorProtocol) -> list[ir.TensorProtocol]:
     """Return the 2x2 kernels [O,I,2,2] of a kernel [O,I,3,3]: for even and odd rows, and columns in each."""
     taps = kernel.numpy()
-    wide = taps.astype(np.float32, copy=False)
-    rows = [_merged(wide, phase, 2) for phase in (0, 1)]
+    rows = [np.stack(merged(taps.astype(np.float32, copy=False), phase, axis=2), axis=2) for phase in (0, 1)]
     return [
-        ir.tensor(_merged(rows[row], column, 3).astype(taps.dtype, copy=False)) for row, column in _PHASES
+        ir.tensor(np.stack(merged(rows[row], column, axis=3), axis=3).astype(taps.dtype, copy=False))
+        for row, column in _PHASES
     ]
-
-
-def _merged(taps: np.ndarray, phase: int, axis: int) -> np.ndarray:
-    """Add up the taps that meet in one pixel: the last two in an even phase, the first two in an odd one."""
-    first, middle, last = np.moveaxis(taps, axis, 0)
-    return np.stack([first, middle + last] if phase == 0 else [first + middle, last], axis)

@@ -15,8 +15,7 @@ from onnx_ir.passes import common as passes
 from seas_engines.attention import DOMAIN
 from seas_engines.cuda.values import AnyArray, array_of, computed, constant, is_weight, sizes
 from seas_engines.matching import only_user
-
-_PLAIN = {"pads": [1] * 4, "strides": [1, 1], "dilations": [1, 1]}
+from seas_engines.phases import doubles, is_plain, merged
 
 
 def split_upsampling(model: ir.Model) -> None:
@@ -80,30 +79,20 @@ def _split(graph: ir.Graph, resize: ir.Node) -> None:
 
 def _behind(resize: ir.Node) -> ir.Node | None:
     """Return the 3x3 convolution that alone reads a nearest-neighbour upsampling by two, if it is one."""
-    scales = resize.inputs[2] if len(resize.inputs) == 3 else None
-    modes = [
-        resize.attributes[name].as_string() if name in resize.attributes else None
-        for name in ("mode", "nearest_mode", "coordinate_transformation_mode")
-    ]
     convolution = only_user(resize.outputs[0], "NhwcConv")
-    if scales is None or not is_weight(scales) or array_of(scales).tolist() != [1, 2, 2, 1]:
-        return None
-    if modes != ["nearest", "floor", "asymmetric"] or convolution is None:
+    if convolution is None or not doubles(resize, [1, 2, 2, 1]) or not is_plain(convolution):
         return None
     if not all(map(is_weight, convolution.inputs[1:])) or convolution.outputs[0].is_graph_output():
         return None
-    weight, found = convolution.inputs[1], convolution.attributes
-    square = weight is not None and sizes(weight)[1:3] == [3, 3]
-    plain = all(name in found and list(found[name].as_ints()) == _PLAIN[name] for name in _PLAIN)
-    return convolution if square and plain else None
+    weight = convolution.inputs[1]
+    return convolution if weight is not None and sizes(weight)[1:3] == [3, 3] else None
 
 
 def _phase_kernels(taps: AnyArray, row: int) -> AnyArray:
     """Return kernels [2O,2,3,I] of kernels [O,3,3,I]: one phase of rows; even columns come before odd."""
-    above, middle, below = np.moveaxis(taps.astype(np.float32), 1, 0)
-    rows = np.stack([above, middle + below] if row == 0 else [above + middle, below], axis=1)
-    left, centre, right = np.moveaxis(rows, 2, 0)
-    none = np.zeros_like(left)
-    even = np.stack([left, centre + right, none], axis=2)
-    odd = np.stack([none, left + centre, right], axis=2)
+    rows = np.stack(merged(taps.astype(np.float32), row, axis=1), axis=1)
+    left, centre = merged(rows, 0, axis=2)
+    even = np.stack([left, centre, np.zeros_like(left)], axis=2)
+    centre, right = merged(rows, 1, axis=2)
+    odd = np.stack([np.zeros_like(right), centre, right], axis=2)
     return np.concatenate([even, odd]).astype(taps.dtype)

@@ -58,6 +58,8 @@ class Loop:
         self._backend = backend
         self._sessions = sessions
         self._plans: OrderedDict[tuple[str, str, int], Plan] = OrderedDict()
+        self._joins = True
+        self._fitting: int | None = None  # pairs that memory is known to hold at once, where it held no more
         latent = bundle.manifest.latent
         self._shape = (latent.channels, latent.height, latent.width)
 
@@ -91,14 +93,7 @@ class Loop:
         begun = time.perf_counter()
         start = self.prepare(settings, indices, attempt) if start is None else start
         count = len(indices)
-        size = self._bundle.manifest.image
-        most = self._backend.most_at_once(size.width * size.height) or count
-        made = joined(
-            [
-                self._run(settings, min(most, count - first), start.part(first, first + most), watch)
-                for first in range(0, count, most)
-            ]
-        )
+        made = joined(self._parts(settings, count, start, watch))
         mean = np.asarray(np.mean(made.probabilities, axis=0, dtype=np.float32))
         self._check_shapes(count, made.images, mean)
         return Batch(
@@ -109,24 +104,42 @@ class Loop:
             times=made.times(time.perf_counter() - begun, count),
         )
 
-    def _run(self, settings: Settings, count: int, start: Start, watch: Watch) -> Made:
-        """Run a batch's plan; where device memory is short, once more in as little as can be."""
-        try:
-            return self._plan(settings, count, join=True).run(
-                start, settings.defect, settings.guidance, watch
-            )
-        except DeviceMemoryError:
-            self._plans.clear()
-        return self._plan(settings, count, join=False).run(start, settings.defect, settings.guidance, watch)
+    def _parts(self, settings: Settings, count: int, start: Start, watch: Watch) -> list[Made]:
+        """Run a batch's plan, or the plans of its parts where the backend runs fewer pairs at once.
 
-    def _plan(self, settings: Settings, count: int, join: bool) -> Plan:
+        Where device memory is short all of it is given back. Then the masks are decoded one by one, and where
+        that is not enough half as many pairs run at once; so is the rest of what this loop runs.
+        """
+        size = self._bundle.manifest.image
+        most = self._backend.most_at_once(size.width * size.height) or count
+        made: list[Made] = []
+        plan: Plan | None
+        first = 0
+        while first < count:
+            pairs = min(most, self._fitting or most, count - first)
+            try:
+                plan = self._plan(settings, pairs)
+                part = start.part(first, first + pairs)
+                made.append(plan.run(part, settings.defect, settings.guidance, watch))
+                first += pairs
+            except DeviceMemoryError:
+                if pairs == 1 and not self._joins:
+                    raise
+                self._fitting = -(-pairs // 2) if not self._joins else self._fitting
+                self._joins = False
+                self._plans.clear()
+                self._sessions.unload()
+            plan = None  # it holds memory
+        return made
+
+    def _plan(self, settings: Settings, count: int) -> Plan:
         graph = step_graph(self._bundle, settings.guidance)
         key = (graph, settings.schedule.key, count)
         if key not in self._plans:
             while len(self._plans) >= _PLANS_KEPT:
                 self._plans.popitem(last=False)
             self._plans[key] = Plan(
-                self._bundle, self._backend, self._sessions, settings.schedule, graph, count, join
+                self._bundle, self._backend, self._sessions, settings.schedule, graph, count, self._joins
             )
         self._plans.move_to_end(key)
         return self._plans[key]

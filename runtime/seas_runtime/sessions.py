@@ -22,6 +22,10 @@ class Sessions:
             for name, session in zip(names, pool.map(self._open, names), strict=True):
                 self._loaded[name] = session
 
+    def unload(self) -> None:
+        """Let go of all: what they hold of a device's memory goes with the last call that is bound to one."""
+        self._loaded.clear()
+
     def __getitem__(self, name: str) -> Session:
         if name not in self._loaded:
             self._loaded[name] = self._open(name)

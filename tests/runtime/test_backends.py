@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,37 @@ def test_a_gpu_runs_large_batches_in_turn_and_joins_only_small_ones(
     assert len(masks) == 2 * ours.manifest.sampler.mask_steps  # of two pairs, and of the last: none joined
     expected = list(generator.generate("stain", 5, 5, batch=5, gate=False))
     for one, other in zip(made, expected, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+
+
+def test_a_gpu_short_of_memory_lets_go_of_what_its_sessions_hold_before_it_loads_them_again(
+    own_bundle: Path, generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = OnnxRuntimeBound(["CPUExecutionProvider"], "cpu")
+    held: list[weakref.ref[BoundSession]] = []
+    alive = []
+    load, bind = OnnxRuntimeBound.load, BoundSession.bind
+
+    def watched(self: OnnxRuntimeBound, bundle: Bundle, graph: str) -> BoundSession:
+        alive.append(sum(session() is not None for session in held))
+        session = load(self, bundle, graph)
+        held.append(weakref.ref(session))
+        return session
+
+    def short(self: BoundSession, feeds: Any, outputs: Any) -> Any:
+        if feeds["latents"].shape[0] > 2:
+            return failing
+        return bind(self, feeds, outputs)
+
+    def failing(wait: bool = True) -> None:
+        raise DeviceMemoryError("GPU: out of memory")
+
+    monkeypatch.setattr(OnnxRuntimeBound, "load", watched)
+    monkeypatch.setattr(BoundSession, "bind", short)
+    ours = Generator(Bundle.read(own_bundle), backend)
+    made = list(ours.generate("stain", 4, 5, batch=4, gate=False))
+    assert alive == [0, 1, 2] * 3  # at the start, without joined masks, and with two pairs at once
+    for one, other in zip(made, generator.generate("stain", 4, 5, batch=4, gate=False), strict=True):
         assert np.abs(one.image.astype(int) - other.image).max() <= 1
 
 

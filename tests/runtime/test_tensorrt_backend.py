@@ -22,6 +22,7 @@ from seas_runtime.engine_errors import (
 )
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.generator import Generator
+from seas_runtime.plan import Plan
 from seas_runtime.records import GeneratedPair
 from tests.runtime.bundles import Toy, write_tiny_bundle
 from tests.runtime.fake_gpu import DEVICE, FakeDriver, build_engines, fake_backend
@@ -111,16 +112,34 @@ def test_memory_is_freed_with_the_plans(engines: Path, driver: FakeDriver) -> No
     assert used[1] == used[2]
 
 
-def test_where_memory_is_short_masks_are_decoded_one_by_one(generator: Generator, engines: Path) -> None:
+@pytest.mark.parametrize("share", [2, 3])
+def test_where_memory_is_short_less_runs_at_once(
+    share: int, generator: Generator, engines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plenty = FakeDriver()
-    backend = fake_backend("rtx", plenty)
-    backend.trt.activations = 0
-    expected = pairs(Generator(Bundle.read(engines), backend), 4, gate=False)
+    whole = Generator(Bundle.read(engines), fake_backend("rtx", plenty))
+    expected = pairs(whole, 4, gate=False)
     needed = plenty.memory - plenty.free_memory()
     assert same(expected, pairs(generator, 4, gate=False))
-    scarce = FakeDriver(needed // 2)
+    tried = []
+    make = Plan.__init__
+
+    def watched(self: Plan, *args: Any) -> None:
+        tried.append(args[-2:])
+        make(self, *args)
+
+    monkeypatch.setattr(Plan, "__init__", watched)
+    ours = Generator(Bundle.read(engines), fake_backend("rtx", FakeDriver(needed // share)))
+    assert same(pairs(ours, 4, gate=False), expected)
+    assert tried == [(4, True), (4, False), (2, False), (1, False)][: len(tried)]
+    assert len(tried) > 2
+    tried.clear()
+    assert same(pairs(ours, 4, gate=False), expected)
+    assert not tried  # what did not fit is not tried again
+    scarce = Generator(Bundle.read(engines), fake_backend("rtx", FakeDriver(needed // 64)))
     with pytest.raises(CheckFailed, match="out of memory"):
-        pairs(Generator(Bundle.read(engines), fake_backend("rtx", scarce)), 4, gate=False)
+        pairs(scarce, 4, gate=False)
+    assert tried[-1] == (1, False)
 
 
 def test_memory_that_runs_out_is_tried_once_more_and_named(engines: Path, driver: FakeDriver) -> None:

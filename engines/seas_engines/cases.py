@@ -22,12 +22,19 @@ def step_cases(bundle: Bundle, graph: GraphSpec) -> list[Case]:
 
     The latents are what the schedule says that they are: a reference, at the step's noise level. The last
     two cases are extreme: the first and the last step with latents three times as large and strong guidance.
+    Early in a schedule x0 is what is left of large latents less noise as large, which magnifies any rounding
+    just as it will be made small again: differences in it are held against those latents.
     """
     schedule = bundle.schedule()
     prompts = [bundle.manifest.defects[0], "good", bundle.manifest.defects[-1]]
     steps = [0, schedule.steps // 2, schedule.steps - 1]
     cases = [
-        Case(f"step {step}, {prompt}", _step_feeds(bundle, graph, schedule, step, prompt, place))
+        _step_case(
+            f"step {step}, {prompt}",
+            schedule,
+            step,
+            _step_feeds(bundle, graph, schedule, step, prompt, place),
+        )
         for place, (step, prompt) in enumerate(zip(steps, prompts, strict=True))
     ]
     for place in (0, -1):
@@ -35,7 +42,8 @@ def step_cases(bundle: Bundle, graph: GraphSpec) -> list[Case]:
         feeds["latents"] = feeds["latents"] * np.float32(_EXTREME_SCALE)
         if "guidance" in feeds:
             feeds["guidance"] = np.array([_EXTREME_GUIDANCE], np.float32)
-        cases.append(Case(f"step {steps[place]}, extreme", feeds, extreme=True))
+        name = f"step {steps[place]}, extreme"
+        cases.append(_step_case(name, schedule, steps[place], feeds, extreme=True))
     return cases
 
 
@@ -63,6 +71,13 @@ def decode_cases(bundle: Bundle, graph: str, taps: Sequence[Mapping[str, Array]]
         Case("first step", feeds(clean, taps[0])),
         Case("extreme latents", feeds(clean * _EXTREME_SCALE, taps[-1]), extreme=True),
     ]
+
+
+def _step_case(
+    name: str, schedule: Schedule, step: int, feeds: Mapping[str, Array], *, extreme: bool = False
+) -> Case:
+    latents, scale = feeds["latents"], float(schedule.table[step, 2])  # x0 = p x + q e
+    return Case(name, feeds, extreme, {"x0": scale * float(latents.max() - latents.min())})
 
 
 def _step_feeds(

@@ -6,7 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,16 @@ WEIGHTS_FILE = "weights.bin"
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs of a graph, `extreme` where they lie beyond what generation feeds it."""
+    """Inputs of a graph, `extreme` where they lie beyond what generation feeds it.
+
+    `extents` are of outputs that are a small difference of large values: the least that differences in them
+    are held against.
+    """
 
     name: str
     feeds: Feeds
     extreme: bool = False
+    extents: Mapping[str, float] = field(default_factory=dict)
 
 
 class Evaluator:
@@ -42,6 +47,7 @@ class Evaluator:
         self.cases = tuple(cases)
         self._model = model
         self.runs = 0
+        self._worst_first = list(range(len(self.cases)))
         self._exact_session: Any = None  # only where it is asked for again: it holds the weights
 
     def __enter__(self) -> Evaluator:
@@ -80,7 +86,9 @@ class Evaluator:
                 if value.dtype is ir.DataType.FLOAT:
                     outputs[_watch(graph, value)] = str(node.name)
         found = {str(node.name): _largest_weight(node) for node in nodes}
-        for values in self._variant(model, list(outputs)):
+        session = self._variant(model, watched=True)
+        for case in self.cases:
+            values = _run(session, case.feeds, list(outputs))
             for output, name in outputs.items():
                 value = abs(float(values[output]))
                 found[name] = max(found[name], value if math.isfinite(value) else math.inf)
@@ -88,21 +96,43 @@ class Evaluator:
 
     def error(self, keep: Collection[str] = ()) -> dict[str, float]:
         """Return how far each case strays with all but `keep` in half: see `distance`."""
+        session = self._in_half(keep)
+        found = [self._strays(session, place) for place in range(len(self.cases))]
+        self._worst_first.sort(key=lambda place: -found[place])
+        return {case.name: error for case, error in zip(self.cases, found, strict=True)}
+
+    def within(self, keep: Collection[str], bound: float, extreme_bound: float) -> bool:
+        """Return whether every case stays within its bound with all but `keep` in half.
+
+        The first that does not ends it, and is the first to be run the next time.
+        """
+        session = self._in_half(keep)
+        for place in list(self._worst_first):
+            if self._strays(session, place) > (extreme_bound if self.cases[place].extreme else bound):
+                self._worst_first.remove(place)
+                self._worst_first.insert(0, place)
+                return False
+        return True
+
+    def _in_half(self, keep: Collection[str]) -> Any:
         model = self._model.clone()
         emulate_half(model, keep)
-        found = self._variant(model, None)
-        return {
-            case.name: max(distance(made[name], want) for name, want in expected.items())
-            for case, made, expected in zip(self.cases, found, self.exact, strict=True)
-        }
+        return self._variant(model)
 
-    def _variant(self, model: ir.Model, outputs: list[str] | None) -> list[dict[str, Array]]:
+    def _strays(self, session: Any, place: int) -> float:
+        case = self.cases[place]
+        made = _run(session, case.feeds)
+        return max(
+            distance(made[name], want, case.extents.get(name, 0.0))
+            for name, want in self.exact[place].items()
+        )
+
+    def _variant(self, model: ir.Model, *, watched: bool = False) -> Any:
         self.runs += 1
         file = Path(self._folder.name) / "variant.onnx"
         _save_beside(model, file)
         # Folded, rounded weights would be held beside the others; so they are rounded in every run.
-        session = self._session(file, ["ConstantFolding"], watched=outputs is not None)
-        return [_run(session, case.feeds, outputs) for case in self.cases]
+        return self._session(file, ["ConstantFolding"], watched=watched)
 
     def _session(self, file: Path, disabled: Sequence[str] = (), *, watched: bool = False) -> Any:
         import onnxruntime
@@ -121,18 +151,18 @@ class Evaluator:
         )
 
 
-def distance(made: Array, expected: Array) -> float:
+def distance(made: Array, expected: Array, extent: float = 0.0) -> float:
     """Return the largest difference over the range of `expected`; infinite where `made` is not finite.
 
-    Pixels are compared over 255.
+    `extent` is used where the range is less. Pixels are compared over 255.
     """
     if expected.dtype == np.uint8:
         return float(np.abs(made.astype(np.float64) - expected).max()) / 255
     if not np.isfinite(made).all():
         return math.inf
     wide = expected.astype(np.float64)
-    extent = float(wide.max() - wide.min()) or float(np.abs(wide).max()) or 1.0
-    return float(np.abs(made - wide).max()) / extent
+    found = float(wide.max() - wide.min()) or float(np.abs(wide).max()) or 1.0
+    return float(np.abs(made - wide).max()) / max(found, extent)
 
 
 def save_model(model: ir.Model, file: Path) -> None:

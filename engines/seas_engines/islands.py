@@ -8,6 +8,7 @@ drops whatever may be dropped until nothing more can be.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,10 @@ BOUND = 1e-2
 """Largest distance from the float32 graph on real inputs: as export's parity bound for half."""
 EXTREME_BOUND = 5e-2
 """The same on inputs beyond what generation feeds, where it is enough that nothing breaks."""
+
+
+SEARCH_SECONDS = 1200.0
+"""How long to look for fewer nodes: a large graph takes minutes a variant on a small machine."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def find_islands(
     bound: float = BOUND,
     extreme_bound: float = EXTREME_BOUND,
     budget: int = 200,
+    seconds: float = SEARCH_SECONDS,
 ) -> Islands:
     """Return the smallest set of nodes found that keeps a graph within its bounds.
 
@@ -75,6 +81,7 @@ def find_islands(
         model: the graph, its types known; it is not changed.
         bound, extreme_bound: distances allowed.
         budget: variants to run at most; past it the set is as small as was found.
+        seconds: the same in time.
 
     Raises:
         CheckFailed: even the part that has no candidate for half is out of bounds, which says that the graph
@@ -92,8 +99,7 @@ def find_islands(
         return max(real, default=0.0), max(extreme, default=0.0)
 
     def passes(keep: Collection[str]) -> bool:
-        real, extreme = errors(keep)
-        return real <= bound and extreme <= extreme_bound
+        return evaluator.within(keep, bound, extreme_bound)
 
     chosen = set(overflowing)
     real, extreme = errors(chosen)
@@ -104,7 +110,12 @@ def find_islands(
                 "no finite values on these inputs. Use --precision fp32"
             )
         rest = [name for name in order if name not in chosen]
-        chosen |= set(smallest(rest, lambda subset: passes(overflowing | set(subset)), evaluator, budget))
+        deadline = time.monotonic() + seconds
+
+        def spent() -> bool:
+            return evaluator.runs >= budget or time.monotonic() > deadline
+
+        chosen |= set(smallest(rest, lambda subset: passes(overflowing | set(subset)), spent))
         real, extreme = errors(chosen)
     kept = tuple(name for name in order if name in chosen)
     return Islands(
@@ -119,11 +130,14 @@ def find_islands(
 
 
 def smallest(
-    items: Sequence[str], passes: Callable[[Sequence[str]], bool], evaluator: Evaluator, budget: int
+    items: Sequence[str], passes: Callable[[Sequence[str]], bool], spent: Callable[[], bool]
 ) -> list[str]:
-    """Return a subset of `items`, which pass, from which no part can be dropped: delta debugging."""
+    """Return a subset of `items`, which pass, from which no part can be dropped: delta debugging.
+
+    Once all that may be is `spent`, what is left of them passes too.
+    """
     kept, parts = list(items), 2
-    while kept and evaluator.runs < budget:
+    while kept and not spent():
         size = math.ceil(len(kept) / parts)
         pieces = [kept[start : start + size] for start in range(0, len(kept), size)]
         for piece in pieces:
@@ -136,7 +150,7 @@ def smallest(
             if passes(without):
                 kept, parts = without, max(parts - 1, 2)
                 break
-            if evaluator.runs >= budget:
+            if spent():
                 return kept
         else:
             if parts >= len(kept):

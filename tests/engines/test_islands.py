@@ -2,17 +2,22 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
+import seas_engines.evaluate as evaluating
+from seas_engines.cases import step_cases
 from seas_engines.evaluate import Case, Evaluator, distance
 from seas_engines.half import HALF_MAX, candidates, infer_types, to_half
 from seas_engines.islands import BOUND, Islands, find_islands
 from seas_engines.rewrite import Form, rewrite
+from seas_runtime.bundle import Bundle
 from seas_runtime.errors import CheckFailed
 from tests.engines.graphs import latents, network, run
+from tests.runtime.bundles import Toy, write_tiny_bundle
 
 
 def prepared(gain: float) -> ir.Model:
@@ -90,6 +95,60 @@ def test_the_search_ends_within_its_budget(tmp_path: Path) -> None:
     tight, _ = search(1.0, tmp_path, bound=loose.error / 4, budget=6)
     assert tight.runs <= 8
     assert tight.error <= loose.error / 4
+
+
+def test_out_of_time_it_ends_with_what_passes(tmp_path: Path) -> None:
+    loose, _ = search(1.0, tmp_path)
+    model = prepared(1.0)
+    with Evaluator(model, [Case("real", latents())], tmp_path, threads=1) as evaluator:
+        found = find_islands(evaluator, model, loose.error / 4, seconds=0.0)
+    assert len(found.float32) == found.candidates
+    assert found.error <= loose.error / 4
+
+
+def test_the_first_case_out_of_its_bound_ends_a_check_and_comes_first_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = prepared(1.0)
+    fed = latents()["latents"]
+    cases = [Case(str(place), {"latents": fed * np.float32(place + 1)}, place == 2) for place in range(3)]
+    run_case = evaluating._run
+    runs = []
+
+    def counted(session: Any, feeds: Any, outputs: Any = None) -> Any:
+        runs.append(next(case.name for case in cases if case.feeds is feeds))
+        return run_case(session, feeds, outputs)
+
+    with Evaluator(model, cases, tmp_path, threads=1) as evaluator:
+        errors = evaluator.error()
+        monkeypatch.setattr(evaluating, "_run", counted)
+        assert evaluator.within((), 1.0, 1.0)
+        assert sorted(runs) == ["0", "1", "2"]
+        runs.clear()
+        assert not evaluator.within((), 1.0, errors["2"] / 2)  # the extreme case has a bound of its own
+        assert runs[-1] == "2"
+        runs.clear()
+        assert not evaluator.within((), 1.0, errors["2"] / 2)
+        assert runs == ["2"]
+
+
+def test_differences_of_large_values_are_held_against_those(tmp_path: Path) -> None:
+    model = prepared(1.0)
+    feeds = latents()
+    with Evaluator(model, [Case("range", feeds)], tmp_path, threads=1) as evaluator:
+        plain = evaluator.error()["range"]
+        extents = {name: 10 * float(np.ptp(array)) for name, array in evaluator.exact[0].items()}
+    with Evaluator(model, [Case("wide", feeds, extents=extents)], tmp_path, threads=1) as evaluator:
+        assert evaluator.error()["wide"] == pytest.approx(plain / 10)
+
+
+def test_x0_of_an_early_step_is_held_against_its_latents(tmp_path: Path) -> None:
+    write_tiny_bundle(tmp_path / "bundle", Toy())
+    bundle = Bundle.read(tmp_path / "bundle")
+    first, _, last, *extreme = step_cases(bundle, bundle.manifest.graphs["step"])
+    table = bundle.schedule().table
+    for case, step in ((first, 0), (last, -1), (extreme[0], 0)):
+        assert case.extents == {"x0": pytest.approx(table[step, 2] * np.ptp(case.feeds["latents"]))}
 
 
 def test_a_graph_that_is_broken_in_float32_is_refused(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from seas_engines.evaluate import save_model
 from seas_engines.half import infer_types
 from seas_engines.options import EngineOptions
 from seas_engines.rewrite import Form, rewrite
-from seas_export.export import ExportResult
+from seas_export.export import ExportResult, upsampling
 from seas_export.export.parts import Part
 from seas_export.export.trace import trace
 from seas_runtime.backends.cuda_graphs import graph_file
@@ -187,6 +187,19 @@ def test_upsampling_goes_into_the_convolution_behind_it() -> None:
     assert found["Resize"] == 0
     assert found["NhwcConv"] == 4 + 2
     assert found["Expand"] == 1
+
+
+def test_upsampling_that_was_split_for_processors_becomes_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upsampling, "MIN_CHANNELS", 1)
+    model, feeds = traced(Decoder(), (16, 5, 4))
+    whole, _ = traced(Decoder(), (16, 5, 4))
+    assert upsampling.split_upsampling(model) == 1
+    assert operators(model)["DepthToSpace"] == 1
+    found = check_same(model, feeds)
+    assert found == operators(rewritten(whole))
+    assert found["DepthToSpace"] == 0
 
 
 @pytest.mark.parametrize("other", [Decoder(factor=3.0), Decoder(mode="bilinear"), Decoder(read_twice=True)])

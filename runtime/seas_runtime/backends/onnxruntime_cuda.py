@@ -136,7 +136,7 @@ class OnnxRuntimeBound(HostMemory):
         }
 
     def most_at_once(self, pixels: int) -> int | None:
-        """Return eight of 512x512: more gained nothing on an H200, whose mask decodes took 90 GB for 24."""
+        """Return eight of 512x512: more gained nothing on an H200, where the masks of 24 took 89 GiB."""
         return max(1, _MOST_PIXELS // pixels)
 
     def load(self, bundle: Bundle, graph: str) -> BoundSession:

@@ -16,6 +16,7 @@ from seas_runtime.files import os_errors
 from seas_runtime.manifest import Manifest
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_LONG = 0x80  # a byte from here on is not the last of its integer
 _FIXED_SIZES = {_FIXED64: 8, _FIXED32: 4}
 _ENTRY = "StringStringEntryProto"
 _MESSAGES = {  # onnx.proto: message -> field number -> the message in it; what holds no tensor is left out
@@ -37,6 +38,7 @@ _MESSAGES = {  # onnx.proto: message -> field number -> the message in it; what 
 }
 _KEY, _VALUE = 1, 2  # fields of a StringStringEntryProto
 _LOCATION = b"location"
+_SMALL = 16 << 20  # bytes: read at once, a graph is walked faster than mapped
 
 Data = bytes | mmap.mmap
 
@@ -68,18 +70,25 @@ def external_locations(file: Path) -> Iterator[str]:
     with os_errors(file, "read"), file.open("rb") as opened:
         if file.stat().st_size == 0:
             raise ValueError("an empty file")
+        if file.stat().st_size <= _SMALL:
+            yield from _locations(opened.read())
+            return
         with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            pending = [("ModelProto", 0, len(data))]
-            while pending:
-                message, begin, end = pending.pop()
-                if message == _ENTRY:
-                    yield from _location(data, begin, end)
-                    continue
-                inner = _MESSAGES[message]
-                for number, start, stop in _length_delimited(data, begin, end):
-                    # Strings lie in a file as they are: what lacks the word, nodes above all, needs no walk.
-                    if number in inner and data.find(_LOCATION, start, stop) >= 0:
-                        pending.append((inner[number], start, stop))
+            yield from _locations(data)
+
+
+def _locations(data: Data) -> Iterator[str]:
+    pending = [("ModelProto", 0, len(data))]
+    while pending:
+        message, begin, end = pending.pop()
+        if message == _ENTRY:
+            yield from _location(data, begin, end)
+            continue
+        inner = _MESSAGES[message]
+        for number, start, stop in _length_delimited(data, begin, end):
+            # Strings lie in a file as they are: what lacks the word, nodes above all, needs no walk.
+            if number in inner and data.find(_LOCATION, start, stop) >= 0:
+                pending.append((inner[number], start, stop))
 
 
 def _location(data: Data, begin: int, end: int) -> Iterator[str]:
@@ -93,17 +102,26 @@ def _length_delimited(data: Data, begin: int, end: int) -> Iterator[tuple[int, i
     """Yield (field number, start, stop) of the strings, bytes and messages between `begin` and `end`."""
     position = begin
     while position < end:
-        tag, position = _varint(data, position, end)
+        # Most integers are of one byte, and a large graph has a hundred thousand.
+        tag = data[position]
+        if tag < _LONG:
+            position += 1
+        else:
+            tag, position = _varint(data, position, end)
         kind = tag & 7
-        if kind == _VARINT:
+        if kind == _BYTES:
+            if position < end and data[position] < _LONG:
+                start = position + 1
+                position = start + data[position]
+            else:
+                size, start = _varint(data, position, end)
+                position = start + size
+            if position <= end:
+                yield tag >> 3, start, position
+        elif kind == _VARINT:
             _, position = _varint(data, position, end)
         elif kind in _FIXED_SIZES:
             position += _FIXED_SIZES[kind]
-        elif kind == _BYTES:
-            size, start = _varint(data, position, end)
-            position = start + size
-            if position <= end:
-                yield tag >> 3, start, position
         else:
             raise ValueError(f"a protobuf field of unknown type {kind}")
         if position > end:
@@ -119,6 +137,6 @@ def _varint(data: Data, position: int, end: int) -> tuple[int, int]:
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:
+        if byte < _LONG:
             return value, position
     raise ValueError("a protobuf integer that does not end")

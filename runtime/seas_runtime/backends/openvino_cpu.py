@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from seas_runtime.backends import Shape, first_line
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.backends.host import HostMemory, HostTensor
 from seas_runtime.backends.openvino_cache import CompiledGraph, Signature
+from seas_runtime.backends.openvino_import import import_openvino
 from seas_runtime.backends.openvino_session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
 from seas_runtime.manifest import GraphSpec, TensorSpec
@@ -30,7 +29,6 @@ SMALL_BUNDLE = 256 * 1024**2
 Fixed sizes spare a step of `micro` a seventh of its time. That is work by the node, which Stable Diffusion's
 own graphs would not notice; they would be compiled and held in memory once more for every size.
 """
-_CONVERTER = "openvino.tools.ovc"
 _HINTS = {"bf16": "bf16", "fp32": "f32"}  # ours -> OpenVINO's
 _DTYPES = {  # OpenVINO's names -> numpy's
     "f32": "float32",
@@ -136,7 +134,7 @@ class OpenVinoCpu(HostMemory):
 def open_backend(kind: str, variant: str, threads: int | None) -> OpenVinoCpu:
     """Return the backend; UserError where OpenVINO is not installed or the precision not to be had."""
     try:
-        openvino = _import_openvino()
+        openvino = import_openvino()
     except ImportError as error:
         raise UserError(
             f"backend {kind!r}: openvino cannot be imported ({first_line(error)}); "
@@ -152,21 +150,6 @@ def open_backend(kind: str, variant: str, threads: int | None) -> OpenVinoCpu:
     precision = variant or ("bf16" if able else "fp32")
     version = openvino.get_version().split("-")[0]
     return OpenVinoCpu(core, version, precision, usable_cores() if threads is None else threads)
-
-
-def _import_openvino() -> Any:
-    """Import OpenVINO without its model converter, with which it takes three times as long.
-
-    The package does without where the converter cannot be imported, which `None` among the modules says. Who
-    wants it in this process still can import it by its own name, `openvino.tools.ovc`.
-    """
-    if "openvino" in sys.modules or _CONVERTER in sys.modules:
-        return importlib.import_module("openvino")
-    sys.modules[_CONVERTER] = None  # type: ignore[assignment]
-    try:
-        return importlib.import_module("openvino")
-    finally:
-        del sys.modules[_CONVERTER]
 
 
 def _batched_input(graph: GraphSpec) -> str | None:

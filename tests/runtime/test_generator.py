@@ -224,13 +224,13 @@ def test_a_large_batch_runs_in_turn_and_is_the_same(
     options: dict[str, Any] = {"gate": False, "sampler": "ddim_eta", "steps": 4}
     small = pairs(generator, "stain", 11, batch=4, **options)
     sizes: list[int] = []
-    run = generator._loop._run
+    plan = generator._loop._plan
 
-    def noting(settings: Any, count: int, *rest: Any) -> Any:
+    def noting(settings: Any, count: int) -> Any:
         sizes.append(count)
-        return run(settings, count, *rest)
+        return plan(settings, count)
 
-    monkeypatch.setattr(generator._loop, "_run", noting)
+    monkeypatch.setattr(generator._loop, "_plan", noting)
     large = pairs(generator, "stain", 11, batch=11, **options)
     assert sizes == [4, 4, 3]
     for one, other in zip(large, small, strict=True):

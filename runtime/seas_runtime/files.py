@@ -19,6 +19,7 @@ TEMPORARY_SUFFIX = ".seas-tmp"
 JSON_SIZE_LIMIT = 64 * 1024 * 1024
 """Bytes. Far above any file that we write; below what would exhaust a small machine when parsed."""
 
+_BLOCK = 16 * 1024 * 1024
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
@@ -139,9 +140,11 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def sha256_file(path: Path) -> str:
     """Return a file's SHA-256 as 64 lowercase hexadecimal digits; UserError if it cannot be read."""
     digest = hashlib.sha256()
-    with os_errors(path, "read"), path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    with os_errors(path, "read"), path.open("rb", buffering=0) as file:
+        # Few large blocks: after each one another thread may hold the interpreter for a while.
+        block = memoryview(bytearray(min(os.fstat(file.fileno()).st_size, _BLOCK) or 1))
+        while count := file.readinto(block):
+            digest.update(block[:count])
     return digest.hexdigest()
 
 

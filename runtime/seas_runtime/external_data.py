@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import posixpath
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from seas_runtime.errors import UserError
@@ -51,7 +52,7 @@ def check_external_data(path: Path, manifest: Manifest) -> None:
     for graph in manifest.graphs.values():
         file = path / graph.file
         try:
-            locations = sorted(set(external_locations(file)))
+            locations = sorted(external_locations(file))
         except ValueError as error:
             raise UserError(
                 f"{file}: expected an ONNX graph, found {error}; export the bundle again"
@@ -65,16 +66,26 @@ def check_external_data(path: Path, manifest: Manifest) -> None:
                 )
 
 
-def external_locations(file: Path) -> Iterator[str]:
-    """Yield the files, as written, in which a graph keeps weights; ValueError if `file` is no ONNX graph."""
-    with os_errors(file, "read"), file.open("rb") as opened:
-        if file.stat().st_size == 0:
-            raise ValueError("an empty file")
-        if file.stat().st_size <= _SMALL:
-            yield from _locations(opened.read())
-            return
+def external_locations(file: Path) -> frozenset[str]:
+    """Return the files, as written, in which a graph keeps weights; ValueError if `file` is no ONNX graph.
+
+    A file that has not changed since it was last asked for is not walked again.
+    """
+    with os_errors(file, "read"):
+        found = file.stat()
+        return _walked(file, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _walked(file: Path, size: int, modified: int) -> frozenset[str]:
+    del modified  # tells one content of a file from another
+    if size == 0:
+        raise ValueError("an empty file")
+    with file.open("rb") as opened:
+        if size <= _SMALL:
+            return frozenset(_locations(opened.read()))
         with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            yield from _locations(data)
+            return frozenset(_locations(data))
 
 
 def _locations(data: Data) -> Iterator[str]:

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from seas_runtime.backends import Backend, Call, Shape, Value, Watch
+from seas_runtime.backends.cores import usable_cores
 from seas_runtime.bundle import Bundle
 from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, UNCONDITIONAL, GraphSpec
 from seas_runtime.records import GraphTimes
@@ -149,7 +150,8 @@ class Plan:
         binders = (partial(self._bind_steps, schedule), self._bind_masks, self._bind_image)
         if not self._backend.loads_at_once:
             return [bind() for bind in binders]
-        with ThreadPoolExecutor(len(binders)) as pool:
+        # The step's graph takes longest: on two cores the decodes' come one after another beside it.
+        with ThreadPoolExecutor(min(len(binders), usable_cores())) as pool:
             return [bound.result() for bound in [pool.submit(bind) for bind in binders]]
 
     def _bind_steps(self, schedule: Schedule) -> list[Call]:

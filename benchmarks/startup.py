@@ -4,7 +4,8 @@
 
 Each run is a fresh process, measured from outside until it has made one pair (batch 1, the bundle's steps and
 guidance); a second pair in the same process says what of that is the pair itself. The first process of each
-backend warms the file cache and does not count. Writes benchmarks/results/startup.json. Exits with 1 where
+backend warms the file cache, leaves compiled modules as an installation does, and does not count. Writes
+benchmarks/results/startup.json. Exits with 1 where
 the default backend's median exceeds 1.5 s.
 """
 
@@ -62,7 +63,7 @@ def start(bundle: Path, backend: str, threads: int) -> tuple[float, dict[str, fl
         [sys.executable, "-c", CHILD, str(bundle), backend, str(threads)],
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
     )
     assert child.stdout is not None
     line = child.stdout.readline()

@@ -5,8 +5,7 @@
 Each run is a fresh process, measured from outside until it has made one pair (batch 1, the bundle's steps and
 guidance); a second pair in the same process says what of that is the pair itself. The first process of each
 backend warms the file cache, leaves compiled modules as an installation does, and does not count. Writes
-benchmarks/results/startup.json. Exits with 1 where
-the default backend's median exceeds 1.5 s.
+benchmarks/results/startup.json. Exits with 1 where the default backend's median exceeds 1.5 s.
 """
 
 from __future__ import annotations

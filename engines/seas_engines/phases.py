@@ -24,14 +24,14 @@ def doubles(resize: ir.Node, scales: list[int]) -> bool:
     return found == _NEAREST and factors is not None and factors.numpy().tolist() == scales
 
 
-def is_plain(convolution: ir.Node) -> bool:
+def keeps_size(convolution: ir.Node) -> bool:
     """Whether a convolution of 3x3 kernels keeps the image's size, in one group."""
     attributes = convolution.attributes
     found = {name: list(attributes[name].as_ints()) for name in _PLAIN if name in attributes}
     return found == _PLAIN and ("group" not in attributes or attributes["group"].as_int() == 1)
 
 
-def merged(taps: Floats, phase: int, axis: int) -> list[Floats]:
+def merged(taps: Floats, phase: int, axis: int) -> Floats:
     """Return a phase's two taps along an axis of three: the last two added up, in an odd one the first."""
     first, middle, last = np.moveaxis(taps, axis, 0)
-    return [first, middle + last] if phase == 0 else [first + middle, last]
+    return np.stack([first, middle + last] if phase == 0 else [first + middle, last], axis)

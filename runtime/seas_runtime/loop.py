@@ -110,26 +110,25 @@ class Loop:
         Where device memory is short all of it is given back. Then the masks are decoded one by one, and where
         that is not enough half as many pairs run at once; so is the rest of what this loop runs.
         """
-        size = self._bundle.manifest.image
-        most = self._backend.most_at_once(size.width * size.height) or count
+        most = self._backend.most_at_once(self._bundle.manifest.image.pixels) or count
         made: list[Made] = []
-        plan: Plan | None
         first = 0
         while first < count:
             pairs = min(most, self._fitting or most, count - first)
+            part = start.part(first, first + pairs)
             try:
-                plan = self._plan(settings, pairs)
-                part = start.part(first, first + pairs)
-                made.append(plan.run(part, settings.defect, settings.guidance, watch))
+                # No name for the plan: it would hold memory where that is short.
+                made.append(self._plan(settings, pairs).run(part, settings.defect, settings.guidance, watch))
                 first += pairs
             except DeviceMemoryError:
-                if pairs == 1 and not self._joins:
+                if self._joins:
+                    self._joins = False
+                elif pairs > 1:
+                    self._fitting = -(-pairs // 2)
+                else:
                     raise
-                self._fitting = -(-pairs // 2) if not self._joins else self._fitting
-                self._joins = False
                 self._plans.clear()
                 self._sessions.unload()
-            plan = None  # it holds memory
         return made
 
     def _plan(self, settings: Settings, count: int) -> Plan:

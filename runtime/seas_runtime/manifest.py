@@ -52,6 +52,11 @@ class ImageGeometry:
     height: int
     width: int
 
+    @property
+    def pixels(self) -> int:
+        """How many it has."""
+        return self.height * self.width
+
 
 @dataclass(frozen=True)
 class LatentGeometry:

@@ -81,12 +81,12 @@ class Plan:
         self._step_graph = step_graph
         self._given: tuple[str, float] | None = None  # whose context and guidance the constants hold
         self._masked = min(bundle.manifest.sampler.mask_steps, schedule.steps)
-        together, image = self._masked * batch, bundle.manifest.image
+        together = self._masked * batch
         self._join = (
             join
             and backend.joins
             and 1 < self._masked < schedule.steps  # x_0 comes from the host, so it has its own place
-            and together <= (backend.most_at_once(image.width * image.height) or together)
+            and together <= (backend.most_at_once(bundle.manifest.image.pixels) or together)
             and sessions[DECODE_MASK].takes(together)
         )
         self._allocate(schedule)

@@ -18,7 +18,7 @@ from onnx_ir.passes import common as passes
 from torch import nn
 
 from seas_engines.matching import only_user
-from seas_engines.phases import doubles, is_plain, merged
+from seas_engines.phases import doubles, keeps_size, merged
 
 MIN_CHANNELS = 256
 """Fewer input channels were no faster: what the products save, interleaving takes."""
@@ -90,7 +90,7 @@ def _half(size: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
 def _doubled_and_convolved(resize: ir.Node) -> ir.Node | None:
     """Return the 3x3 convolution that alone reads a nearest-neighbour upsampling by two, if it is one."""
     convolution = only_user(resize.outputs[0], "Conv")
-    if convolution is None or not doubles(resize, [1, 1, 2, 2]) or not is_plain(convolution):
+    if convolution is None or not doubles(resize, [1, 1, 2, 2]) or not keeps_size(convolution):
         return None
     shape = convolution.attributes.get("kernel_shape")
     square = shape is not None and list(shape.as_ints()) == [3, 3]
@@ -100,8 +100,7 @@ def _doubled_and_convolved(resize: ir.Node) -> ir.Node | None:
 def _phase_kernels(kernel: ir.TensorProtocol) -> list[ir.TensorProtocol]:
     """Return the 2x2 kernels [O,I,2,2] of a kernel [O,I,3,3]: for even and odd rows, and columns in each."""
     taps = kernel.numpy()
-    rows = [np.stack(merged(taps.astype(np.float32, copy=False), phase, axis=2), axis=2) for phase in (0, 1)]
+    rows = [merged(taps.astype(np.float32, copy=False), phase, axis=2) for phase in (0, 1)]
     return [
-        ir.tensor(np.stack(merged(rows[row], column, axis=3), axis=3).astype(taps.dtype, copy=False))
-        for row, column in _PHASES
+        ir.tensor(merged(rows[row], column, axis=3).astype(taps.dtype, copy=False)) for row, column in _PHASES
     ]

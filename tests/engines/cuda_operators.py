@@ -25,7 +25,7 @@ def in_standard_operators(model: ir.Model) -> None:
             made = rules[node.op_type](writer, node)
             for old, new in zip(node.outputs, made, strict=False):
                 name, old.name = old.name, f"{old.name}_before"
-                new.name, new.type, new.shape = name, old.type, old.shape
+                new.name, new.type = name, old.type
                 ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
             model.graph.remove(node, safe=True)
 
@@ -80,7 +80,7 @@ def _group_norm(write: _Writer, node: ir.Node) -> list[ir.Value]:
 
 
 def _skip_group_norm(write: _Writer, node: ir.Node) -> list[ir.Value]:
-    total = write.op("Add", node.inputs[0], _over_pixels(write, node.inputs[3]))
+    total = write.op("Add", node.inputs[0], node.inputs[3])
     if len(node.inputs) > 4:
         total = write.op("Add", total, node.inputs[4])
     total.type = node.outputs[0].type
@@ -90,13 +90,6 @@ def _skip_group_norm(write: _Writer, node: ir.Node) -> list[ir.Value]:
     for place in range(3):
         inner.replace_input_with(place, None)
     return [*made, total]
-
-
-def _over_pixels(write: _Writer, skip: ir.Value | None) -> ir.Value | None:
-    """[N,C] as [N,1,1,C]; what is of four axes as it is."""
-    assert skip is not None
-    assert skip.shape is not None
-    return skip if len(skip.shape) == 4 else write.op("Unsqueeze", skip, write.constant(np.array([1, 2])))
 
 
 def _split_gelu(write: _Writer, node: ir.Node) -> list[ir.Value]:

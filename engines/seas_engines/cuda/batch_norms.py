@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from seas_engines.cuda.nodes import take_over
 from seas_engines.cuda.values import AnyArray, array_of, computed, constant, is_weight, sizes
 
 Numbers = npt.NDArray[np.float64]
@@ -44,7 +45,7 @@ def _fold(graph: ir.Graph, norm: ir.Node) -> None:
             node.outputs[0].type, node.outputs[0].shape = result.type, result.shape
         graph.insert_before(norm, [product, total])
         made = total.outputs[0]
-    ir.convenience.replace_all_uses_with(result, made, replace_graph_outputs=True)
+    take_over(graph, result, made)
     graph.remove(norm, safe=True)
 
 

@@ -12,12 +12,11 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seas_engines.attention import DOMAIN
+from seas_engines.cuda.nodes import skip_layer_norm
 from seas_engines.cuda.values import array_of, computed, constant, is_weight, sizes
 from seas_engines.matching import only_user
 
-_BIAS = 4
-"""Where both norms of a sum take one."""
+_BIAS = 4  # of SkipGroupNorm's inputs
 
 
 def move_biases(model: ir.Model) -> None:
@@ -46,7 +45,7 @@ def _move(graph: ir.Graph, convolution: ir.Node) -> bool:
 
 
 def _add(graph: ir.Graph, norm: ir.Node, bias: ir.Value) -> None:
-    """Give a norm of a sum a bias, or one more: two convolutions may make the sum."""
+    """Give a group norm of a sum a bias, or one more: two convolutions may make the sum."""
     before = norm.inputs[_BIAS] if len(norm.inputs) > _BIAS else None
     if before is not None:
         both = array_of(before).astype(np.float32) + array_of(bias).astype(np.float32)
@@ -61,8 +60,8 @@ def _with_layer_norm(graph: ir.Graph, tokens: ir.Value, bias: ir.Value) -> bool:
     Whoever else reads the result reads that sum.
     """
     norm = next((use.node for use in tokens.uses() if use.node.op_type == "LayerNormalization"), None)
-    producer, shape = tokens.producer(), list(tokens.shape) if tokens.shape is not None else []
-    if norm is None or producer is None or len(norm.inputs) != 3 or tokens.is_graph_output():
+    shape = list(tokens.shape) if tokens.shape is not None else []
+    if norm is None or len(norm.inputs) != 3 or tokens.is_graph_output():
         return False
     if len(shape) != 3 or shape[2] != sizes(bias)[0]:
         return False
@@ -77,21 +76,5 @@ def _with_layer_norm(graph: ir.Graph, tokens: ir.Value, bias: ir.Value) -> bool:
         (1, count, width),
         lambda: np.zeros((1, count, width), dtype.numpy()),
     )
-    made = ir.Node(
-        DOMAIN,
-        "SkipLayerNormalization",
-        [tokens, nothing, *norm.inputs[1:3], bias],
-        [ir.AttrFloat32("epsilon", norm.attributes["epsilon"].as_float())],
-        num_outputs=4,
-        name=f"{norm.name}_skiplayernormalization",
-    )
-    normed, mean, deviation, total = made.outputs
-    mean.name = deviation.name = ""
-    for new, old, name in ((normed, norm.outputs[0], "out0"), (total, tokens, "sum")):
-        new.name, new.type, new.shape = f"{made.name}_{name}", old.type, old.shape
-    ir.convenience.replace_all_uses_with(norm.outputs[0], normed, replace_graph_outputs=True)
-    graph.remove(norm, safe=True)
-    for use in [use for use in tokens.uses() if use.node is not made]:
-        use.node.replace_input_with(use.idx, total)
-    graph.insert_after(producer, made)
+    skip_layer_norm(graph, norm, [tokens, nothing], [bias], tokens)
     return True

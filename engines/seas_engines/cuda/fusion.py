@@ -6,13 +6,12 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seas_engines.attention import DOMAIN
+from seas_engines.cuda.nodes import give_sum, skip_layer_norm, swap, take_over, vendor_node
 from seas_engines.cuda.values import is_weight, sizes
 from seas_engines.matching import only_user, producer
 
@@ -56,7 +55,7 @@ def _silu(graph: ir.Graph, norm: ir.Node) -> None:
     if len(sigmoid.outputs[0].uses()) != 1:
         return
     norm.attributes["activation"] = ir.AttrInt64("activation", 1)
-    _take_over(graph, product.outputs[0], value)
+    take_over(graph, product.outputs[0], value)
     graph.remove([product, sigmoid], safe=True)
 
 
@@ -74,11 +73,12 @@ def _skip_group_norm(graph: ir.Graph, norm: ir.Node) -> None:
         return
     if first.is_initializer() or second.is_initializer() or _per_image(first):
         return
-    made = _node(
+    made = vendor_node(
         "SkipGroupNorm", [first, *norm.inputs[1:3], second], list(norm.attributes.values()), outputs=2
     )
-    _swap(graph, norm, made)
-    _take_sum(graph, total, made, made.outputs[1])
+    swap(graph, norm, made)
+    give_sum(graph, made, made.outputs[1], total.outputs[0])
+    graph.remove(total, safe=True)
 
 
 def _skip_layer_norm(graph: ir.Graph, norm: ir.Node) -> None:
@@ -95,13 +95,8 @@ def _skip_layer_norm(graph: ir.Graph, norm: ir.Node) -> None:
         if linear is not None:
             parts, bias = [linear.source, other], [linear.bias]
             break
-    attributes = [ir.AttrFloat32("epsilon", norm.attributes["epsilon"].as_float())]
-    made = _node("SkipLayerNormalization", [*parts, *norm.inputs[1:3], *bias], attributes, outputs=4)
-    _swap(graph, norm, made)
-    _take_sum(graph, total, made, made.outputs[3])
-    for output in made.outputs[1:]:
-        if not output.uses():
-            output.name = ""
+    skip_layer_norm(graph, norm, parts, bias, total.outputs[0])
+    graph.remove(total, safe=True)
 
 
 def _split_gelu(graph: ir.Graph, split: ir.Node) -> None:
@@ -116,7 +111,7 @@ def _split_gelu(graph: ir.Graph, split: ir.Node) -> None:
         return
     if "approximate" in gelu.attributes and gelu.attributes["approximate"].as_string() != "none":
         return
-    _swap(graph, product, _node("BiasSplitGelu", [linear.source, linear.bias], []))
+    swap(graph, product, vendor_node("BiasSplitGelu", [linear.source, linear.bias]))
     graph.remove([gelu, split], safe=True)
 
 
@@ -128,7 +123,7 @@ def _bias_add(graph: ir.Graph, total: ir.Node) -> None:
     for value, other in (parts, reversed(parts)):
         linear = _linear(value)
         if linear is not None and linear.width in BIAS_ADD_WIDTHS:
-            _swap(graph, total, _node("BiasAdd", [linear.source, linear.bias, other], []))
+            swap(graph, total, vendor_node("BiasAdd", [linear.source, linear.bias, other]))
             return
 
 
@@ -140,7 +135,7 @@ def _sum(graph: ir.Graph, total: ir.Node) -> None:
             continue
         parts = [*inner.inputs, other]
         if all(part is not None and _same_shape(value, part) for part in parts):
-            _swap(graph, total, ir.Node("", "Sum", parts))
+            swap(graph, total, ir.Node("", "Sum", parts))
             return
 
 
@@ -162,42 +157,6 @@ def _linear(value: ir.Value | None) -> _Linear | None:
         if bias is not None and source is not None and is_weight(bias) and len(sizes(bias)) == 1:
             return _Linear(source, bias, sizes(bias)[0])
     return None
-
-
-def _take_sum(graph: ir.Graph, total: ir.Node, made: ir.Node, result: ir.Value) -> None:
-    """Let a node that computes a sum give it to all that read it elsewhere, and remove the sum's own node."""
-    old = total.outputs[0]
-    if old.uses():
-        # What reads the sum must come after the node that computes it now.
-        result.name, result.type, result.shape = f"{made.name}_sum", old.type, old.shape
-        graph.remove(made)
-        graph.insert_after(total, made)
-        ir.convenience.replace_all_uses_with(old, result)
-    graph.remove(total, safe=True)
-
-
-def _node(
-    op_type: str, inputs: Sequence[ir.Value | None], attributes: Sequence[ir.Attr], outputs: int = 1
-) -> ir.Node:
-    return ir.Node(DOMAIN, op_type, inputs, attributes, num_outputs=outputs)
-
-
-def _swap(graph: ir.Graph, old: ir.Node, new: ir.Node) -> None:
-    """Put a node in the place of another, for the first of its results."""
-    new.name = f"{old.name}_{new.op_type.lower()}"
-    graph.insert_after(old, new)
-    for place, value in enumerate(new.outputs):
-        value.name = f"{new.name}_out{place}"
-    _take_over(graph, old.outputs[0], new.outputs[0])
-    graph.remove(old, safe=True)
-
-
-def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
-    """Let all that reads `old` read `new`, a graph output under its own name."""
-    new.type, new.shape = old.type, old.shape
-    if old.is_graph_output():
-        old.name, new.name = f"{old.name}_before", old.name
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
 
 
 def _per_image(value: ir.Value) -> bool:

@@ -20,8 +20,9 @@ from seas_engines.cuda.values import array_of, computed, constant, is_weight, si
 ELEMENTWISE = frozenset(
     {"Add", "Cast", "Clip", "Div", "Gelu", "Identity", "Mul", "Relu", "Round", "Sigmoid", "Sub"}
 )
-_TO_LAST = {3: [0, 2, 1], 4: [0, 2, 3, 1]}
-_TO_FIRST = {3: [0, 2, 1], 4: [0, 3, 1, 2]}
+# The order of axes that turns a value of this rank.
+TO_LAST = {3: [0, 2, 1], 4: [0, 2, 3, 1]}
+TO_FIRST = {3: [0, 2, 1], 4: [0, 3, 1, 2]}
 
 
 def to_channels_last(model: ir.Model) -> None:
@@ -99,7 +100,7 @@ class _ChannelsLast:
         assert scale is not None
         assert bias is not None
         rank, channels = _rank(source), _channels(source)
-        if rank not in _TO_LAST or channels is None:
+        if rank not in TO_LAST or channels is None:
             return False
         groups = node.attributes["num_groups"].as_int()
         last = self._channels_last(source)
@@ -139,7 +140,7 @@ class _ChannelsLast:
         source, result = node.inputs[0], node.outputs[0]
         assert source is not None
         order, rank = list(node.attributes["perm"].as_ints()), _rank(source)
-        if source in self._last and order == _TO_LAST.get(rank or 0):
+        if source in self._last and order == TO_LAST.get(rank or 0):
             same = self._last[source]
             if result.is_graph_output():
                 if same.producer() is None or same.is_graph_output():
@@ -148,7 +149,7 @@ class _ChannelsLast:
                 same.type, same.shape = result.type, result.shape
             ir.convenience.replace_all_uses_with(result, same, replace_graph_outputs=True)
             return True
-        if source not in self._last and order == _TO_FIRST.get(rank or 0):
+        if source not in self._last and order == TO_FIRST.get(rank or 0):
             self._last[result] = source
             return True
         return False
@@ -159,7 +160,7 @@ class _ChannelsLast:
         if source not in self._last or source is None or source.shape is None or result.shape is None:
             return False
         old, new = list(source.shape), list(result.shape)
-        if len(old) not in _TO_LAST or len(new) not in _TO_LAST or old[1] != new[1]:
+        if len(old) not in TO_LAST or len(new) not in TO_LAST or old[1] != new[1]:
             return False
         if not all(isinstance(size, int) for size in [*old[1:], *new[1:]]):
             return False
@@ -190,7 +191,7 @@ class _ChannelsLast:
         if not any(value in self._last for value in node.inputs) or axis not in (0, 1):
             return False
         rank = _rank(node.outputs[0])
-        if rank not in _TO_LAST:
+        if rank not in TO_LAST:
             return False
         inputs = [self._channels_last(value) for value in node.inputs if value is not None]
         attribute = ir.AttrInt64("axis", axis if axis == 0 else rank - 1)
@@ -248,7 +249,7 @@ class _ChannelsLast:
         if value in self._last:
             return self._last[value]
         if value not in self._made:
-            turned = self._turned(value, _TO_LAST, value)
+            turned = self._turned(value, TO_LAST, value)
             turned.shape = _turned_shape(value.shape)
             self._made[value] = turned
         return self._made[value]
@@ -256,7 +257,7 @@ class _ChannelsLast:
     def _channels_first(self, value: ir.Value) -> ir.Value:
         """Return a value that lives channels last as the graph has it."""
         if value not in self._first:
-            turned = self._turned(self._last[value], _TO_FIRST, value)
+            turned = self._turned(self._last[value], TO_FIRST, value)
             turned.shape = value.shape
             self._first[value] = turned
         return self._first[value]
@@ -324,6 +325,6 @@ def _is_plain(node: ir.Node) -> bool:
 
 
 def _turned_shape(shape: ir.Shape | None) -> ir.Shape | None:
-    if shape is None or len(shape) not in _TO_LAST:
+    if shape is None or len(shape) not in TO_LAST:
         return shape
-    return ir.Shape([shape[axis] for axis in _TO_LAST[len(shape)]])
+    return ir.Shape([shape[axis] for axis in TO_LAST[len(shape)]])

@@ -17,11 +17,10 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 from seas_engines.attention import DOMAIN
+from seas_engines.cuda.layout import TO_FIRST, TO_LAST
 from seas_engines.cuda.values import AnyArray, array_of, computed, constant, is_weight, sizes
 from seas_engines.matching import only_user, producer
-from seas_engines.phases import doubles, is_plain, merged
-
-_TO_FIRST, _TO_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
+from seas_engines.phases import doubles, keeps_size, merged
 
 
 def split_upsampling(model: ir.Model) -> None:
@@ -98,7 +97,7 @@ def _split(graph: ir.Graph, resize: ir.Node) -> None:
     convolution, source = only_user(resize.outputs[0], "NhwcConv"), resize.inputs[0]
     if convolution is None or source is None:
         return
-    if not doubles(resize, [1, 2, 2, 1]) or not is_plain(convolution):
+    if not doubles(resize, [1, 2, 2, 1]) or not keeps_size(convolution):
         return
     old, weight = convolution.outputs[0], convolution.inputs[1]
     if weight is None or not all(map(is_weight, convolution.inputs[1:])) or old.is_graph_output():
@@ -124,9 +123,14 @@ def _rejoin(graph: ir.Graph, spread: ir.Node) -> None:
     back = list(spread.outputs[0].uses())
     turned = producer(spread.inputs[0], "Transpose")
     joined = producer(turned.inputs[0], "Concat") if turned is not None else None
-    if turned is None or joined is None or _order(turned) != _TO_FIRST or spread.outputs[0].is_graph_output():
+    if (
+        turned is None
+        or joined is None
+        or _order(turned) != TO_FIRST[4]
+        or spread.outputs[0].is_graph_output()
+    ):
         return
-    if not all(use.node.op_type == "Transpose" and _order(use.node) == _TO_LAST for use in back):
+    if not all(use.node.op_type == "Transpose" and _order(use.node) == TO_LAST[4] for use in back):
         return
     if any(use.node.outputs[0].is_graph_output() for use in back):
         return
@@ -140,12 +144,12 @@ def _rejoin(graph: ir.Graph, spread: ir.Node) -> None:
     pads = [list(node.attributes["pads"].as_ints()) for node in found if "pads" in node.attributes]
     if pads != [[1 - row, 1 - column, row, column] for row in (0, 1) for column in (0, 1)]:
         return
-    weights = [node.inputs[1] for node in found]
     source = found[0].inputs[0]
     if source is None or any(node.inputs[0] is not source for node in found):
         return
     if not all(is_weight(value) for node in found for value in node.inputs[1:]):
         return
+    weights = [node.inputs[1] for node in found]
     kernels = [value for value in weights if value is not None and sizes(value)[1:3] == [2, 2]]
     if len(kernels) != 4 or any(node.inputs[2:] != found[0].inputs[2:] for node in found):
         return
@@ -175,8 +179,8 @@ def _order(transpose: ir.Node) -> list[int]:
 
 def _of_nine_taps(taps: AnyArray, row: int) -> AnyArray:
     """Return the kernels of a phase of rows from those [O,3,3,I] of the large image."""
-    rows = np.stack(merged(taps.astype(np.float32), row, axis=1), axis=1)
-    even, odd = (np.stack(merged(rows, column, axis=2), axis=2) for column in (0, 1))
+    rows = merged(taps.astype(np.float32), row, axis=1)
+    even, odd = (merged(rows, column, axis=2) for column in (0, 1))
     return _of_two_columns(even, odd).astype(taps.dtype)
 
 

@@ -29,9 +29,10 @@ GRAPHS, TENSORRT = "graphs", "tensorrt"
 VARIANTS = (GRAPHS, TENSORRT)
 PROVIDER = "CUDAExecutionProvider"
 _TENSORRT_PROVIDER = "TensorrtExecutionProvider"
-# Two runs of a request must agree: no algorithm is chosen by a race.
-# Memory grows by what is asked for, not by powers of two.
-_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
+_OPTIONS = {
+    "cudnn_conv_algo_search": "HEURISTIC",  # two runs of a request must agree: no race chooses an algorithm
+    "arena_extend_strategy": "kSameAsRequested",  # memory grows by what is asked for, not by powers of two
+}
 _MOST_PIXELS = 8 * 512 * 512
 _ENGINE_OPTIONS = {"fuse_conv_bias": "1", "enable_cuda_graph": "1"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from seas_runtime.backends import Shape, first_line
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.backends.host import HostMemory, HostTensor
 from seas_runtime.backends.openvino_cache import CompiledGraph, Signature
+from seas_runtime.backends.openvino_convolutions import FORM, use_winograd
 from seas_runtime.backends.openvino_import import import_openvino
 from seas_runtime.backends.openvino_session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
@@ -21,13 +23,16 @@ from seas_runtime.schedule import Array
 if TYPE_CHECKING:
     from seas_runtime.bundle import Bundle
 
+logger = logging.getLogger(__name__)
 VARIANTS = ("bf16", "fp32")
 SCHEDULE = "schedule"
 SMALL_BUNDLE = 256 * 1024**2
-"""Bytes of a bundle up to which its graphs are compiled for one batch size after another.
+"""Bytes of a bundle up to which its graphs are compiled for one batch size after another, and kept.
 
 Fixed sizes spare a step of `micro` a seventh of its time. That is work by the node, which Stable Diffusion's
-own graphs would not notice; they would be compiled and held in memory once more for every size.
+own graphs would not notice; they would be compiled and held in memory once more for every size. To keep those
+takes three copies of five gigabytes at once (`export_model` goes through strings), and to read and hash them
+nearly as long as to compile them.
 """
 _HINTS = {"bf16": "bf16", "fp32": "f32"}  # ours -> OpenVINO's
 _DTYPES = {  # OpenVINO's names -> numpy's
@@ -67,10 +72,11 @@ class OpenVinoCpu(HostMemory):
         A small bundle's graph is compiled when it is bound, for the batch size that it is bound to.
         """
         file = bundle.graph_path(graph)
-        kept = CompiledGraph(bundle, graph, self._version, self._processor, self._options)
         small = sum(entry.size for entry in bundle.manifest.files.values()) <= SMALL_BUNDLE
-        batched = _batched_input(bundle.manifest.graphs[graph]) if small else None
-        if batched is None:
+        options = {**self._options, "convolutions": FORM}
+        kept = CompiledGraph(bundle, graph, self._version, self._processor, options) if small else None
+        batched = _batched_input(bundle.manifest.graphs[graph])
+        if kept is None or batched is None:
             compiled = self._compile(kept, file, None, None)
             return OpenVinoSession(file, _signature(compiled), lambda batch: compiled, None)
         signature = kept.signature() or _signature(self._read(file))
@@ -79,10 +85,10 @@ class OpenVinoCpu(HostMemory):
         )
 
     def _compile(
-        self, kept: CompiledGraph, file: Path, batch: int | None, signature: Signature | None
+        self, kept: CompiledGraph | None, file: Path, batch: int | None, signature: Signature | None
     ) -> Any:
         """Import or compile a graph for one batch size, or for any."""
-        imported = kept.load(self._core, batch, "CPU", self._options)
+        imported = None if kept is None else kept.load(self._core, batch, "CPU", self._options)
         if imported is not None:
             return imported
         model = self._read(file)
@@ -90,10 +96,13 @@ class OpenVinoCpu(HostMemory):
         try:
             if batch is not None:
                 model.reshape(_sized(model, batch))
+            written = use_winograd(model, half=self._precision == "bf16")
+            logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
             compiled = self._core.compile_model(model, "CPU", self._options)
         except Exception as error:  # OpenVINO raises RuntimeError and its own
             raise self._unusable(file, error) from error
-        self._to_keep.append((kept, batch, compiled, signature))
+        if kept is not None:
+            self._to_keep.append((kept, batch, compiled, signature))
         return compiled
 
     def _read(self, file: Path) -> Any:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def test_pairs_are_those_of_direct_convolutions(
     exported: ExportResult, generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_convolutions, "_MIN_CHANNELS", 1)  # the checkpoint is tiny
+    monkeypatch.setattr(openvino_convolutions, "MIN_CHANNELS", 1)  # the checkpoint is tiny
     written: list[int] = []
 
     def noting(model: Any, half: bool) -> int:

@@ -17,10 +17,19 @@ from seas_runtime.backends.openvino_import import import_openvino
 from seas_runtime.backends.winograd import DOUBLED, SAME, Form, product_factors, to_bfloat16
 
 pytest.importorskip("openvino")
+from seas_runtime.backends import openvino_convolutions, openvino_cpu
 from seas_runtime.backends.openvino_convolutions import use_winograd
+from seas_runtime.bundle import Bundle
+from seas_runtime.engine_store import EngineStore
+from seas_runtime.generator import Generator
 
 WIDE = 192
 """Channels enough to gain by it."""
+
+
+def kept(bundle: Path) -> Sequence[Any]:
+    """Return what was compiled and kept beside a bundle."""
+    return EngineStore(bundle, Bundle.read(bundle).manifest).engines()[0]
 
 
 def tile_outputs(form: Form, values: np.ndarray, taps: np.ndarray) -> np.ndarray:
@@ -66,6 +75,37 @@ def test_bfloat16_is_the_nearest_with_ties_to_even() -> None:
     one, step = 0x3F80, 2.0**-7  # 1.0, and how far bfloat16 is from the next
     given = np.array([1, 1 + step * 0.49, 1 + step / 2, 1 + step * 0.51, 1 + step * 1.5, -1], np.float32)
     assert to_bfloat16(given).tolist() == [one, one, one, one + 1, one + 2, one | 0x8000]
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "half", "pays"),
+    [
+        ("x86_64", {"avx512_bf16"}, True, True),
+        ("AMD64", set(), True, True),
+        ("x86_64", {"avx512_bf16", "amx_bf16"}, True, False),
+        ("x86_64", {"avx512_bf16", "amx_bf16"}, False, True),
+        ("aarch64", {"asimd"}, False, False),
+    ],
+)
+def test_processors_where_it_was_not_measured_compute_directly(
+    machine: str,
+    flags: set[str],
+    half: bool,
+    pays: bool,
+    own_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(openvino_convolutions.platform, "machine", lambda: machine)
+    monkeypatch.setattr(openvino_convolutions, "processor_flags", lambda file: frozenset(flags))
+    assert openvino_convolutions.winograd_pays(half) == pays
+    if half:
+        return
+    written: list[bool] = []
+    monkeypatch.setattr(openvino_cpu, "use_winograd", lambda model, half: written.append(half) or 0)
+    next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
+    assert written == ([False] * 3 if pays else [])
+    saved = {engine.identity.options["convolutions"] for engine in kept(own_bundle)}
+    assert saved == {openvino_convolutions.FORM if pays else "direct"}
 
 
 class Graph:
@@ -222,7 +262,6 @@ def test_phases_that_are_no_upsampling_stay(tmp_path: Path) -> None:
     [
         (WIDE - 8, (8, 6), {}, 3),  # too few channels
         (WIDE, (7, 6), {}, 3),  # no whole tiles
-        (WIDE, (130, 130), {}, 3),  # many pixels: more channels are asked for
         (WIDE, (8, 6), {"strides": [2, 2]}, 3),
         (WIDE, (8, 6), {"dilations": [2, 2], "pads": [2, 2, 2, 2]}, 3),
         (WIDE, (8, 6), {"pads": [0, 0, 0, 0]}, 3),
@@ -260,9 +299,7 @@ def test_a_graph_in_half_precision(tmp_path: Path) -> None:
 def test_in_float32_convolutions_of_many_weights_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seas_runtime.backends import openvino_convolutions
-
-    monkeypatch.setattr(openvino_convolutions, "_MOST_TAPS_IN_FULL", 9 * WIDE * WIDE)
+    monkeypatch.setattr(openvino_convolutions, "MOST_TAPS_IN_FULL", 9 * WIDE * WIDE)
     graph = Graph(WIDE)
     few = graph.convolution("x", graph.kernel(WIDE, WIDE))
     many = graph.convolution(few, graph.kernel(WIDE + 1, WIDE))

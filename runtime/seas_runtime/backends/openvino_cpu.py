@@ -13,7 +13,7 @@ from seas_runtime.backends import Shape, first_line
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.backends.host import HostMemory, HostTensor
 from seas_runtime.backends.openvino_cache import CompiledGraph, Signature
-from seas_runtime.backends.openvino_convolutions import FORM, use_winograd
+from seas_runtime.backends.openvino_convolutions import FORM, use_winograd, winograd_pays
 from seas_runtime.backends.openvino_import import import_openvino
 from seas_runtime.backends.openvino_session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
@@ -53,6 +53,8 @@ class OpenVinoCpu(HostMemory):
     def __init__(self, core: Any, version: str, precision: str, threads: int) -> None:
         self._core, self._version, self._precision = core, version, precision
         self._processor = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
+        self._half = precision == "bf16"
+        self._convolutions = FORM if winograd_pays(self._half) else "direct"
         self._to_keep: list[tuple[CompiledGraph, int | None, Any, Signature]] = []
         self._options = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -73,7 +75,7 @@ class OpenVinoCpu(HostMemory):
         """
         file = bundle.graph_path(graph)
         small = sum(entry.size for entry in bundle.manifest.files.values()) <= SMALL_BUNDLE
-        options = {**self._options, "convolutions": FORM}
+        options = {**self._options, "convolutions": self._convolutions}
         kept = CompiledGraph(bundle, graph, self._version, self._processor, options) if small else None
         batched = _batched_input(bundle.manifest.graphs[graph])
         if kept is None or batched is None:
@@ -96,8 +98,9 @@ class OpenVinoCpu(HostMemory):
         try:
             if batch is not None:
                 model.reshape(_sized(model, batch))
-            written = use_winograd(model, half=self._precision == "bf16")
-            logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
+            if self._convolutions == FORM:
+                written = use_winograd(model, self._half)
+                logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
             compiled = self._core.compile_model(model, "CPU", self._options)
         except Exception as error:  # OpenVINO raises RuntimeError and its own
             raise self._unusable(file, error) from error

@@ -18,12 +18,13 @@ from seas_runtime.engine_index import BatchRange, EngineIdentity, EngineRecord, 
 from seas_runtime.engine_store import EngineStore
 from seas_runtime.errors import UserError
 from seas_runtime.manifest import TensorSpec
-from seas_runtime.records import MAX_BATCH
 
 if TYPE_CHECKING:
     from seas_runtime.bundle import Bundle
 
 TARGET = "openvino"
+CONVOLUTIONS = "convolutions"
+"""The option that names the form of convolutions: another one takes the place of the last."""
 Signature = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 """A graph's inputs and outputs."""
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class CompiledGraph:
     def signature(self) -> Signature | None:
         """Return the graph's inputs and outputs where something was kept, for whichever batch size."""
         try:
-            expected = self._identity(None)
+            expected = self._identity(1)
         except (UserError, ValueError):  # a broken graph: OpenVINO says so better
             return None
         for engine in self._store.engines()[0]:
@@ -59,8 +60,8 @@ class CompiledGraph:
                 return engine.record.inputs, engine.record.outputs
         return None
 
-    def load(self, core: Any, batch: int | None, device: str, options: dict[str, Any]) -> Any:
-        """Return the graph imported, compiled for one batch size or for any, or None."""
+    def load(self, core: Any, batch: int, device: str, options: dict[str, Any]) -> Any:
+        """Return the graph imported, compiled for one batch size, or None."""
         try:
             engine = self._store.get(self._identity(batch))
             if engine is None or engine.record.origin != machine_identity():
@@ -77,12 +78,12 @@ class CompiledGraph:
 
     def save(
         self,
-        batch: int | None,
+        batch: int,
         compiled: Any,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
     ) -> None:
-        """Keep the graph compiled, in place of what an older version or other content has left.
+        """Keep the graph compiled, in place of what an older version, form or other content has left.
 
         `inputs` and `outputs` are the graph's own, whatever batch size it was compiled for.
         """
@@ -107,14 +108,11 @@ class CompiledGraph:
     def _remove_outdated(self, new: EngineIdentity) -> None:
         for engine in self._store.engines()[0]:
             old = engine.identity
-            same_use = all(
-                getattr(old, name) == getattr(new, name) for name in ("target", "graph", "batch", "options")
-            )
-            if same_use and old.key != new.key:
+            if _use(old) == _use(new) and old.key != new.key:
                 with contextlib.suppress(UserError):
                     self._store.remove(engine)
 
-    def _identity(self, batch: int | None) -> EngineIdentity:
+    def _identity(self, batch: int) -> EngineIdentity:
         return EngineIdentity(
             graph=self._graph,
             content=self._content,
@@ -122,9 +120,15 @@ class CompiledGraph:
             backend_version=self._version,
             devices=(self._processor,),
             precision=self._bundle.manifest.precision,
-            batch=BatchRange(1, 1, MAX_BATCH) if batch is None else BatchRange(batch, batch, batch),
+            batch=BatchRange(batch, batch, batch),
             options=self._options,
         )
+
+
+def _use(identity: EngineIdentity) -> tuple[Any, ...]:
+    """Return what a compiled graph is for, whatever wrote it."""
+    options = {name: value for name, value in identity.options.items() if name != CONVOLUTIONS}
+    return identity.target, identity.graph, identity.batch, options
 
 
 def _held(content: memoryview) -> Any:

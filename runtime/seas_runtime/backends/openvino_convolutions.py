@@ -28,10 +28,10 @@ MIN_CHANNELS = 192
 From 1.1 times faster in images larger than the cache to 1.5 times in small ones, measured on two cores; the
 steps of `micro`, of 144 channels, were no faster for it.
 """
-MOST_TAPS_IN_FULL = 9 * 640 * 640
-"""Weights of a convolution up to which it is worth their factors' memory in float32, 16/9 of theirs, twice.
+MOST_FACTORS_IN_FULL = 16 * 640 * 640
+"""Factors of a convolution up to which they are worth their memory in float32, where they are held twice.
 
-In Stable Diffusion's U-Net that leaves out those of the two coarsest resolutions, whose factors take 2.5 GiB.
+Stable Diffusion's U-Net took 5 GiB less without its larger ones, whose images are small, and as long.
 """
 _OPERATORS = "openvino.opset13"
 
@@ -40,24 +40,27 @@ def winograd_pays(half: bool) -> bool:
     """Tell whether the form pays on this processor, with products in bfloat16 or in float32.
 
     Matrix units (AMX) multiply several times as fast and leave the additions as slow; OpenVINO's convolutions
-    for ARM have forms of their own. Neither was measured, so both keep what they have.
+    for ARM have forms of their own. Neither was measured, so both keep what they have, as does bfloat16 where
+    what the processor can do is not known.
     """
-    matrix_units = half and "amx_bf16" in processor_flags(Path("/proc/cpuinfo"))
-    return platform.machine().lower() in {"x86_64", "amd64"} and not matrix_units
+    flags = processor_flags(Path("/proc/cpuinfo"))
+    vectors = "avx512_bf16" in flags and "amx_bf16" not in flags
+    return platform.machine().lower() in {"x86_64", "amd64"} and (vectors or not half)
 
 
 def use_winograd(model: Any, half: bool) -> int:
     """Write the convolutions of an OpenVINO model that gain by it in Winograd's form; return how many.
 
     Args:
-        model: the model, changed in place. Images need a fixed and even height and width.
+        model: the model, changed in place. Images need a fixed height and width, even ones but where a
+            convolution follows an upsampling.
         half: whether to write the form in bfloat16, where OpenVINO would compute it so anyway; said in the
             graph, it spares a copy of all factors in float32.
     """
     written = 0
     for node in model.get_ordered_ops():
         found = _found(node)  # what an earlier one became is its source
-        if found is not None and (half or found.taps.size <= MOST_TAPS_IN_FULL):
+        if found is not None and (half or found.factors <= MOST_FACTORS_IN_FULL):
             _replace(found, _Writer(found.result.get_element_type(), half).write(found))
             written += 1
     if written:
@@ -84,6 +87,11 @@ class _Convolution:
     bias: Array | None
     result: Any
     inner: Any
+
+    @property
+    def factors(self) -> int:
+        """Return how many numbers the products' factors are."""
+        return len(self.form.products) ** 2 * int(np.prod(self.taps.shape[:2]))
 
 
 def _found(node: Any) -> _Convolution | None:
@@ -114,6 +122,8 @@ def _upsampling(node: Any) -> _Convolution | None:
         return None
     if joined.get_type_name() != "Concat" or joined.get_input_size() != 4:
         return None
+    if joined.get_attributes()["axis"] not in {1, -3}:
+        return None
     phases, biases = [], []
     for index in range(4):
         phase, bias = _without_bias(joined.input_value(index))
@@ -125,7 +135,11 @@ def _upsampling(node: Any) -> _Convolution | None:
     source = phases[0].input_value(0)
     weights = [_weights(phase, (2, 2)) for phase in phases]
     sources = {_place(phase.input_value(0)) for phase in phases}
-    if None in weights or len(sources) != 1 or not _worth(source, weights[0], DOUBLED):
+    if (
+        any(weight is None for weight in weights)
+        or len(sources) != 1
+        or not _worth(source, weights[0], DOUBLED)
+    ):
         return None
     if any(weight.get_shape() != weights[0].get_shape() for weight in weights):
         return None
@@ -135,8 +149,18 @@ def _upsampling(node: Any) -> _Convolution | None:
     output, inputs = weights[0].get_shape()[:2]
     taps = np.stack([_numbers(weight) for weight in weights]).reshape(2, 2, output, inputs, 2, 2)
     taps = taps.transpose(2, 3, 0, 4, 1, 5).reshape(output, inputs, 4, 4)
+    if not _of_one_kernel(taps, weights[0].get_element_type().to_dtype()):
+        return None
     result = node.output(0)
     return _Convolution(DOUBLED, source, taps, known[0] if known else None, result, result)
+
+
+def _of_one_kernel(taps: Array, dtype: Any) -> bool:
+    """Tell whether the phases [O,I,4,4] of each axis have the same sums, up to `dtype`'s rounding."""
+    rows = taps[:, :, :2].sum(axis=2) - taps[:, :, 2:].sum(axis=2)
+    columns = taps[..., :2].sum(axis=3) - taps[..., 2:].sum(axis=3)
+    bound = 8 * float(np.finfo(dtype).eps) * float(np.abs(taps).max())
+    return bool(max(np.abs(rows).max(), np.abs(columns).max()) <= bound)
 
 
 def _without_bias(port: Any) -> tuple[Any, Array | None]:
@@ -169,8 +193,9 @@ def _pads(node: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _worth(source: Any, weights: Any, form: Form) -> bool:
     """Tell whether an image's sizes are known and even, and its channels many enough."""
-    sizes = list(source.get_partial_shape())[2:]
-    if any(size.is_dynamic or size.get_length() % form.stride for size in sizes):
+    shape = source.get_partial_shape()
+    sizes = list(shape)[2:] if shape.rank.is_static else []
+    if not sizes or any(size.is_dynamic or size.get_length() % form.stride for size in sizes):
         return False
     outputs, inputs = weights.get_shape()[:2]
     return bool(2 * outputs * inputs / (outputs + inputs) >= MIN_CHANNELS)

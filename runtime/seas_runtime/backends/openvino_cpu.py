@@ -12,7 +12,7 @@ import numpy as np
 from seas_runtime.backends import Shape, first_line
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.backends.host import HostMemory, HostTensor
-from seas_runtime.backends.openvino_cache import CompiledGraph, Signature
+from seas_runtime.backends.openvino_cache import CONVOLUTIONS, CompiledGraph, Signature
 from seas_runtime.backends.openvino_convolutions import FORM, use_winograd, winograd_pays
 from seas_runtime.backends.openvino_import import import_openvino
 from seas_runtime.backends.openvino_session import OpenVinoSession, OpenVinoTensor
@@ -55,7 +55,7 @@ class OpenVinoCpu(HostMemory):
         self._processor = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
         self._half = precision == "bf16"
         self._convolutions = FORM if winograd_pays(self._half) else "direct"
-        self._to_keep: list[tuple[CompiledGraph, int | None, Any, Signature]] = []
+        self._to_keep: list[tuple[CompiledGraph, int, Any, Signature]] = []
         self._options = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -69,48 +69,57 @@ class OpenVinoCpu(HostMemory):
         return {"version": f"openvino {self._version}", "precision": self._precision}
 
     def load(self, bundle: Bundle, graph: str) -> OpenVinoSession:
-        """Import a graph that was compiled before, or compile it; UserError if OpenVINO cannot.
+        """Compile a graph, for any batch size; UserError if OpenVINO cannot.
 
-        A small bundle's graph is compiled when it is bound, for the batch size that it is bound to.
+        A small bundle's graph is imported, or compiled and kept, when it is bound, for the batch size that it
+        is bound to.
         """
         file = bundle.graph_path(graph)
         small = sum(entry.size for entry in bundle.manifest.files.values()) <= SMALL_BUNDLE
-        options = {**self._options, "convolutions": self._convolutions}
-        kept = CompiledGraph(bundle, graph, self._version, self._processor, options) if small else None
-        batched = _batched_input(bundle.manifest.graphs[graph])
-        if kept is None or batched is None:
-            compiled = self._compile(kept, file, None, None)
+        batched = _batched_input(bundle.manifest.graphs[graph]) if small else None
+        if batched is None:
+            compiled = self._compile(file, None)
             return OpenVinoSession(file, _signature(compiled), lambda batch: compiled, None)
+        options = {**self._options, CONVOLUTIONS: self._convolutions}
+        kept = CompiledGraph(bundle, graph, self._version, self._processor, options)
         signature = kept.signature() or _signature(self._read(file))
-        return OpenVinoSession(
-            file, signature, lambda batch: self._compile(kept, file, batch, signature), batched
-        )
 
-    def _compile(
-        self, kept: CompiledGraph | None, file: Path, batch: int | None, signature: Signature | None
-    ) -> Any:
-        """Import or compile a graph for one batch size, or for any."""
-        imported = None if kept is None else kept.load(self._core, batch, "CPU", self._options)
+        def compiled_for(batch: int | None) -> Any:
+            assert batch is not None  # there is an input that tells it
+            return self._import(kept, file, batch, signature)
+
+        return OpenVinoSession(file, signature, compiled_for, batched)
+
+    def _import(self, kept: CompiledGraph, file: Path, batch: int, signature: Signature) -> Any:
+        """Import a graph that was compiled for a batch size before, or compile it to be kept."""
+        imported = kept.load(self._core, batch, "CPU", self._options)
         if imported is not None:
             return imported
-        model = self._read(file)
-        signature = _signature(model) if signature is None else signature
-        try:
-            if batch is not None:
-                model.reshape(_sized(model, batch))
-            if self._convolutions == FORM:
-                written = use_winograd(model, self._half)
-                logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
-            compiled = self._core.compile_model(model, "CPU", self._options)
-        except Exception as error:  # OpenVINO raises RuntimeError and its own
-            raise self._unusable(file, error) from error
-        if kept is not None:
-            self._to_keep.append((kept, batch, compiled, signature))
+        compiled = self._compile(file, batch)
+        self._to_keep.append((kept, batch, compiled, signature))
         return compiled
 
-    def _read(self, file: Path) -> Any:
+    def _compile(self, file: Path, batch: int | None) -> Any:
+        """Compile a graph for one batch size, or for any, its convolutions in the form that pays here."""
+        model = self._read(file, batch)
+        if self._convolutions == FORM:
+            try:
+                written = use_winograd(model, self._half)
+                logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
+            except Exception as error:  # OpenVINO's own, or what another version of it does otherwise
+                logger.warning("%s: convolutions stay as they are: %s", file.name, first_line(error))
+                model = self._read(file, batch)
         try:
-            return self._core.read_model(str(file))
+            return self._core.compile_model(model, "CPU", self._options)
+        except Exception as error:  # OpenVINO raises RuntimeError and its own
+            raise self._unusable(file, error) from error
+
+    def _read(self, file: Path, batch: int | None = None) -> Any:
+        try:
+            model = self._core.read_model(str(file))
+            if batch is not None:
+                model.reshape(_sized(model, batch))
+            return model
         except Exception as error:  # as above
             raise self._unusable(file, error) from error
 

@@ -63,7 +63,7 @@ class Form:
     @property
     def everywhere(self) -> int:
         """Return the index of the product that both outputs add: a bias goes there."""
-        return self.outputs[0].index(1, 1)
+        return list(zip(*self.outputs, strict=True)).index((1, 1))
 
 
 SAME = Form(

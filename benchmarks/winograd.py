@@ -6,13 +6,14 @@ Layers: three 3x3 convolutions one behind the other, each with a bias and SiLU, 
 choose; `--layers` are written BATCHxCHANNELSxSIZE. Graphs: those of the bundle with a batch of one, as the
 runtime compiles them. Both forms take turns in one process; medians of --rounds after a first that is not
 counted. Weights of layers and all inputs are random: time does not depend on them. Writes
-benchmarks/results/winograd.json.
+benchmarks/results/winograd.json, where a precision that is not measured keeps its older figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import json
 import math
 import statistics
 import sys
@@ -123,8 +124,9 @@ def graph_feeds(bundle: Bundle, graph: str) -> dict[str, Any]:
 
 
 def measure_layers(names: Sequence[str], precision: str, threads: int, rounds: int) -> dict[str, Any]:
-    """Return what `compare` finds for each layer, however few its channels."""
-    limit, openvino_convolutions.MIN_CHANNELS = openvino_convolutions.MIN_CHANNELS, 1
+    """Return what `compare` finds for each layer, however few its channels or many its factors."""
+    limits = openvino_convolutions.MIN_CHANNELS, openvino_convolutions.MOST_FACTORS_IN_FULL
+    openvino_convolutions.MIN_CHANNELS, openvino_convolutions.MOST_FACTORS_IN_FULL = 1, sys.maxsize
     found = {}
     for name in names:
         batch, channels, size = map(int, name.split("x"))
@@ -132,7 +134,7 @@ def measure_layers(names: Sequence[str], precision: str, threads: int, rounds: i
         read = partial(layer_model, batch, channels, size)
         found[name] = compare(read, {0: given}, precision, threads, rounds)
         print(f"{precision} {name}: {found[name]['times_faster']} times", flush=True)
-    openvino_convolutions.MIN_CHANNELS = limit
+    openvino_convolutions.MIN_CHANNELS, openvino_convolutions.MOST_FACTORS_IN_FULL = limits
     return found
 
 
@@ -170,7 +172,8 @@ def main() -> int:
     }
     base = bundle.manifest.provenance["base"]["name"]
     machine = describe_machine()
-    write_json(options.out, {"base": base, "threads": options.threads, **found, "machine": machine})
+    older = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
+    write_json(options.out, {**older, "base": base, "threads": options.threads, **found, "machine": machine})
     return 0
 
 

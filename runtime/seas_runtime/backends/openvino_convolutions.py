@@ -26,7 +26,7 @@ MIN_CHANNELS = 192
 """Harmonic mean of input's and output's; with fewer the additions take back most of what the products save.
 
 From 1.1 times faster in images larger than the cache to 1.5 times in small ones, measured on two cores; the
-steps of `micro`, of 144 channels, were no faster for it.
+steps of `micro`, of 144 channels, were slower for it.
 """
 MOST_FACTORS_IN_FULL = 16 * 640 * 640
 """Factors of a convolution up to which they are worth their memory in float32, where they are held twice.

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("openvino")
 from seas_export.export import upsampling
 from seas_runtime.backends import openvino_convolutions, openvino_cpu
+from seas_runtime.backends.winograd import DOUBLED, SAME
 from seas_runtime.generator import Generator
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def test_pairs_are_those_of_direct_convolutions(
     defect = ours.manifest.defects[0]
     made = list(ours.generate(defect, 2, batch=2, gate=False))
     expected = list(generator.generate(defect, 2, batch=2, gate=False))
-    assert forms.count(openvino_convolutions.SAME) > 20
-    assert forms.count(openvino_convolutions.DOUBLED) >= 3  # the U-Net's, and each decode's
+    assert forms.count(SAME) > 20
+    assert forms.count(DOUBLED) >= 3  # the U-Net's, and each decode's
     for one, other in zip(made, expected, strict=True):
         assert np.abs(one.image.astype(int) - other.image).max() <= 1
         assert np.abs(one.probability - other.probability).max() < 1e-4

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import platform
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from seas_runtime.backends.cores import processor_flags
-from seas_runtime.backends.winograd import DOUBLED, SAME, Form, product_factors, to_bfloat16
+from seas_runtime.backends.openvino_patterns import Convolution, find_convolution, place
+from seas_runtime.backends.winograd import product_factors, to_bfloat16
 from seas_runtime.schedule import Array
 
 FORM = "winograd 1"
@@ -59,8 +59,8 @@ def use_winograd(model: Any, half: bool) -> int:
     """
     written = 0
     for node in model.get_ordered_ops():
-        found = _found(node)  # what an earlier one became is its source
-        if found is not None and (half or found.factors <= MOST_FACTORS_IN_FULL):
+        found = find_convolution(node)  # what an earlier one became is its source
+        if found is not None and _worth(found, half):
             _replace(found, _Writer(found.result.get_element_type(), half).write(found))
             written += 1
     if written:
@@ -68,165 +68,16 @@ def use_winograd(model: Any, half: bool) -> int:
     return written
 
 
-@dataclass(frozen=True)
-class _Convolution:
-    """A convolution that gains by it.
-
-    Attributes:
-        form: the form to write.
-        source: the port [B,I,H,W] that it reads.
-        taps: its weights [O,I,T,T], T taps along each axis.
-        bias: the numbers [O] added to it, if they are known.
-        result: the port with its result, with `bias` added.
-        inner: the port with its result before that, whose shape others may ask for.
-    """
-
-    form: Form
-    source: Any
-    taps: Array
-    bias: Array | None
-    result: Any
-    inner: Any
-
-    @property
-    def factors(self) -> int:
-        """Return how many numbers the products' factors are."""
-        return len(self.form.products) ** 2 * int(np.prod(self.taps.shape[:2]))
-
-
-def _found(node: Any) -> _Convolution | None:
-    kind = node.get_type_name()
-    if kind == "Convolution":
-        return _same_size(node)
-    return _upsampling(node) if kind == "DepthToSpace" else None
-
-
-def _same_size(node: Any) -> _Convolution | None:
-    """Return a 3x3 convolution of stride one that keeps the image's size."""
-    weights = _weights(node, (3, 3))
-    if weights is None or _pads(node) != ((1, 1), (1, 1)) or not _worth(node.input_value(0), weights, SAME):
-        return None
-    inner = node.output(0)
-    users = [port.get_node() for port in inner.get_target_inputs()]
-    added = [user for user in users if user.get_type_name() != "ShapeOf"]
-    bias = _bias(added[0], inner) if len(added) == 1 else None
-    result = inner if bias is None else added[0].output(0)
-    return _Convolution(SAME, node.input_value(0), _numbers(weights), bias, result, inner)
-
-
-def _upsampling(node: Any) -> _Convolution | None:
-    """Return an upsampling by two and its 3x3 convolution, written as four convolutions and interleaved."""
-    attributes = node.get_attributes()
-    joined = node.input_value(0).get_node()
-    if attributes["block_size"] != 2 or attributes["mode"] != "blocks_first":
-        return None
-    if joined.get_type_name() != "Concat" or joined.get_input_size() != 4:
-        return None
-    if joined.get_attributes()["axis"] not in {1, -3}:
-        return None
-    phases, biases = [], []
-    for index in range(4):
-        phase, bias = _without_bias(joined.input_value(index))
-        row, column = divmod(index, 2)
-        if phase is None or _pads(phase) != ((1 - row, 1 - column), (row, column)):
-            return None
-        phases.append(phase)
-        biases.append(bias)
-    source = phases[0].input_value(0)
-    weights = [_weights(phase, (2, 2)) for phase in phases]
-    sources = {_place(phase.input_value(0)) for phase in phases}
-    if (
-        any(weight is None for weight in weights)
-        or len(sources) != 1
-        or not _worth(source, weights[0], DOUBLED)
-    ):
-        return None
-    if any(weight.get_shape() != weights[0].get_shape() for weight in weights):
-        return None
-    known = [bias for bias in biases if bias is not None]
-    if len(known) not in {0, 4} or any(not np.array_equal(bias, known[0]) for bias in known):
-        return None
-    output, inputs = weights[0].get_shape()[:2]
-    taps = np.stack([_numbers(weight) for weight in weights]).reshape(2, 2, output, inputs, 2, 2)
-    taps = taps.transpose(2, 3, 0, 4, 1, 5).reshape(output, inputs, 4, 4)
-    if not _of_one_kernel(taps, weights[0].get_element_type().to_dtype()):
-        return None
-    result = node.output(0)
-    return _Convolution(DOUBLED, source, taps, known[0] if known else None, result, result)
-
-
-def _of_one_kernel(taps: Array, dtype: Any) -> bool:
-    """Tell whether the phases [O,I,4,4] of each axis have the same sums, up to `dtype`'s rounding."""
-    rows = taps[:, :, :2].sum(axis=2) - taps[:, :, 2:].sum(axis=2)
-    columns = taps[..., :2].sum(axis=3) - taps[..., 2:].sum(axis=3)
-    bound = 8 * float(np.finfo(dtype).eps) * float(np.abs(taps).max())
-    return bool(max(np.abs(rows).max(), np.abs(columns).max()) <= bound)
-
-
-def _without_bias(port: Any) -> tuple[Any, Array | None]:
-    """Return the convolution whose result, with a bias or without, is at a port, and the bias; or None."""
-    node = port.get_node()
-    if node.get_type_name() == "Add":
-        for inner in (node.input_value(0), node.input_value(1)):
-            bias = _bias(node, inner) if inner.get_node().get_type_name() == "Convolution" else None
-            if bias is not None:
-                return inner.get_node(), bias
-    return (node if node.get_type_name() == "Convolution" else None), None
-
-
-def _weights(node: Any, size: tuple[int, int]) -> Any:
-    """Return the constant of a convolution's weights, of `size` taps, where strides and dilations are one."""
-    attributes = node.get_attributes()
-    weights = node.input_value(1).get_node()
-    dense = list(attributes["strides"]) == [1, 1] and list(attributes["dilations"]) == [1, 1]
-    constant = dense and weights.get_type_name() == "Constant"
-    shape = tuple(weights.output(0).get_shape()[2:]) if constant else None
-    return weights.output(0) if shape == size else None
-
-
-def _pads(node: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    attributes = node.get_attributes()
-    if attributes["auto_pad"] != "explicit":
-        return (), ()
-    return tuple(attributes["pads_begin"]), tuple(attributes["pads_end"])
-
-
-def _worth(source: Any, weights: Any, form: Form) -> bool:
-    """Tell whether an image's sizes are known and even, and its channels many enough."""
-    shape = source.get_partial_shape()
+def _worth(item: Convolution, half: bool) -> bool:
+    """Tell whether a convolution gains: whole tiles, many channels, factors that the memory is for."""
+    shape = item.source.get_partial_shape()
     sizes = list(shape)[2:] if shape.rank.is_static else []
-    if not sizes or any(size.is_dynamic or size.get_length() % form.stride for size in sizes):
+    if not sizes or any(size.is_dynamic or size.get_length() % item.form.stride for size in sizes):
         return False
-    outputs, inputs = weights.get_shape()[:2]
-    return bool(2 * outputs * inputs / (outputs + inputs) >= MIN_CHANNELS)
-
-
-def _bias(node: Any, inner: Any) -> Array | None:
-    """Return the numbers, one a channel, that a node adds to a port; None if it does not."""
-    if node.get_type_name() != "Add":
-        return None
-    ports = [node.input_value(0), node.input_value(1)]
-    others = [port for port in ports if _place(port) != _place(inner)]
-    channels = list(inner.get_partial_shape())[1]
-    if len(others) != 1 or channels.is_dynamic:
-        return None
-    shape = others[0].get_partial_shape()
-    if shape.is_dynamic or list(shape.to_shape()) != [1, channels.get_length(), 1, 1]:
-        return None
-    constant = others[0].get_node()
-    if constant.get_type_name() == "Reshape":
-        constant = constant.input_value(0).get_node()
-    return _numbers(constant.output(0)).reshape(-1) if constant.get_type_name() == "Constant" else None
-
-
-def _place(port: Any) -> tuple[str, int]:
-    """Return what tells a port from others: nodes do not compare, `==` makes a node."""
-    return port.get_node().get_name(), port.get_index()
-
-
-def _numbers(constant: Any) -> Array:
-    numbers: Array = constant.get_node().data
-    return numbers.astype(np.float32, copy=False)
+    outputs, inputs = item.taps.shape[:2]
+    factors = len(item.form.products) ** 2 * outputs * inputs
+    few = 2 * outputs * inputs / (outputs + inputs) < MIN_CHANNELS
+    return not few and (half or factors <= MOST_FACTORS_IN_FULL)
 
 
 class _Writer:
@@ -236,7 +87,7 @@ class _Writer:
         self._operators = importlib.import_module(_OPERATORS)
         self._dtype, self._half = dtype, half
 
-    def write(self, item: _Convolution) -> Any:
+    def write(self, item: Convolution) -> Any:
         """Return the port of the result [B,O,H,W]."""
         form, operators = item.form, self._operators
         source = operators.convert(item.source, "bf16") if self._half else item.source
@@ -260,7 +111,7 @@ class _Writer:
         whole = operators.depth_to_space(operators.concat(phases, 1), "blocks_first", 2)
         return (operators.convert(whole, self._dtype) if self._half else whole).output(0)
 
-    def _paired(self, item: _Convolution, source: Any, row: int, column: int) -> Any:
+    def _paired(self, item: Convolution, source: Any, row: int, column: int) -> Any:
         """Return what one product takes of every tile: sums and differences of pixels."""
         form = item.form
         taken = (form.products[row], form.products[column])
@@ -299,9 +150,9 @@ class _Writer:
         return openvino.op.Constant(tensor)
 
 
-def _replace(item: _Convolution, new: Any) -> None:
+def _replace(item: Convolution, new: Any) -> None:
     """Let all that read a convolution's result read another port, which takes over its names."""
-    for old in {_place(port): port for port in (item.inner, item.result)}.values():
+    for old in {place(port): port for port in (item.inner, item.result)}.values():
         for user in old.get_target_inputs():
             user.replace_source_output(new)
     names = item.result.get_names()

@@ -19,7 +19,9 @@ import onnx
 import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
-from seas_runtime.bundle import hash_files, write_manifest
+from seas_runtime.bundle import Bundle, hash_files, write_manifest
+from seas_runtime.engine_index import EngineIdentity
+from seas_runtime.engine_store import EngineStore
 from seas_runtime.manifest import (
     GraphSpec,
     ImageGeometry,
@@ -290,3 +292,9 @@ def _image_graph() -> onnx.GraphProto:
     ]
     outputs = [_value("image", "uint8", "batch", SIZE * FACTOR, SIZE * FACTOR, 3)]
     return helper.make_graph(nodes, "decode_image", [_latents("latents")], outputs, constants)
+
+
+def kept_engines(bundle: Path) -> list[EngineIdentity]:
+    """Return what was compiled and kept beside a bundle."""
+    store = EngineStore(bundle, Bundle.read(bundle).manifest)
+    return [engine.identity for engine in store.engines()[0]]

@@ -13,11 +13,11 @@ import pytest
 
 from seas_runtime.backends import open_backend
 from seas_runtime.backends.cores import processor_flags
-from seas_runtime.bundle import Bundle
 from seas_runtime.engine_errors import EngineStoreUnwritable
 from seas_runtime.engine_store import EngineStore
 from seas_runtime.errors import UserError
 from seas_runtime.generator import Generator
+from tests.runtime.bundles import kept_engines
 
 pytest.importorskip("openvino")
 from seas_runtime.backends import openvino_cpu, openvino_session
@@ -90,8 +90,7 @@ def test_openvino_runs_where_nothing_can_be_kept(own_bundle: Path, monkeypatch: 
 
 def kept_sizes(bundle: Path) -> list[tuple[str, tuple[int, int]]]:
     """Return graph and batch sizes of everything kept, sorted."""
-    store = EngineStore(bundle, Bundle.read(bundle).manifest)
-    found = [engine.identity for engine in store.engines()[0]]
+    found = kept_engines(bundle)
     return sorted((item.graph, (item.batch.minimum, item.batch.maximum)) for item in found)
 
 

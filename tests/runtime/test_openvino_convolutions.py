@@ -19,17 +19,11 @@ from seas_runtime.backends.winograd import DOUBLED, SAME, Form, product_factors,
 pytest.importorskip("openvino")
 from seas_runtime.backends import openvino_convolutions, openvino_cpu
 from seas_runtime.backends.openvino_convolutions import use_winograd
-from seas_runtime.bundle import Bundle
-from seas_runtime.engine_store import EngineStore
 from seas_runtime.generator import Generator
+from tests.runtime.bundles import kept_engines
 
 WIDE = 192
 """Channels enough to gain by it."""
-
-
-def kept(bundle: Path) -> Sequence[Any]:
-    """Return what was compiled and kept beside a bundle."""
-    return EngineStore(bundle, Bundle.read(bundle).manifest).engines()[0]
 
 
 def tile_outputs(form: Form, values: np.ndarray, taps: np.ndarray) -> np.ndarray:
@@ -105,12 +99,12 @@ def test_processors_where_it_was_not_measured_compute_directly(
     monkeypatch.setattr(openvino_cpu, "use_winograd", lambda model, half: written.append(half) or 0)
     next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
     assert written == ([False] * 3 if pays else [])
-    saved = [engine.identity.options["convolutions"] for engine in kept(own_bundle)]
+    saved = [item.options["convolutions"] for item in kept_engines(own_bundle)]
     assert saved == [openvino_convolutions.FORM if pays else "direct"] * 3
     monkeypatch.setattr(openvino_cpu, "FORM", "another form")
     monkeypatch.setattr(openvino_cpu, "winograd_pays", lambda half: True)
     next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
-    saved = [engine.identity.options["convolutions"] for engine in kept(own_bundle)]
+    saved = [item.options["convolutions"] for item in kept_engines(own_bundle)]
     assert saved == ["another form"] * 3  # in the place of what was kept
 
 

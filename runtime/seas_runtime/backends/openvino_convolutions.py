@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from seas_runtime.backends.cores import processor_flags
-from seas_runtime.backends.openvino_patterns import Convolution, find_convolution, place
+from seas_runtime.backends.openvino_patterns import Convolution, find_convolution
 from seas_runtime.backends.winograd import product_factors, to_bfloat16
 from seas_runtime.schedule import Array
 
@@ -152,7 +152,7 @@ class _Writer:
 
 def _replace(item: Convolution, new: Any) -> None:
     """Let all that read a convolution's result read another port, which takes over its names."""
-    for old in {place(port): port for port in (item.inner, item.result)}.values():
+    for old in (item.inner, item.result):
         for user in old.get_target_inputs():
             user.replace_source_output(new)
     names = item.result.get_names()

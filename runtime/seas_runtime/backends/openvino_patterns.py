@@ -73,15 +73,15 @@ def _upsampling(node: Any) -> Convolution | None:
         biases.append(bias)
     source = phases[0].input_value(0)
     weights = [_weights(phase, (2, 2)) for phase in phases]
-    sources = {place(phase.input_value(0)) for phase in phases}
+    sources = {_place(phase.input_value(0)) for phase in phases}
     if any(weight is None for weight in weights) or len(sources) != 1:
         return None
-    if any(weight.get_shape() != weights[0].get_shape() for weight in weights):
+    if any(weight.shape != weights[0].shape for weight in weights):
         return None
     known = [bias for bias in biases if bias is not None]
     if len(known) not in {0, 4} or any(not np.array_equal(bias, known[0]) for bias in known):
         return None
-    output, inputs = weights[0].get_shape()[:2]
+    output, inputs = weights[0].shape[:2]
     taps = np.stack([_numbers(weight) for weight in weights]).reshape(2, 2, output, inputs, 2, 2)
     taps = taps.transpose(2, 3, 0, 4, 1, 5).reshape(output, inputs, 4, 4)
     if not _of_one_kernel(taps, weights[0].get_element_type().to_dtype()):
@@ -115,8 +115,7 @@ def _weights(node: Any, size: tuple[int, int]) -> Any:
     weights = node.input_value(1).get_node()
     dense = list(attributes["strides"]) == [1, 1] and list(attributes["dilations"]) == [1, 1]
     constant = dense and weights.get_type_name() == "Constant"
-    shape = tuple(weights.output(0).get_shape()[2:]) if constant else None
-    return weights.output(0) if shape == size else None
+    return weights if constant and tuple(weights.shape[2:]) == size else None
 
 
 def _pads(node: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -131,7 +130,7 @@ def _bias(node: Any, inner: Any) -> Array | None:
     if node.get_type_name() != "Add":
         return None
     ports = [node.input_value(0), node.input_value(1)]
-    others = [port for port in ports if place(port) != place(inner)]
+    others = [port for port in ports if _place(port) != _place(inner)]
     channels = list(inner.get_partial_shape())[1]
     if len(others) != 1 or channels.is_dynamic:
         return None
@@ -141,14 +140,14 @@ def _bias(node: Any, inner: Any) -> Array | None:
     constant = others[0].get_node()
     if constant.get_type_name() == "Reshape":
         constant = constant.input_value(0).get_node()
-    return _numbers(constant.output(0)).reshape(-1) if constant.get_type_name() == "Constant" else None
+    return _numbers(constant).reshape(-1) if constant.get_type_name() == "Constant" else None
 
 
-def place(port: Any) -> tuple[str, int]:
+def _place(port: Any) -> tuple[str, int]:
     """Return what tells a port from others: nodes do not compare, `==` makes a node."""
     return port.get_node().get_name(), port.get_index()
 
 
 def _numbers(constant: Any) -> Array:
-    numbers: Array = constant.get_node().data
+    numbers: Array = constant.data
     return numbers.astype(np.float32, copy=False)

@@ -27,6 +27,7 @@ _NESTED = {  # mappings and dataclasses that are said key by key
     "preprocessing": "preprocessing",
     "sampler": "sampler",
     "prompts": "prompt",
+    "half": "half precision",
     "parity": "parity",
     "provenance": "provenance",
 }

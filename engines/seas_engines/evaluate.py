@@ -38,14 +38,23 @@ class Case:
 class Evaluator:
     """Measures one float32 graph on some cases. A context manager: it keeps its weights in a folder.
 
-    The graph's types must be known (`half.infer_types`).
+    The graph's types must be known (`half.infer_types`). `half_values` are graph inputs and outputs that
+    become half with the nodes.
     """
 
-    def __init__(self, model: ir.Model, cases: Sequence[Case], folder: Path, threads: int = 0) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        cases: Sequence[Case],
+        folder: Path,
+        threads: int = 0,
+        half_values: Collection[str] = (),
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(dir=folder, prefix=".measure-")
         self._threads = threads
         self.cases = tuple(cases)
         self._model = model
+        self._half_values = frozenset(half_values)
         self.runs = 0
         self._worst_first = list(range(len(self.cases)))
         self._exact_session: Any = None  # only where it is asked for again: it holds the weights
@@ -55,10 +64,11 @@ class Evaluator:
         save_model(self._model, exact)
         # Read back, the weights are a file's: variants of the graph share it and hold nothing themselves.
         self._model = ir.load(exact)
-        session = self._session(exact)
-        began = time.perf_counter()
-        self.exact = [_run(session, case.feeds) for case in self.cases]
-        self.seconds = (time.perf_counter() - began) / max(1, len(self.cases))
+        self.exact: list[dict[str, Array]] = []
+        self.seconds = 0.0
+        self._largest: dict[str, float] = {}
+        if self.cases:
+            self._run_exact()
         return self
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
@@ -77,9 +87,18 @@ class Evaluator:
 
         Infinite where a value is not finite. By node name, over all cases.
         """
+        return dict(self._largest)
+
+    def candidates(self) -> tuple[str, ...]:
+        """Return the names of the nodes that may be half, in the graph's order."""
+        return tuple(str(node.name) for node in candidates(self._model, self._half_values))
+
+    def _run_exact(self) -> None:
+        """Run every case in float32 once, for what comes out and for how large values get on the way."""
         model = self._model.clone()
         graph = model.graph
-        nodes = candidates(model)
+        names = [str(value.name) for value in graph.outputs]
+        nodes = candidates(model, self._half_values)
         outputs: dict[str, str] = {}
         for node in nodes:
             for value in node.outputs:
@@ -87,12 +106,15 @@ class Evaluator:
                     outputs[_watch(graph, value)] = str(node.name)
         found = {str(node.name): _largest_weight(node) for node in nodes}
         session = self._variant(model, watched=True)
+        began = time.perf_counter()
         for case in self.cases:
-            values = _run(session, case.feeds, list(outputs))
+            values = _run(session, case.feeds)
+            self.exact.append({name: values[name] for name in names})
             for output, name in outputs.items():
                 value = abs(float(values[output]))
                 found[name] = max(found[name], value if math.isfinite(value) else math.inf)
-        return found
+        self.seconds = (time.perf_counter() - began) / len(self.cases)
+        self._largest = found
 
     def error(self, keep: Collection[str] = ()) -> dict[str, float]:
         """Return how far each case strays with all but `keep` in half: see `distance`."""
@@ -116,7 +138,7 @@ class Evaluator:
 
     def _in_half(self, keep: Collection[str]) -> Any:
         model = self._model.clone()
-        emulate_half(model, keep)
+        emulate_half(model, keep, self._half_values)
         return self._variant(model)
 
     def _strays(self, session: Any, place: int) -> float:
@@ -176,8 +198,8 @@ def _save_beside(model: ir.Model, file: Path) -> None:
     ir.save(model, file)
 
 
-def _run(session: Any, feeds: Feeds, outputs: list[str] | None = None) -> dict[str, Array]:
-    names = outputs or [value.name for value in session.get_outputs()]
+def _run(session: Any, feeds: Feeds) -> dict[str, Array]:
+    names = [value.name for value in session.get_outputs()]
     with np.errstate(all="ignore"):
         return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 

@@ -46,16 +46,26 @@ def infer_types(model: ir.Model) -> None:
                 raise ValueError(f"the type of {value.name}, made by {node.op_type}, is not known")
 
 
-def candidates(model: ir.Model) -> tuple[ir.Node, ...]:
-    """Return the nodes that may run in half: see the module's text. The model's types must be known."""
+def candidates(model: ir.Model, half_values: Collection[str] = ()) -> tuple[ir.Node, ...]:
+    """Return the nodes that may run in half: see the module's text. The model's types must be known.
+
+    What reads a graph input of `half_values`, or makes such an output, counts as a product does.
+    """
     nodes = list(model.graph)
+    given = {value for value in model.graph.inputs if value.name in half_values}
+    taken = {value for value in model.graph.outputs if value.name in half_values}
     for node in nodes:
         if any(attribute.type is ir.AttributeType.GRAPH for attribute in node.attributes.values()):
             raise ValueError(f"{node.name}: {node.op_type} holds a graph of its own, which is not supported")
-    after = _reach(nodes, lambda node: [value.producer() for value in node.inputs if value is not None])
+    after = _reach(
+        nodes,
+        lambda node: [value.producer() for value in node.inputs if value is not None],
+        {node for node in nodes if not given.isdisjoint(node.inputs)},
+    )
     before = _reach(
         reversed(nodes),
         lambda node: [use.node for value in node.outputs for use in value.uses()],
+        {node for node in nodes if not taken.isdisjoint(node.outputs)},
     )
     return tuple(
         node
@@ -68,10 +78,12 @@ def candidates(model: ir.Model) -> tuple[ir.Node, ...]:
 
 
 def _reach(
-    nodes: Iterable[ir.Node], neighbours: Callable[[ir.Node], Iterable[ir.Node | None]]
+    nodes: Iterable[ir.Node],
+    neighbours: Callable[[ir.Node], Iterable[ir.Node | None]],
+    first: Collection[ir.Node],
 ) -> set[ir.Node]:
-    """Return the heavy nodes and those that one of them reaches; `nodes` come after their neighbours."""
-    reached: set[ir.Node] = set()
+    """Return `first`, the heavy nodes and what one of them reaches; `nodes` come after their neighbours."""
+    reached = set(first)
     for node in nodes:
         if node.op_type in _HEAVY or any(other in reached for other in neighbours(node)):
             reached.add(node)
@@ -87,7 +99,7 @@ def to_half(model: ir.Model, keep: Collection[str] = (), half_values: Collection
         half_values: graph inputs and outputs that become half; the others keep their dtype.
     """
     graph = model.graph
-    half = {node for node in candidates(model) if node.name not in keep}
+    half = {node for node in candidates(model, half_values) if node.name not in keep}
     for value in graph.inputs:
         if value.name in half_values and _is_float(value):
             value.type = ir.TensorType(ir.DataType.FLOAT16)
@@ -110,14 +122,19 @@ def to_half(model: ir.Model, keep: Collection[str] = (), half_values: Collection
     passes.RemoveUnusedNodesPass()(model)
 
 
-def emulate_half(model: ir.Model, keep: Collection[str] = ()) -> None:
+def emulate_half(model: ir.Model, keep: Collection[str] = (), half_values: Collection[str] = ()) -> None:
     """Round a float32 model's values as `to_half` would, and compute in float32, in place.
 
     A processor without half arithmetic would widen between two half nodes without rounding, and so hide what
     is to be measured. Sums are kept in float32 here, as matrix units keep them.
     """
     graph = model.graph
-    half = {node for node in candidates(model) if node.name not in keep}
+    half = {node for node in candidates(model, half_values) if node.name not in keep}
+    outside = [
+        value
+        for value in graph.outputs
+        if value.name in half_values and value.producer() not in half and _is_float(value)
+    ]
     casts = _Casts(graph)
     rounded: dict[ir.Value, ir.Value] = {}
     for node in list(graph):
@@ -137,6 +154,8 @@ def emulate_half(model: ir.Model, keep: Collection[str] = ()) -> None:
             for value in node.outputs:
                 if _is_float(value):
                     casts.round_in_place(value)
+    for value in outside:
+        casts.round_in_place(value)
 
 
 class _Casts:

@@ -16,7 +16,7 @@ from typing import Any
 import onnx_ir as ir
 
 from seas_engines.evaluate import Evaluator
-from seas_engines.half import HALF_MAX, candidates
+from seas_engines.half import HALF_MAX
 from seas_runtime.errors import CheckFailed
 
 HEADROOM = 4.0
@@ -78,17 +78,18 @@ def find_islands(
 
     Args:
         evaluator: opened on the graph.
-        model: the graph, its types known; it is not changed.
+        model: the same graph, its types known; it is not changed.
         bound, extreme_bound: distances allowed.
         budget: variants to run at most; past it the set is as small as was found.
         seconds: the same in time.
 
     Raises:
         CheckFailed: even the part that has no candidate for half is out of bounds, which says that the graph
-        itself gives no finite values on these inputs.
+        itself gives no finite values on these inputs, or has inputs or outputs that half cannot hold.
     """
-    nodes = candidates(model)
-    order = [str(node.name) for node in nodes]
+    order = evaluator.candidates()
+    known = set(order)
+    nodes = [node for node in model.graph if node.name in known]
     largest = evaluator.largest()
     overflowing = _with_readers(nodes, {name for name in order if largest[name] * HEADROOM > HALF_MAX})
 
@@ -106,8 +107,9 @@ def find_islands(
     if not (real <= bound and extreme <= extreme_bound):
         if not passes(order):
             raise CheckFailed(
-                "half precision: with every node in float32 the graph is still out of its bounds; it gives "
-                "no finite values on these inputs. Use --precision fp32"
+                "half precision: with every node in float32 the graph is still out of its bounds: it gives no "
+                "finite values on these inputs, or its own inputs or outputs get too large for half. "
+                "Use --precision fp32"
             )
         rest = [name for name in order if name not in chosen]
         deadline = time.monotonic() + seconds

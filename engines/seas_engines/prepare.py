@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,14 +65,24 @@ def check_precision(bundle: Bundle, precision: Precision) -> None:
 
 
 class Preparer:
-    """Prepares the graphs of one bundle in one dialect and precision, in `folder`."""
+    """Prepares the graphs of one bundle in one dialect and precision, in `folder`.
+
+    `half_values` are graph inputs and outputs that become half with the nodes.
+    """
 
     def __init__(
-        self, bundle: Bundle, dialect: Dialect, precision: Precision, folder: Path, threads: int = 0
+        self,
+        bundle: Bundle,
+        dialect: Dialect,
+        precision: Precision,
+        folder: Path,
+        threads: int = 0,
+        half_values: Collection[str] = (),
     ) -> None:
         check_precision(bundle, precision)
         self._bundle, self._dialect, self._precision = bundle, dialect, precision
         self._folder, self._threads = folder, threads
+        self._half_values = frozenset(half_values)
         self._taps: list[Mapping[str, Array]] | None = None
         self._seconds: dict[str, float] = {}
 
@@ -116,7 +126,7 @@ class Preparer:
             infer_types(model)
         if self.converts:
             assert islands is not None
-            to_half(model, _with_wholes(model, islands["float32"]))
+            to_half(model, _with_wholes(model, islands["float32"]), self._half_values)
         if for_cuda:
             write_for_cuda(model)
         else:
@@ -130,7 +140,8 @@ class Preparer:
     def measure(self, graph: str, bound: float = BOUND) -> Islands:
         """Choose the float32 nodes of a graph; attention in pieces, so that its scores are seen too."""
         model = self._in_pieces(graph)
-        with Evaluator(model, self._cases(graph), self._folder, self._threads) as evaluator:
+        cases = self._cases(graph)
+        with Evaluator(model, cases, self._folder, self._threads, self._half_values) as evaluator:
             self._seconds[graph] = evaluator.seconds
             if graph == STEP:
                 self._taps = [_only_taps(made) for made in evaluator.exact]
@@ -162,7 +173,7 @@ class Preparer:
                 for graph in RUNTIME_GRAPHS:
                     model = self._in_pieces(graph)
                     if half:
-                        emulate_half(model, chosen[graph].float32)
+                        emulate_half(model, chosen[graph].float32, self._half_values)
                     opened = stack.enter_context(Evaluator(model, (), self._folder, self._threads))
                     runs[graph] = opened.run
                 made.append(make_pairs(self._bundle, runs))

@@ -118,6 +118,8 @@ class Manifest:
     provenance: Mapping[str, Any]
     licences: tuple[Licence, ...]
     method: str = "seas"
+    half: Mapping[str, Any] = field(default_factory=dict)
+    """Of an fp16 bundle: which nodes stay in float32, and the figures that say why."""
     schema: int = field(default=SCHEMA)
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,6 +128,8 @@ class Manifest:
         for item in dataclasses.fields(self):
             if item.name not in result:
                 result[item.name] = _plain(getattr(self, item.name))
+        if not self.half:
+            del result["half"]  # bundles of float32 are written as they always were
         return result
 
     @classmethod

@@ -60,6 +60,7 @@ def read_manifest(value: object, where: str) -> Manifest:
         files=_read_files(fields),
         provenance=MappingProxyType(fields.mapping("provenance")),
         licences=_read_licences(fields),
+        half=MappingProxyType(fields.mapping("half") if fields.has("half") else {}),
     )
     fields.close()
     _check_references(manifest, where)

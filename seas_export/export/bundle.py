@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,25 @@ import onnx_ir as ir
 import torch
 from safetensors.numpy import save_file
 
-from seas_engines.attention import fuse_attention
+from seas_engines.evaluate import Case
 from seas_engines.targets import Precision, TargetSpec, require_target
 from seas_export.export import parity as parity_figures
 from seas_export.export.compose import compose
 from seas_export.export.parity import ParityReport
 from seas_export.export.parts import make_parts
+from seas_export.export.precision import (
+    choose_half,
+    part_cases,
+    write_half_graphs,
+    write_half_tables,
+)
 from seas_export.export.provenance import licences, provenance
 from seas_export.export.schedules import DPMPP_2M, make_schedules
 from seas_export.export.trace import trace_or_fail
-from seas_export.export.upsampling import split_parameters, split_upsampling
+from seas_export.export.upsampling import split_parameters
 from seas_export.export.weights import WeightStore, save_graphs
 from seas_export.reference import MASK_STEPS
-from seas_runtime.bundle import MANIFEST_NAME, hash_files, write_manifest
+from seas_runtime.bundle import MANIFEST_NAME, Bundle, hash_files, write_manifest
 from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import replace_directory
@@ -39,14 +46,12 @@ from seas_runtime.manifest import (
     SamplerDefaults,
     TensorSpec,
 )
+from seas_train.bases import Geometry
 from seas_train.checkpoint import Checkpoint, load_checkpoint
 
 GRAPHS_FOLDER = "graphs"
 TABLES = {name: f"tables/{name}.safetensors" for name in ("embeddings", "schedule", "references")}
-_DTYPES = {
-    Precision.FP32: (torch.float32, ir.DataType.FLOAT),
-    Precision.FP16: (torch.float16, ir.DataType.FLOAT16),
-}
+_FLOAT32 = ".float32"  # in the new bundle's folder, while it is made
 Progress = Callable[[str], None]
 
 
@@ -94,7 +99,8 @@ def export_bundle(
     Args:
         checkpoint: folder that `seas-export train` wrote.
         out: folder of the bundle.
-        precision: fp32 or fp16: of weights and activations.
+        precision: fp32 or fp16: of weights and activations; in fp16 but for those that measuring finds to
+            need float32.
         target: what it is for.
         steps: denoising steps of the default schedule.
         parity: whether to compare with PyTorch.
@@ -103,23 +109,33 @@ def export_bundle(
 
     Raises:
         UserError: an option or the checkpoint cannot be used, `out` is taken or cannot be written.
-        CheckFailed: a part cannot be traced, or lies outside the parity bounds; an older bundle stays.
+        CheckFailed: a part cannot be traced, cannot be in half, or lies outside the parity bounds; an older
+            bundle stays.
     """
     say = progress or (lambda line: None)
     _, chosen, spec = require_target(target, precision)
     _check_out(out, force)
     loaded = load_checkpoint(checkpoint)
     _check_steps(steps, loaded)
-    require_space(out, weight_bytes(loaded, _DTYPES[chosen][0], split=spec.split_upsampling), "this bundle")
+    half, size = chosen is Precision.FP16, weight_bytes(loaded, split=spec.split_upsampling)
+    # In half, the float32 graphs and those that are measured lie on the disk until the others are written.
+    require_space(out, 2 * size if half else size, "this bundle")
     with replace_directory(out) as folder:
-        manifest = _write(loaded, folder, chosen, spec, target, steps, say)
-        fingerprint = write_manifest(folder, manifest)
-        report = None
+        full = folder / _FLOAT32 if half else folder
+        plain = replace(spec, fused_attention=False, split_upsampling=False)
+        manifest = _write(loaded, full, plain if half else spec, target, steps, say)
+        fingerprint = write_manifest(full, manifest)
+        expected, report = None, None
         if parity:
             say("compare with PyTorch: run PyTorch")
-            expected = parity_figures.expect(folder, loaded)
-            del loaded  # PyTorch's weights are freed before the graphs' are loaded:
-            gc.collect()  # what tracing leaves are cycles that hold them
+            expected = parity_figures.expect(full, loaded)
+        cases, geometry = part_cases(loaded) if half else {}, loaded.geometry
+        del loaded  # PyTorch's weights are freed before the graphs' are loaded:
+        gc.collect()  # what tracing leaves are cycles that hold them
+        if half:
+            manifest = _in_half(Bundle.read(full, verify=False), folder, cases, geometry, spec, say)
+            fingerprint = write_manifest(folder, manifest)
+        if expected is not None:
             say("compare with PyTorch: run the graphs")
             report = parity_figures.compare(folder, expected)
             report.require()
@@ -158,19 +174,17 @@ def _check_steps(steps: int, checkpoint: Checkpoint) -> None:
 def _write(
     checkpoint: Checkpoint,
     folder: Path,
-    precision: Precision,
     spec: TargetSpec,
     target: str,
     steps: int,
     say: Progress,
 ) -> Manifest:
-    """Write graphs and tables into `folder`; return their manifest, without parity figures."""
+    """Write graphs and tables in float32 into `folder`; return their manifest, without parity figures."""
     with WeightStore(folder / GRAPHS_FOLDER) as store:
-        graphs = _make_graphs(checkpoint, precision, spec, store, say)
+        graphs = _make_graphs(checkpoint, spec, store, say)
     say("write graphs and tables")
     save_graphs(graphs, folder / GRAPHS_FOLDER)
-    signatures = {name: _signature(name, model) for name, model in graphs.items()}
-    _write_tables(checkpoint, folder, precision, steps)
+    _write_tables(checkpoint, folder, steps)
     geometry, meta = checkpoint.geometry, checkpoint.meta
     return Manifest(
         product=checkpoint.product,
@@ -184,10 +198,10 @@ def _write(
         unconditional="",
         sampler=SamplerDefaults(DPMPP_2M, steps, float(meta["generation"]["guidance"]), MASK_STEPS),
         tau=float(meta["generation"]["tau"]),
-        precision=precision.value,
+        precision=Precision.FP32.value,
         opset=spec.opset,
         target=target,
-        graphs=signatures,
+        graphs=_signatures(graphs),
         tables=TABLES,
         parity={},
         files=hash_files(folder),
@@ -197,29 +211,46 @@ def _write(
 
 
 def _make_graphs(
-    checkpoint: Checkpoint, precision: Precision, spec: TargetSpec, store: WeightStore, say: Progress
+    checkpoint: Checkpoint, spec: TargetSpec, store: WeightStore, say: Progress
 ) -> dict[str, ir.Model]:
     """Trace the parts, writing each one's weights before the next, and compose what generation runs."""
-    torch_dtype, dtype = _DTYPES[precision]
     models = {}
-    for part in make_parts(checkpoint, torch_dtype):
+    for part in make_parts(checkpoint):
         say(f"trace {part.name}")
         models[part.name] = trace_or_fail(part, spec.opset)
         store.move([models[part.name]])
         del part
     say("compose step, step_unguided, decode_mask, decode_image")
-    composed = compose(models, checkpoint.geometry, dtype, spec.opset)
-    for model in composed.values():
-        if spec.fused_attention:
-            fuse_attention(model)
-        if spec.split_upsampling:
-            split_upsampling(model)
-        store.move([model])
-    return {**models, **composed}
+    return {**models, **compose(models, checkpoint.geometry, ir.DataType.FLOAT, spec, store)}
 
 
-def weight_bytes(checkpoint: Checkpoint, dtype: torch.dtype, *, split: bool) -> int:
-    """Bytes of a bundle's weights in a precision: what its graphs take on the disk, but for kilobytes.
+def _in_half(
+    full: Bundle,
+    folder: Path,
+    cases: Mapping[str, Sequence[Case]],
+    geometry: Geometry,
+    spec: TargetSpec,
+    say: Progress,
+) -> Manifest:
+    """Write a float32 bundle in half precision into `folder` and remove it; return the new manifest."""
+    choice = choose_half(full, cases, full.path, say)
+    say(f"half precision: {choice.kept} nodes stay in float32; write graphs and tables")
+    with WeightStore(folder / GRAPHS_FOLDER) as store:
+        graphs = write_half_graphs(full, choice, geometry, spec, store)
+    save_graphs(graphs, folder / GRAPHS_FOLDER)
+    write_half_tables(full, folder)
+    shutil.rmtree(full.path)
+    return replace(
+        full.manifest,
+        precision=Precision.FP16.value,
+        graphs=_signatures(graphs),
+        files=hash_files(folder),
+        half=choice.to_dict(),
+    )
+
+
+def weight_bytes(checkpoint: Checkpoint, *, split: bool) -> int:
+    """Bytes of a float32 bundle's weights: what its graphs take on the disk, but for kilobytes.
 
     With `split`, the kernels of split upsampling are among them.
     """
@@ -227,7 +258,11 @@ def weight_bytes(checkpoint: Checkpoint, dtype: torch.dtype, *, split: bool) -> 
     count = sum(parameter.numel() for module in modules for parameter in module.parameters())
     if split:
         count += sum(split_parameters(module) for module in (checkpoint.unet, checkpoint.vae.decoder))
-    return count * dtype.itemsize
+    return count * torch.float32.itemsize
+
+
+def _signatures(graphs: Mapping[str, ir.Model]) -> dict[str, GraphSpec]:
+    return {name: _signature(name, model) for name, model in graphs.items()}
 
 
 def _signature(name: str, model: ir.Model) -> GraphSpec:
@@ -245,13 +280,12 @@ def _tensor_spec(value: ir.Value) -> TensorSpec:
     return TensorSpec(value.name, str(value.dtype.numpy()), shape)
 
 
-def _write_tables(checkpoint: Checkpoint, folder: Path, precision: Precision, steps: int) -> None:
-    """Write embeddings in the U-Net's dtype, every schedule, and the references."""
-    dtype = _DTYPES[precision][0]
+def _write_tables(checkpoint: Checkpoint, folder: Path, steps: int) -> None:
+    """Write embeddings, every schedule, and the references."""
     prompts: Mapping[str, str] = {**checkpoint.prompts, UNCONDITIONAL: ""}
     assert GOOD in prompts
     with torch.inference_mode():
-        embeddings = {key: checkpoint.context(prompt)[0].to(dtype).numpy() for key, prompt in prompts.items()}
+        embeddings = {key: checkpoint.context(prompt)[0].numpy() for key, prompt in prompts.items()}
     schedules = make_schedules(checkpoint.scheduler.config, steps)
     tables = {
         "embeddings": embeddings,

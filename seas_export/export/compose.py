@@ -12,13 +12,18 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from seas_engines.attention import fuse_attention
+from seas_engines.targets import TargetSpec
 from seas_export.export.halves import Halves, divide
 from seas_export.export.parts import MASK_HEAD, UNET, VAE_DECODER, VAE_TAPS
 from seas_export.export.trace import BATCH
+from seas_export.export.upsampling import split_upsampling
+from seas_export.export.weights import WeightStore
 from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
 from seas_runtime.schedule import COLUMNS
 from seas_train.bases import Geometry
 
+_OF = "/"
 _IR_VERSION = 10  # opset 20 is older; ONNX Runtime 1.18, the oldest that the runtime takes, reads up to 10
 
 
@@ -53,7 +58,8 @@ class GraphBuilder:
     ) -> dict[str, ir.Value]:
         """Append a copy of a model's nodes, reading `inputs`; return its outputs by name.
 
-        With `halves`, what its `both` computes reads what is `repeated` twice over, along the batch.
+        A node keeps its name, behind its model's: see `origin`. With `halves`, what its `both` computes reads
+        what is `repeated` twice over, along the batch.
         """
         twice: dict[ir.Value | None, ir.Value] = {}
         known: dict[ir.Value | None, ir.Value | None] = {None: None}
@@ -75,7 +81,7 @@ class GraphBuilder:
                 list(node.attributes.values()),
                 num_outputs=len(node.outputs),
             )
-            made = self._append(copied, node.op_type.lower())
+            made = self._append(copied, node.op_type.lower(), f"{model.graph.name}{_OF}{node.name}")
             for old, new in zip(node.outputs, made, strict=True):
                 new.type = old.type
                 new.shape = _generic(old.shape)
@@ -99,10 +105,10 @@ class GraphBuilder:
         doubled.type, doubled.shape = value.type, _generic(value.shape)
         return doubled
 
-    def _append(self, node: ir.Node, stem: str) -> list[ir.Value]:
+    def _append(self, node: ir.Node, stem: str, name: str = "") -> list[ir.Value]:
         for value in node.outputs:
             value.name = self._fresh(stem)
-        node.name = self._fresh(stem)
+        node.name = name or self._fresh(stem)
         self._graph.append(node)
         return list(node.outputs)
 
@@ -116,6 +122,12 @@ class GraphBuilder:
     def _fresh(self, stem: str) -> str:
         self._count += 1
         return f"{stem}_{self._count}"
+
+
+def origin(name: str) -> tuple[str, str] | None:
+    """Return the part and its node that a composed graph's node is a copy of, by name; None for its own."""
+    part, of, node = name.partition(_OF)
+    return (part, node) if of else None
 
 
 def _generic(shape: ir.Shape | None) -> ir.Shape | None:
@@ -257,12 +269,32 @@ def _unscaled(build: GraphBuilder, latents: ir.Value, geometry: Geometry) -> ir.
 
 
 def compose(
-    parts: Mapping[str, ir.Model], geometry: Geometry, dtype: ir.DataType, opset: int
+    parts: Mapping[str, ir.Model],
+    geometry: Geometry,
+    dtype: ir.DataType,
+    spec: TargetSpec,
+    store: WeightStore,
 ) -> dict[str, ir.Model]:
-    """Return `step`, with and without guidance, `decode_mask` and `decode_image` from the traced parts."""
-    return {
+    """Return `step`, with and without guidance, `decode_mask` and `decode_image`, as a target wants them.
+
+    Args:
+        parts: whose weights are in `store`; new ones go there.
+        geometry: of the base.
+        dtype: of embeddings and U-Net taps.
+        spec: the target's.
+        store: of the bundle's weights.
+    """
+    opset = spec.opset
+    composed = {
         STEP: compose_step(parts[UNET], geometry, dtype, opset),
         STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False),
         DECODE_MASK: compose_decode_mask(parts[VAE_DECODER], parts[MASK_HEAD], geometry, dtype, opset),
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
     }
+    for model in composed.values():
+        if spec.fused_attention:
+            fuse_attention(model)
+        if spec.split_upsampling:
+            split_upsampling(model)
+        store.move([model])
+    return composed

@@ -5,6 +5,7 @@ No taps: optimum 0.1 moves the U-Net's noise behind every other output and then 
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from seas_engines.targets import Precision, require_target
-from seas_export.export.parts import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part, cast_module
+from seas_export.export.parts import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part
 from seas_export.export.trace import trace_or_fail
 from seas_export.export.weights import WeightStore
 from seas_runtime.disk import require_space
@@ -91,7 +92,7 @@ def plain_parts(checkpoint: Checkpoint, dtype: torch.dtype, batch: int = 2) -> I
     ids = torch.randint(0, len(checkpoint.tokenizer), (batch, geometry.context_length))
     yield _part(
         TEXT_ENCODER,
-        _TextEncoder(cast_module(checkpoint.text_encoder, dtype)),
+        _TextEncoder(_cast(checkpoint.text_encoder, dtype)),
         {"input_ids": ids},
         ("last_hidden_state", "pooler_output"),
     )
@@ -99,24 +100,36 @@ def plain_parts(checkpoint: Checkpoint, dtype: torch.dtype, batch: int = 2) -> I
     context = torch.randn(batch, geometry.context_length, geometry.context_width).to(dtype)
     yield _part(
         UNET,
-        _UNet(cast_module(checkpoint.unet, dtype)),
+        _UNet(_cast(checkpoint.unet, dtype)),
         {"sample": latents, "timestep": torch.tensor(500.0).to(dtype), "encoder_hidden_states": context},
         ("out_sample",),
     )
     image = (torch.rand(batch, 3, side, side) * 2 - 1).to(dtype)
     yield _part(
         VAE_ENCODER,
-        _VAEEncoder(cast_module(checkpoint.vae, dtype)),
+        _VAEEncoder(_cast(checkpoint.vae, dtype)),
         {"sample": image},
         ("latent_parameters",),
     )
     yield _part(
-        VAE_DECODER, _VAEDecoder(cast_module(checkpoint.vae, dtype)), {"latent_sample": latents}, ("sample",)
+        VAE_DECODER, _VAEDecoder(_cast(checkpoint.vae, dtype)), {"latent_sample": latents}, ("sample",)
     )
 
 
 def _part(name: str, module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...]) -> Part:
     return Part(name, module.eval(), inputs, outputs, tuple(key for key in inputs if key != "timestep"))
+
+
+def _cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return the module itself at float32, else a copy in `dtype`, made without a float32 copy in between."""
+    if dtype == torch.float32:
+        return module
+    known: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        made = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()
+        parameter = isinstance(tensor, nn.Parameter)
+        known[id(tensor)] = nn.Parameter(made, requires_grad=False) if parameter else made
+    return copy.deepcopy(module, known)
 
 
 class _Wrapped(nn.Module):

@@ -1,8 +1,7 @@
-"""The parts that are traced: modules with named inputs and outputs, in the dtypes of their graphs."""
+"""The parts that are traced, in float32: modules with named inputs and outputs."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,20 +39,16 @@ class Part:
     batched: tuple[str, ...]
 
 
-def make_parts(checkpoint: Checkpoint, dtype: torch.dtype, batch: int = 2) -> Iterator[Part]:
-    """Yield the five parts of a checkpoint, with random inputs of `batch` items and weights of `dtype`.
-
-    The checkpoint's own modules are shared at float32; otherwise each part has a copy, made when it is its
-    turn, so that one at a time need be held.
-    """
+def make_parts(checkpoint: Checkpoint, batch: int = 2) -> Iterator[Part]:
+    """Yield the five parts of a checkpoint, which share its modules, with random inputs of `batch` items."""
     for name in PART_NAMES:
-        inputs, outputs = _example(name, checkpoint.geometry, len(checkpoint.tokenizer), dtype, batch)
+        inputs, outputs = _example(name, checkpoint.geometry, len(checkpoint.tokenizer), batch)
         batched = tuple(key for key in inputs if key != "timestep")
-        yield Part(name, part_module(name, checkpoint, dtype), inputs, outputs, batched)
+        yield Part(name, part_module(name, checkpoint), inputs, outputs, batched)
 
 
-def part_module(name: str, checkpoint: Checkpoint, dtype: torch.dtype = torch.float32) -> nn.Module:
-    """Return the module of one part, in evaluation mode; see `make_parts`."""
+def part_module(name: str, checkpoint: Checkpoint) -> nn.Module:
+    """Return the module of one part, in evaluation mode."""
     wrappers: dict[str, tuple[type[nn.Module], Any]] = {
         TEXT_ENCODER: (TextEncoder, checkpoint.text_encoder),
         UNET: (UNet, checkpoint.unet),
@@ -62,29 +57,17 @@ def part_module(name: str, checkpoint: Checkpoint, dtype: torch.dtype = torch.fl
         MASK_HEAD: (MaskHeadPart, checkpoint.mask_head),
     }
     wrapper, module = wrappers[name]
-    return wrapper(cast_module(module, dtype)).eval()
-
-
-def cast_module(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Return the module itself at float32, else a copy in `dtype`, made without a float32 copy in between."""
-    if dtype == torch.float32:
-        return module
-    known: dict[int, Any] = {}
-    for tensor in (*module.parameters(), *module.buffers()):
-        made = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()
-        parameter = isinstance(tensor, nn.Parameter)
-        known[id(tensor)] = nn.Parameter(made, requires_grad=False) if parameter else made
-    return copy.deepcopy(module, known)
+    return wrapper(module).eval()
 
 
 def _example(
-    name: str, geometry: Geometry, tokens: int, dtype: torch.dtype, batch: int
+    name: str, geometry: Geometry, tokens: int, batch: int
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return a part's inputs, random, and the names of its outputs."""
     size, latent = geometry.image_size, geometry.latent_size
 
     def features(channels: int, side: int) -> Tensor:
-        return torch.randn(batch, channels, side, side).to(dtype)
+        return torch.randn(batch, channels, side, side)
 
     if name == TEXT_ENCODER:
         return {"input_ids": torch.randint(0, tokens, (batch, geometry.context_length))}, ("context",)
@@ -94,7 +77,7 @@ def _example(
     if name == VAE_DECODER:
         return {"latents": latents}, ("image", *VAE_TAPS)
     if name == UNET:
-        context = torch.randn(batch, geometry.context_length, geometry.context_width).to(dtype)
+        context = torch.randn(batch, geometry.context_length, geometry.context_width)
         inputs = {"latents": latents, "timestep": torch.tensor([500.0]), "context": context}
         return inputs, ("noise_prediction", "tap_coarse", "tap_fine")
     taps = {
@@ -120,20 +103,20 @@ class TextEncoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Scaled latents [B,C,h,w] float32, timestep [1] float32, context -> noise float32, and the two taps."""
+    """Scaled latents [B,C,h,w], timestep [1], context [B,L,D] -> noise [B,C,h,w], and the two taps."""
 
     def __init__(self, unet: Any) -> None:
         super().__init__()
         self.unet = unet
 
     def forward(self, latents: Tensor, timestep: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Predict the noise; the taps keep the weights' dtype."""
-        noise, tap_coarse, tap_fine = unet_with_taps(self.unet, latents.to(context.dtype), timestep, context)
-        return noise.float(), tap_coarse, tap_fine
+        """Predict the noise."""
+        noise, tap_coarse, tap_fine = unet_with_taps(self.unet, latents, timestep, context)
+        return noise, tap_coarse, tap_fine
 
 
 class VAEEncoder(nn.Module):
-    """Image [B,3,H,W] in -1..1 -> the posterior's mean, unscaled, [B,C,h,w]; float32 at both ends."""
+    """Image [B,3,H,W] in -1..1 -> the posterior's mean, unscaled, [B,C,h,w]."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
@@ -141,28 +124,28 @@ class VAEEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the mean of the latents."""
-        moments = self.vae.encoder(image.to(self.vae.dtype))
+        moments = self.vae.encoder(image)
         if self.vae.quant_conv is not None:
             moments = self.vae.quant_conv(moments)
         mean: Tensor = moments.chunk(2, dim=1)[0]
-        return mean.float()
+        return mean
 
 
 class VAEDecoder(nn.Module):
-    """Unscaled latents [B,C,h,w] float32 -> image [B,3,H,W] float32 in about -1..1, and three taps."""
+    """Unscaled latents [B,C,h,w] -> image [B,3,H,W] in about -1..1, and three taps."""
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
         self.vae = vae
 
     def forward(self, latents: Tensor) -> tuple[Tensor, ...]:
-        """Decode; the taps keep the weights' dtype."""
-        pixels, taps = decode_pixels(self.vae, latents.to(self.vae.dtype))
-        return (pixels.float(), *taps[:3])
+        """Decode."""
+        pixels, taps = decode_pixels(self.vae, latents)
+        return (pixels, *taps[:3])
 
 
 class MaskHeadPart(nn.Module):
-    """The taps of U-Net and VAE decoder -> probability [B,H,W] float32."""
+    """The taps of U-Net and VAE decoder -> probability [B,H,W]."""
 
     def __init__(self, mask_head: Any) -> None:
         super().__init__()
@@ -176,6 +159,6 @@ class MaskHeadPart(nn.Module):
 
 
 def probability(mask_head: Any, tap_coarse: Tensor, tap_fine: Tensor, vae_taps: Sequence[Tensor]) -> Tensor:
-    """Run the mask head by its stored statistics; softmax in float32 whatever the weights' dtype."""
+    """Run the mask head by its stored statistics."""
     refined = mask_head.refine(mask_head.features(tap_coarse, tap_fine), list(vae_taps))
-    return torch.softmax(mask_head.logits(refined).float(), dim=1)[:, 1]
+    return torch.softmax(mask_head.logits(refined), dim=1)[:, 1]

@@ -115,9 +115,9 @@ def test_the_first_case_out_of_its_bound_ends_a_check_and_comes_first_next_time(
     run_case = evaluating._run
     runs = []
 
-    def counted(session: Any, feeds: Any, outputs: Any = None) -> Any:
+    def counted(session: Any, feeds: Any) -> Any:
         runs.append(next(case.name for case in cases if case.feeds is feeds))
-        return run_case(session, feeds, outputs)
+        return run_case(session, feeds)
 
     with Evaluator(model, cases, tmp_path, threads=1) as evaluator:
         errors = evaluator.error()

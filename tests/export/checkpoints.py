@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from seas_train.bases import load_base
+from seas_train.bases import Base, load_base
 from seas_train.checkpoint import save_checkpoint
 from seas_train.finetune.prompts import Prompts, extend, write_back
 from seas_train.finetune.result import FineTuned
@@ -17,9 +18,14 @@ from tests.bases import IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 DEFECTS = ("chip", "scratch")
 
 
-def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
-    """Write a checkpoint `folder / "checkpoint"` of two defects on the tiny base, with three references."""
+def write_tiny_checkpoint(folder: Path, seed: int = 0, change: Callable[[Base], None] | None = None) -> Path:
+    """Write a checkpoint `folder / "checkpoint"` of two defects on the tiny base, with three references.
+
+    `change` is given the base first.
+    """
     base = load_base(write_tiny_base(folder / "base", seed=seed))
+    if change is not None:
+        change(base)
     prompts = Prompts(DEFECTS, anomaly_tokens=2)
     write_back(base.text_encoder, extend(base.tokenizer, base.text_encoder, prompts))
     geometry = base.geometry

@@ -5,7 +5,8 @@ PyTorch is imported inside the fixtures: the command line's tests, which need no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,14 +58,30 @@ def generator(exported: ExportResult) -> Generator:
 
 
 @pytest.fixture
-def traced(exported: ExportResult, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ExportResult]:
+def traced(exported: ExportResult) -> Iterator[Callable[..., ExportResult]]:
     """`export_bundle` for a tenth of the time: its traced parts are those of `exported`."""
-    import onnx_ir as ir
-
     from seas_export.export import export_bundle
 
-    def trace(part: Any, opset: int) -> ir.Model:
-        return ir.load(exported.bundle / "graphs" / f"{part.name}.onnx")
+    with already_traced(exported.bundle):
+        yield export_bundle
 
-    monkeypatch.setattr("seas_export.export.trace.trace", trace)
-    return export_bundle
+
+@contextlib.contextmanager
+def already_traced(bundle: Path, gains: Mapping[str, float] | None = None) -> Iterator[None]:
+    """Let `export_bundle` take a float32 bundle's parts for what it traces, layers in `gains` so much larger.
+
+    The layers' names are those of the parts' parameters, without `.weight` and `.bias`.
+    """
+    import onnx_ir as ir
+
+    def trace(part: Any, opset: int) -> ir.Model:
+        model = ir.load(bundle / "graphs" / f"{part.name}.onnx")
+        for name, value in model.graph.initializers.items():
+            gain = (gains or {}).get(name.rpartition(".")[0])
+            if gain is not None and value.const_value is not None:
+                value.const_value = ir.tensor(value.const_value.numpy() * gain)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seas_export.export.trace.trace", trace)
+        yield

@@ -101,31 +101,6 @@ def test_without_parity_none_is_claimed(traced: Export, checkpoint_folder: Path,
     assert "not measured" in result.to_text()
 
 
-@pytest.mark.slow
-def test_half_precision(checkpoint_folder: Path, exported: ExportResult, tmp_path: Path) -> None:
-    """fp16 halves the weights, keeps latents and tables in float32, and passes its own bounds."""
-    half = export_bundle(checkpoint_folder, tmp_path / "bundle", precision="fp16", steps=STEPS)
-    manifest = Bundle.read(half.bundle).manifest
-    dtypes = {
-        tensor.name: tensor.dtype
-        for tensor in (*manifest.graphs["step"].inputs, *manifest.graphs["step"].outputs)
-    }
-    assert (
-        dtypes["context"]
-        == dtypes["negative_context"]
-        == dtypes["tap_coarse"]
-        == dtypes["tap_fine"]
-        == "float16"
-    )
-    assert (
-        dtypes["latents"] == dtypes["schedule"] == dtypes["guidance"] == dtypes["next_latents"] == "float32"
-    )
-    sizes = [(result.bundle / "graphs" / "weights.bin").stat().st_size for result in (half, exported)]
-    assert sizes[0] < 0.55 * sizes[1]
-    assert half.parity is not None
-    assert half.parity.passed
-
-
 def test_force_replaces_a_bundle_whole(traced: Export, checkpoint_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     traced(checkpoint_folder, out, parity=False, steps=5)

@@ -21,7 +21,7 @@ OPSET = 20
 
 @pytest.fixture(scope="module")
 def unet(checkpoint: Checkpoint) -> ir.Model:
-    part = next(part for part in make_parts(checkpoint, torch.float32) if part.name == UNET)
+    part = next(part for part in make_parts(checkpoint) if part.name == UNET)
     return trace(part, OPSET)
 
 

@@ -1,0 +1,160 @@
+"""A bundle in half precision, out of one in float32: what stays in float32 is measured on that very model.
+
+Measured are the graphs that generation runs, as they are composed: guidance magnifies what the U-Net alone
+would still get right. A node of theirs is a node of a part, and it is the parts that become half, so that
+every graph of the bundle reads the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from safetensors.numpy import load_file, save_file
+
+from seas_engines.dialect import Dialect
+from seas_engines.evaluate import Case, Evaluator
+from seas_engines.half import infer_types, to_half
+from seas_engines.islands import Islands, find_islands
+from seas_engines.prepare import Preparer
+from seas_engines.rewrite import Form
+from seas_engines.targets import Precision, TargetSpec
+from seas_export.export.compose import compose, origin
+from seas_export.export.parts import PART_NAMES, TEXT_ENCODER, VAE_ENCODER, VAE_TAPS
+from seas_export.export.weights import WeightStore
+from seas_runtime.bundle import Bundle
+from seas_runtime.manifest import RUNTIME_GRAPHS
+from seas_train.bases import Geometry
+from seas_train.checkpoint import Checkpoint
+from seas_train.taps import decode_image
+
+HALF_VALUES = frozenset({"context", "negative_context", "tap_coarse", "tap_fine", *VAE_TAPS})
+"""Inputs and outputs of the graphs that become half; latents, tables, images and masks stay in float32."""
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class HalfChoice:
+    """Which nodes stay in float32, and what that rests on.
+
+    Attributes:
+        float32: part -> names of its nodes.
+        measured: graph -> figures of `seas_engines.islands.Islands`, without names.
+        pairs: how far whole pairs lie from float32 ones, or None where they would take too long here.
+    """
+
+    float32: Mapping[str, tuple[str, ...]]
+    measured: Mapping[str, Mapping[str, Any]]
+    pairs: Mapping[str, Any] | None
+
+    @property
+    def kept(self) -> int:
+        """How many nodes stay in float32."""
+        return sum(map(len, self.float32.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the choice as JSON values, as the manifest holds it."""
+        return {
+            "float32": {part: list(names) for part, names in self.float32.items()},
+            "measured": {graph: dict(figures) for graph, figures in self.measured.items()},
+            "pairs": dict(self.pairs) if self.pairs is not None else None,
+        }
+
+
+def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
+    """Return inputs of the two parts that generation does not run: its prompts, and an image and noise."""
+    ids = checkpoint.tokenizer(
+        list(checkpoint.prompts.values()),
+        padding="max_length",
+        max_length=checkpoint.geometry.context_length,
+        truncation=True,
+        return_tensors="np",
+    ).input_ids
+    with torch.inference_mode():
+        latents = checkpoint.references[:1] * checkpoint.geometry.scaling_factor
+        image = decode_image(checkpoint.vae, latents).clamp(-1, 1).numpy()
+    noise = np.random.Generator(np.random.Philox(_SEED)).uniform(-1, 1, image.shape).astype(np.float32)
+    return {
+        TEXT_ENCODER: [Case("prompts", {"input_ids": ids.astype(np.int64)})],
+        VAE_ENCODER: [
+            Case("an image", {"image": image}),
+            Case("noise", {"image": noise}, extreme=True),
+        ],
+    }
+
+
+def choose_half(
+    bundle: Bundle, cases: Mapping[str, Sequence[Case]], folder: Path, say: Callable[[str], None]
+) -> HalfChoice:
+    """Measure which nodes of a float32 bundle's graphs have to stay in float32.
+
+    Args:
+        bundle: attention and group norm in pieces in all of its graphs.
+        cases: of the parts that no composed graph holds.
+        folder: for scratch files, as large as the largest graph's weights.
+        say: is told what is done.
+
+    Raises:
+        CheckFailed: half precision cannot be.
+    """
+    kept: dict[str, set[str]] = {name: set() for name in PART_NAMES}
+    measured: dict[str, Mapping[str, Any]] = {}
+    for part, inputs in cases.items():
+        say(f"half precision: measure {part}")
+        found = _measure(bundle.graph_path(part), inputs, folder)
+        kept[part] = set(found.float32)
+        measured[part] = _figures(found.to_dict())
+    say(f"half precision: measure {', '.join(RUNTIME_GRAPHS)}")
+    dialect = Dialect(bundle.manifest.opset, Form.PIECES, Form.PIECES, strongly_typed=True)
+    preparer = Preparer(bundle, dialect, Precision.FP16, folder, half_values=HALF_VALUES)
+    chosen = preparer.choose(RUNTIME_GRAPHS, {})
+    for graph, choice in chosen.items():
+        for name in choice["float32"]:
+            copied = origin(name)
+            if copied is not None:  # composing adds nothing that computes before the last product
+                kept[copied[0]].add(copied[1])
+        measured[graph] = _figures(choice)
+    pairs = chosen[RUNTIME_GRAPHS[0]]["loop"]
+    return HalfChoice({part: tuple(sorted(names)) for part, names in kept.items()}, measured, pairs)
+
+
+def write_half_graphs(
+    bundle: Bundle, choice: HalfChoice, geometry: Geometry, spec: TargetSpec, store: WeightStore
+) -> dict[str, ir.Model]:
+    """Return the graphs of a float32 bundle in half precision, their weights in `store`."""
+    parts = {}
+    for name in PART_NAMES:
+        model = ir.load(bundle.graph_path(name))
+        infer_types(model)
+        to_half(model, choice.float32[name], HALF_VALUES)
+        store.move([model])
+        parts[name] = model
+    return {**parts, **compose(parts, geometry, ir.DataType.FLOAT16, spec, store)}
+
+
+def write_half_tables(bundle: Bundle, folder: Path) -> None:
+    """Write a float32 bundle's tables into `folder`, embeddings in half."""
+    for name, file in bundle.manifest.tables.items():
+        arrays = load_file(bundle.path / file)
+        if name == "embeddings":
+            arrays = {key: array.astype(np.float16) for key, array in arrays.items()}
+        (folder / file).parent.mkdir(exist_ok=True)
+        save_file(arrays, folder / file)
+
+
+def _measure(file: Path, cases: Sequence[Case], folder: Path) -> Islands:
+    model = ir.load(file)
+    infer_types(model)
+    with Evaluator(model, cases, folder, half_values=HALF_VALUES) as evaluator:
+        return find_islands(evaluator, model)
+
+
+def _figures(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a graph's choice rests on; overflowing nodes counted."""
+    figures = {key: value for key, value in choice.items() if key not in ("float32", "loop")}
+    return {**figures, "overflowing": len(choice["overflowing"])}

@@ -107,8 +107,8 @@ def find_islands(
     if not (real <= bound and extreme <= extreme_bound):
         if not passes(order):
             raise CheckFailed(
-                "half precision: with every node in float32 the graph is still out of its bounds: it gives no "
-                "finite values on these inputs, or its own inputs or outputs get too large for half. "
+                "half precision: with every node in float32 the graph is still out of its bounds: it gives "
+                "no finite values on these inputs, or its own inputs or outputs get too large for half. "
                 "Use --precision fp32"
             )
         rest = [name for name in order if name not in chosen]

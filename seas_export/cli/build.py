@@ -57,7 +57,9 @@ def build(
         str | None,
         typer.Option("--device", help="For rtx: compute capabilities, 8.6,8.9; by default this GPU's."),
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Denoising steps; 25 by default.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Denoising steps, 3 or more; 25 by default.")
+    ] = None,
     guidance: Annotated[
         float | None,
         typer.Option("--guidance", help="By default 8; 2 for VisA, 5 for MVTec 3D AD; on micro at most 3.5."),

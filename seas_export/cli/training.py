@@ -99,7 +99,7 @@ def export(
     target: Annotated[
         str, typer.Option("--target", help="What it is for: cpu, openvino, cuda, rtx, tensorrt.")
     ] = "cpu",
-    steps: Annotated[int, typer.Option("--steps", help="Denoising steps of the schedule.")] = 25,
+    steps: Annotated[int, typer.Option("--steps", help="Denoising steps of the schedule, 3 or more.")] = 25,
     layout: Annotated[
         str,
         typer.Option("--layout", help="bundle, or optimum: the plain parts, for Hugging Face's pipelines."),

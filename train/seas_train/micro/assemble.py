@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from seas_train.micro.tokens import LENGTH
@@ -83,6 +83,8 @@ def assemble(
     """
     beside = out.with_name(out.name + ".new")
     shutil.rmtree(beside, ignore_errors=True)
+    from diffusers import StableDiffusionPipeline  # warns of torchvision, which nothing here needs
+
     pipeline = StableDiffusionPipeline(
         vae=_half(vae, AutoencoderKL.from_config(_public(vae.config))),
         unet=_half(unet, UNet2DConditionModel.from_config(_public(unet.config))),

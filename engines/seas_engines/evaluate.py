@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Evaluator:
         self._threads = threads
         self.cases = tuple(cases)
         self._model = model
-        self._half_values = frozenset(half_values)
+        self.half_values = frozenset(half_values)
         self.runs = 0
         self._worst_first = list(range(len(self.cases)))
         self._exact_session: Any = None  # only where it is asked for again: it holds the weights
@@ -62,6 +63,7 @@ class Evaluator:
     def __enter__(self) -> Evaluator:
         exact = Path(self._folder.name) / "exact.onnx"
         save_model(self._model, exact)
+        release_weights(self._model.graph.initializers.values())
         # Read back, the weights are a file's: variants of the graph share it and hold nothing themselves.
         self._model = ir.load(exact)
         self.exact: list[dict[str, Array]] = []
@@ -91,20 +93,21 @@ class Evaluator:
 
     def candidates(self) -> tuple[str, ...]:
         """Return the names of the nodes that may be half, in the graph's order."""
-        return tuple(str(node.name) for node in candidates(self._model, self._half_values))
+        return tuple(str(node.name) for node in candidates(self._model, self.half_values))
 
     def _run_exact(self) -> None:
         """Run every case in float32 once, for what comes out and for how large values get on the way."""
         model = self._model.clone()
         graph = model.graph
         names = [str(value.name) for value in graph.outputs]
-        nodes = candidates(model, self._half_values)
+        nodes = candidates(model, self.half_values)
         outputs: dict[str, str] = {}
         for node in nodes:
             for value in node.outputs:
                 if value.dtype is ir.DataType.FLOAT:
                     outputs[_watch(graph, value)] = str(node.name)
         found = {str(node.name): _largest_weight(node) for node in nodes}
+        release_weights(graph.initializers.values())
         session = self._variant(model, watched=True)
         began = time.perf_counter()
         for case in self.cases:
@@ -138,7 +141,7 @@ class Evaluator:
 
     def _in_half(self, keep: Collection[str]) -> Any:
         model = self._model.clone()
-        emulate_half(model, keep, self._half_values)
+        emulate_half(model, keep, self.half_values)
         return self._variant(model)
 
     def _strays(self, session: Any, place: int) -> float:
@@ -191,6 +194,14 @@ def save_model(model: ir.Model, file: Path) -> None:
     """Write a model and its weights, one file beside it, a tensor at a time."""
     model.ir_version = max(model.ir_version, _IR_VERSION if model.opset_imports[""] >= 23 else 10)
     ir.save(model, file, external_data=WEIGHTS_FILE)
+
+
+def release_weights(values: Iterable[ir.Value]) -> None:
+    """Let go of the file's pages that reading initializers has mapped; they are read again if need be."""
+    for value in values:
+        if isinstance(value.const_value, ir.ExternalTensor):
+            with contextlib.suppress(BufferError):  # an array of it is still held
+                value.const_value.release()
 
 
 def _save_beside(model: ir.Model, file: Path) -> None:

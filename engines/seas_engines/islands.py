@@ -106,10 +106,14 @@ def find_islands(
     real, extreme = errors(chosen)
     if not (real <= bound and extreme <= extreme_bound):
         if not passes(order):
+            ends = (
+                ", or what goes in or comes out as half gets too large for it"
+                if evaluator.half_values
+                else ""
+            )
             raise CheckFailed(
-                "half precision: with every node in float32 the graph is still out of its bounds: it gives "
-                "no finite values on these inputs, or its own inputs or outputs get too large for half. "
-                "Use --precision fp32"
+                "half precision: with every node in float32 the graph is still out of its bounds; it gives no "
+                f"finite values on these inputs{ends}. Use --precision fp32"
             )
         rest = [name for name in order if name not in chosen]
         deadline = time.monotonic() + seconds

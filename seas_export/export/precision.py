@@ -18,7 +18,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from seas_engines.dialect import Dialect
-from seas_engines.evaluate import Case, Evaluator
+from seas_engines.evaluate import Case, Evaluator, release_weights
 from seas_engines.half import infer_types, to_half
 from seas_engines.islands import Islands, find_islands
 from seas_engines.prepare import Preparer
@@ -131,8 +131,10 @@ def write_half_graphs(
     for name in PART_NAMES:
         model = ir.load(bundle.graph_path(name))
         infer_types(model)
+        weights = list(model.graph.initializers.values())
         to_half(model, choice.float32[name], HALF_VALUES)
         store.move([model])
+        release_weights(weights)
         parts[name] = model
     return {**parts, **compose(parts, geometry, ir.DataType.FLOAT16, spec, store)}
 

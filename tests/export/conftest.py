@@ -6,6 +6,7 @@ PyTorch is imported inside the fixtures: the command line's tests, which need no
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["run", "toy_bundle", "toy_product"]  # fixtures of the command line
 
 STEPS = 10
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX is not installed"
+)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -13,14 +12,10 @@ import pytest
 from seas_runtime.bundle import Bundle
 from seas_runtime.engine_store import EngineStore
 from tests.export.commands import Ended, Run
+from tests.export.conftest import needs_rtx
 
 if TYPE_CHECKING:
     from seas_export.export import ExportResult
-
-needs_rtx = pytest.mark.skipif(
-    importlib.util.find_spec("tensorrt_rtx_bindings") is None,
-    reason="TensorRT-RTX is not installed",
-)
 
 
 @pytest.fixture(scope="module")

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import pytest
 import torch
 
+from seas_engines.compile import compile_bundle
+from seas_engines.evaluate import save_model
+from seas_engines.options import EngineOptions
 from seas_export.export import ExportResult, export_bundle
 from seas_export.export.compose import origin
+from seas_runtime.backends.cuda_graphs import graph_file
 from seas_runtime.bundle import MANIFEST_NAME, Bundle
 from seas_runtime.errors import CheckFailed
 from seas_runtime.generator import Generator
+from seas_runtime.manifest import RUNTIME_GRAPHS
 from seas_train.bases import Base
+from tests.engines.cuda_operators import in_standard_operators
 from tests.export.checkpoints import write_tiny_checkpoint
-from tests.export.conftest import STEPS, already_traced
+from tests.export.conftest import STEPS, already_traced, needs_rtx
 
 pytestmark = pytest.mark.slow
 GAIN = 1e6
@@ -190,3 +198,48 @@ def test_a_composed_node_names_its_part_and_node(exported: ExportResult) -> None
     copied = [pair for pair in found if pair is not None]
     assert len(copied) > 0.5 * len(found)
     assert all(node in names[part] for part, node in copied)
+
+
+@pytest.fixture(scope="module")
+def inflated_cuda(inflated: ExportResult, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A copy of the bundle with its graphs in the operators of ONNX Runtime's CUDA provider."""
+    copy = Path(shutil.copytree(inflated.bundle, tmp_path_factory.mktemp("cuda") / "bundle"))
+    compile_bundle(copy, EngineOptions("cuda"))
+    return Bundle.read(copy)
+
+
+@pytest.mark.parametrize("graph", RUNTIME_GRAPHS)
+def test_engines_keep_what_export_chose(inflated_cuda: Bundle, graph: str, tmp_path: Path) -> None:
+    """The provider's operators around float32 nodes: the same values, as standard operators compute them."""
+    found = graph_file(inflated_cuda, graph).checked()
+    assert found.is_engine
+    model = ir.load(found.file)
+    assert any(node.op_type == "NhwcConv" for node in model.graph)
+    in_standard_operators(model)
+    save_model(model, tmp_path / "standard.onnx")
+    sessions = [
+        onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        for file in (tmp_path / "standard.onnx", inflated_cuda.graph_path(graph))
+    ]
+    rng = np.random.default_rng(0)
+    feeds = {
+        tensor.name: np.array([3])
+        if tensor.dtype == "int64"
+        else rng.normal(size=[{"batch": 2, "steps": 5}.get(size, size) for size in tensor.shape]).astype(
+            tensor.dtype
+        )
+        for tensor in inflated_cuda.manifest.graphs[graph].inputs
+    }
+    for made, expected in zip(*(session.run(None, feeds) for session in sessions), strict=True):
+        assert np.isfinite(expected).all()
+        assert np.ptp(expected) > 0
+        limit = 4.0 if expected.dtype == np.uint8 else 1e-2 * float(np.ptp(expected))
+        assert np.abs(made.astype(np.float64) - expected).max() <= limit
+
+
+@needs_rtx
+def test_typed_engines_are_built_with_float32_inside(inflated: ExportResult, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(inflated.bundle, tmp_path / "bundle"))
+    result = compile_bundle(copy, EngineOptions("rtx", "8.9"))
+    assert {engine.graph for engine in result.engines} == set(RUNTIME_GRAPHS)
+    assert {engine.precision for engine in result.engines} == {"fp16"}

@@ -46,6 +46,7 @@ def describe_bundle(
         "graphs": sorted(manifest.graphs),
         "files": len(manifest.files),
         "size": sum(entry.size for entry in manifest.files.values()),
+        "half": dict(manifest.half),
         "parity": dict(manifest.parity),
         "engines": describe_engines(path, manifest),
         "provenance": dict(manifest.provenance),
@@ -70,6 +71,7 @@ def in_words(facts: dict[str, Any]) -> str:
         f"of the last {sampler['mask_steps']} steps, cut at {facts['tau']:g}.",
         *([f"Other schedules: {', '.join(tables)}."] if tables else []),
         f"Built for: {facts['target']}, {facts['precision']}, opset {facts['opset']}.",
+        *_half_lines(facts["half"]),
         f"Holds: {facts['files']} files, {facts['size'] / 2**20:.1f} MiB; "
         f"graphs {', '.join(facts['graphs'])}.",
         "Prompts:",
@@ -149,6 +151,14 @@ def _parity(figures: dict[str, Any]) -> str:
     if "passed" in figures:
         return "every figure within its bound when exported." if figures["passed"] else "OUTSIDE its bounds."
     return "measured when exported; see --json for the figures."
+
+
+def _half_lines(half: dict[str, Any]) -> list[str]:
+    """What stays in float32 in a bundle that says so."""
+    if not half:
+        return []
+    counts = [f"{len(names)} in {part}" for part, names in half["float32"].items() if names]
+    return [f"Nodes that stay in float32, as measured: {', '.join(counts) or 'none'}."]
 
 
 def _short(value: Any) -> str:

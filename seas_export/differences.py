@@ -86,7 +86,7 @@ def _differences(a: Bundle, b: Bundle) -> Iterator[Difference]:
             yield _changed(key, words, left[key], right[key])
     yield from _names("defect", left["defects"], right["defects"])
     for key, words in _NESTED.items():
-        yield from _keys(key, words, left[key], right[key])
+        yield from _keys(key, words, left.get(key, {}), right.get(key, {}))
     yield from _graphs(a.manifest, b.manifest)
     yield from _tables(a, b)
     yield from _licences(left["licences"], right["licences"])

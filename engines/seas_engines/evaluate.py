@@ -67,10 +67,14 @@ class Evaluator:
         # Read back, the weights are a file's: variants of the graph share it and hold nothing themselves.
         self._model = ir.load(exact)
         self.exact: list[dict[str, Array]] = []
-        self.seconds = 0.0
+        self.seconds = 0.0  # that the last case took in half
         self._largest: dict[str, float] = {}
-        if self.cases:
-            self._run_exact()
+        try:
+            if self.cases:
+                self._run_exact()
+        except BaseException:
+            self._folder.cleanup()
+            raise
         return self
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
@@ -95,6 +99,12 @@ class Evaluator:
         """Return the names of the nodes that may be half, in the graph's order."""
         return tuple(str(node.name) for node in candidates(self._model, self.half_values))
 
+    def readers(self, names: Collection[str]) -> set[str]:
+        """Return the names of the nodes that may be half and read what one of `names` gives."""
+        nodes = candidates(self._model, self.half_values)
+        uses = [use for node in nodes if node.name in names for value in node.outputs for use in value.uses()]
+        return {str(use.node.name) for use in uses} & {str(node.name) for node in nodes}
+
     def _run_exact(self) -> None:
         """Run every case in float32 once, for what comes out and for how large values get on the way."""
         model = self._model.clone()
@@ -109,14 +119,12 @@ class Evaluator:
         found = {str(node.name): _largest_weight(node) for node in nodes}
         release_weights(graph.initializers.values())
         session = self._variant(model, watched=True)
-        began = time.perf_counter()
         for case in self.cases:
             values = _run(session, case.feeds)
             self.exact.append({name: values[name] for name in names})
             for output, name in outputs.items():
                 value = abs(float(values[output]))
                 found[name] = max(found[name], value if math.isfinite(value) else math.inf)
-        self.seconds = (time.perf_counter() - began) / len(self.cases)
         self._largest = found
 
     def error(self, keep: Collection[str] = ()) -> dict[str, float]:
@@ -146,7 +154,9 @@ class Evaluator:
 
     def _strays(self, session: Any, place: int) -> float:
         case = self.cases[place]
+        began = time.perf_counter()
         made = _run(session, case.feeds)
+        self.seconds = time.perf_counter() - began
         return max(
             distance(made[name], want, case.extents.get(name, 0.0))
             for name, want in self.exact[place].items()

@@ -49,7 +49,8 @@ def infer_types(model: ir.Model) -> None:
 def candidates(model: ir.Model, half_values: Collection[str] = ()) -> tuple[ir.Node, ...]:
     """Return the nodes that may run in half: see the module's text. The model's types must be known.
 
-    What reads a graph input of `half_values`, or makes such an output, counts as a product does.
+    What reads a graph input of `half_values`, or makes such an output, counts as a product does, and so does
+    what picks rows of a table of weights.
     """
     nodes = list(model.graph)
     given = {value for value in model.graph.inputs if value.name in half_values}
@@ -85,9 +86,15 @@ def _reach(
     """Return `first`, the heavy nodes and what one of them reaches; `nodes` come after their neighbours."""
     reached = set(first)
     for node in nodes:
-        if node.op_type in _HEAVY or any(other in reached for other in neighbours(node)):
+        if node.op_type in _HEAVY or _looks_up(node) or any(other in reached for other in neighbours(node)):
             reached.add(node)
     return reached
+
+
+def _looks_up(node: ir.Node) -> bool:
+    """Whether a node picks rows of a weight, as of a text encoder's table of tokens."""
+    table = node.inputs[0] if node.op_type == "Gather" else None
+    return table is not None and table.is_initializer() and _is_float(table)
 
 
 def to_half(model: ir.Model, keep: Collection[str] = (), half_values: Collection[str] = ()) -> None:
@@ -130,13 +137,13 @@ def emulate_half(model: ir.Model, keep: Collection[str] = (), half_values: Colle
     """
     graph = model.graph
     half = {node for node in candidates(model, half_values) if node.name not in keep}
-    outside = [
-        value
-        for value in graph.outputs
-        if value.name in half_values and value.producer() not in half and _is_float(value)
-    ]
     casts = _Casts(graph)
-    rounded: dict[ir.Value, ir.Value] = {}
+    inputs = [value for value in graph.inputs if value.name in half_values and _is_float(value)]
+    rounded = {casts.round_in_place(value) for value in inputs}
+    for value in list(graph.outputs):
+        if value.name in half_values and value.producer() not in half and _is_float(value):
+            casts.round_output(value)
+    made: dict[ir.Value, ir.Value] = {}
     for node in list(graph):
         if node not in half:
             continue
@@ -144,18 +151,17 @@ def emulate_half(model: ir.Model, keep: Collection[str] = (), half_values: Colle
         for place, source in enumerate(node.inputs):
             if source is None or not _is_float(source) or place in kept or source.producer() in half:
                 continue
-            if source in rounded.values():
+            if source in rounded:
                 continue
-            if source not in rounded:
-                rounded[source] = casts.round(source)
-            node.replace_input_with(place, rounded[source])
+            if source not in made:
+                made[source] = casts.round(source)
+                rounded.add(made[source])
+            node.replace_input_with(place, made[source])
     for node in half:
         if node.op_type not in _MOVES:
             for value in node.outputs:
                 if _is_float(value):
                     casts.round_in_place(value)
-    for value in outside:
-        casts.round_in_place(value)
 
 
 class _Casts:
@@ -192,8 +198,16 @@ class _Casts:
         """Return the value rounded to half, as float32."""
         return self._cast(self._cast(value, ir.DataType.FLOAT16), ir.DataType.FLOAT)
 
-    def round_in_place(self, value: ir.Value) -> None:
-        """Let everything that reads the value read it rounded."""
+    def round_output(self, value: ir.Value) -> None:
+        """Round what a graph gives out, under its own name, and not what is read of it inside."""
+        name, index = str(value.name), list(self._graph.outputs).index(value)
+        value.name = f"{name}_given"
+        made = self.round(value)
+        value.name, made.name = f"{name}_exact", name
+        self._graph.outputs[index] = made
+
+    def round_in_place(self, value: ir.Value) -> ir.Value:
+        """Let everything that reads the value read it rounded; return that."""
         uses = list(value.uses())
         outputs = [index for index, output in enumerate(self._graph.outputs) if output is value]
         made = self.round(value)
@@ -203,6 +217,7 @@ class _Casts:
             name = str(value.name)
             value.name, made.name = f"{name}_exact", name
             self._graph.outputs[index] = made
+        return made
 
     def _initializer(self, value: ir.Value, tensor: ir.TensorProtocol, dtype: ir.DataType) -> ir.Value:
         name = f"{value.name}_{'half' if dtype is ir.DataType.FLOAT16 else 'float'}"

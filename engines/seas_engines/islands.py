@@ -13,8 +13,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import onnx_ir as ir
-
 from seas_engines.evaluate import Evaluator
 from seas_engines.half import HALF_MAX
 from seas_runtime.errors import CheckFailed
@@ -68,7 +66,6 @@ class Islands:
 
 def find_islands(
     evaluator: Evaluator,
-    model: ir.Model,
     bound: float = BOUND,
     extreme_bound: float = EXTREME_BOUND,
     budget: int = 200,
@@ -78,7 +75,6 @@ def find_islands(
 
     Args:
         evaluator: opened on the graph.
-        model: the same graph, its types known; it is not changed.
         bound, extreme_bound: distances allowed.
         budget: variants to run at most; past it the set is as small as was found.
         seconds: the same in time.
@@ -88,10 +84,9 @@ def find_islands(
         itself gives no finite values on these inputs, or has inputs or outputs that half cannot hold.
     """
     order = evaluator.candidates()
-    known = set(order)
-    nodes = [node for node in model.graph if node.name in known]
     largest = evaluator.largest()
-    overflowing = _with_readers(nodes, {name for name in order if largest[name] * HEADROOM > HALF_MAX})
+    beyond = {name for name in order if largest[name] * HEADROOM > HALF_MAX}
+    overflowing = beyond | evaluator.readers(beyond)  # half could not even hold what these read
 
     def errors(keep: Collection[str]) -> tuple[float, float]:
         found = evaluator.error(keep)
@@ -112,8 +107,8 @@ def find_islands(
                 else ""
             )
             raise CheckFailed(
-                "half precision: with every node in float32 the graph is still out of its bounds; it gives no "
-                f"finite values on these inputs{ends}. Use --precision fp32"
+                "half precision: with every node in float32 the graph is still out of its bounds; it gives "
+                f"no finite values on these inputs{ends}. Use --precision fp32"
             )
         rest = [name for name in order if name not in chosen]
         deadline = time.monotonic() + seconds
@@ -163,17 +158,6 @@ def smallest(
                 break
             parts = min(2 * parts, len(kept))
     return kept
-
-
-def _with_readers(nodes: Sequence[ir.Node], names: set[str]) -> set[str]:
-    """Return nodes with those that read their values: half could not even hold what they read."""
-    found = set(names)
-    known = {str(node.name) for node in nodes}
-    for node in nodes:
-        if node.name in names:
-            readers = {str(use.node.name) for value in node.outputs for use in value.uses()}
-            found |= readers & known
-    return found
 
 
 def _finite(value: float) -> float:

@@ -30,10 +30,9 @@ class LoopFigures:
     psnr: float
     iou: float
 
-    @property
-    def passed(self) -> bool:
-        """Whether both are within their bounds."""
-        return self.psnr >= PSNR_BOUND and self.iou >= IOU_BOUND
+    def within(self, psnr: float) -> bool:
+        """Whether both are within their bounds, the one of the pictures in dB."""
+        return self.psnr >= psnr and self.iou >= IOU_BOUND
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values."""

@@ -92,13 +92,13 @@ class Preparer:
         return self._precision is Precision.FP16 and self._bundle.manifest.precision == "fp32"
 
     def choose(
-        self, graphs: Sequence[str], known: Mapping[str, Mapping[str, Any]]
+        self, graphs: Sequence[str], known: Mapping[str, Mapping[str, Any]], psnr: float = PSNR_BOUND
     ) -> dict[str, Mapping[str, Any]]:
         """Return the choice of float32 nodes of each graph, as JSON values.
 
         `known` has those of earlier engines of the same graphs and dialect. The rest are measured, and whole
-        pairs with them; where those lie too far off, each graph's bound is tightened, twice at most. Raises
-        CheckFailed where half cannot be.
+        pairs with them; where those lie further off than `psnr` (dB), each graph's bound is tightened, twice
+        at most. Raises CheckFailed where half cannot be.
         """
         if all(graph in known for graph in graphs):
             return {graph: known[graph] for graph in graphs}
@@ -106,7 +106,7 @@ class Preparer:
         for _ in range(_TIGHTENINGS + 1):
             chosen = {graph: self.measure(graph, bound) for graph in graphs}
             figures = self._check_loop(chosen)
-            if figures is None or figures.passed:
+            if figures is None or figures.within(psnr):
                 loop = None if figures is None else figures.to_dict()
                 return {graph: {**found.to_dict(), "loop": loop} for graph, found in chosen.items()}
             logger.info("whole pairs: %.1f dB, IoU %.3f: look closer", figures.psnr, figures.iou)
@@ -114,7 +114,7 @@ class Preparer:
         assert figures is not None
         raise CheckFailed(
             f"half precision: whole pairs lie {figures.psnr:.1f} dB and IoU {figures.iou:.3f} from float32, "
-            f"the bounds are {PSNR_BOUND:g} dB and {IOU_BOUND:g}; use --precision fp32"
+            f"the bounds are {psnr:g} dB and {IOU_BOUND:g}; use --precision fp32"
         )
 
     def prepare(self, graph: str, islands: Mapping[str, Any] | None = None) -> Prepared:
@@ -126,7 +126,7 @@ class Preparer:
             infer_types(model)
         if self.converts:
             assert islands is not None
-            to_half(model, _with_wholes(model, islands["float32"]), self._half_values)
+            to_half(model, _with_wholes(model, islands["float32"]))
         if for_cuda:
             write_for_cuda(model)
         else:
@@ -142,10 +142,10 @@ class Preparer:
         model = self._in_pieces(graph)
         cases = self._cases(graph)
         with Evaluator(model, cases, self._folder, self._threads, self._half_values) as evaluator:
-            self._seconds[graph] = evaluator.seconds
             if graph == STEP:
                 self._taps = [_only_taps(made) for made in evaluator.exact]
-            found = find_islands(evaluator, model, bound)
+            found = find_islands(evaluator, bound)
+            self._seconds[graph] = evaluator.seconds
         logger.info(
             "%s: %d of %d nodes stay in float32; largest half value %.3g, error %.2g, extreme %.2g",
             graph,

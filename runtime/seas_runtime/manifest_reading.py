@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.fields import RESERVED_NAMES, Fields, describe, is_portable_path, is_safe_name
@@ -60,7 +61,7 @@ def read_manifest(value: object, where: str) -> Manifest:
         files=_read_files(fields),
         provenance=MappingProxyType(fields.mapping("provenance")),
         licences=_read_licences(fields),
-        half=MappingProxyType(fields.mapping("half") if fields.has("half") else {}),
+        half=_read_half(fields),
     )
     fields.close()
     _check_references(manifest, where)
@@ -173,6 +174,19 @@ def _read_tables(fields: Fields) -> Mapping[str, str]:
     tables = {name: fields.text(name) for name in TABLES}
     fields.close()
     return MappingProxyType(tables)
+
+
+def _read_half(fields: Fields) -> Mapping[str, Any]:
+    """Read which nodes of an fp16 bundle stay in float32; bundles of earlier versions do not say."""
+    if not fields.has("half"):
+        return MappingProxyType({})
+    half = fields.mapping("half")
+    parts = half.get("float32")
+    if not isinstance(parts, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in parts.values()
+    ):
+        fields.fail("half", "the names of nodes by part under `float32`", half)
+    return MappingProxyType(half)
 
 
 def _read_files(fields: Fields) -> Mapping[str, FileEntry]:

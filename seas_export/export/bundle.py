@@ -234,7 +234,7 @@ def _in_half(
 ) -> Manifest:
     """Write a float32 bundle in half precision into `folder` and remove it; return the new manifest."""
     choice = choose_half(full, cases, full.path, say)
-    say(f"half precision: {choice.kept} nodes stay in float32; write graphs and tables")
+    say(f"half precision: nodes that stay in float32: {choice.count}; write graphs and tables")
     with WeightStore(folder / GRAPHS_FOLDER) as store:
         graphs = write_half_graphs(full, choice, geometry, spec, store)
     save_graphs(graphs, folder / GRAPHS_FOLDER)

@@ -25,12 +25,14 @@ from seas_engines.prepare import Preparer
 from seas_engines.rewrite import Form
 from seas_engines.targets import Precision, TargetSpec
 from seas_export.export.compose import compose, origin
-from seas_export.export.parts import PART_NAMES, TEXT_ENCODER, VAE_ENCODER, VAE_TAPS
+from seas_export.export.parity import BOUNDS
+from seas_export.export.parts import PART_NAMES, TEXT_ENCODER, VAE_DECODER, VAE_ENCODER, VAE_TAPS
 from seas_export.export.weights import WeightStore
 from seas_runtime.bundle import Bundle
 from seas_runtime.manifest import RUNTIME_GRAPHS
 from seas_train.bases import Geometry
 from seas_train.checkpoint import Checkpoint
+from seas_train.finetune.prompts import tokenize
 from seas_train.taps import decode_image
 
 HALF_VALUES = frozenset({"context", "negative_context", "tap_coarse", "tap_fine", *VAE_TAPS})
@@ -53,7 +55,7 @@ class HalfChoice:
     pairs: Mapping[str, Any] | None
 
     @property
-    def kept(self) -> int:
+    def count(self) -> int:
         """How many nodes stay in float32."""
         return sum(map(len, self.float32.values()))
 
@@ -68,19 +70,14 @@ class HalfChoice:
 
 def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
     """Return inputs of the two parts that generation does not run: its prompts, and an image and noise."""
-    ids = checkpoint.tokenizer(
-        list(checkpoint.prompts.values()),
-        padding="max_length",
-        max_length=checkpoint.geometry.context_length,
-        truncation=True,
-        return_tensors="np",
-    ).input_ids
+    prompts = [*checkpoint.prompts.values(), ""]
+    ids = tokenize(checkpoint.tokenizer, prompts, checkpoint.geometry.context_length)
     with torch.inference_mode():
         latents = checkpoint.references[:1] * checkpoint.geometry.scaling_factor
         image = decode_image(checkpoint.vae, latents).clamp(-1, 1).numpy()
     noise = np.random.Generator(np.random.Philox(_SEED)).uniform(-1, 1, image.shape).astype(np.float32)
     return {
-        TEXT_ENCODER: [Case("prompts", {"input_ids": ids.astype(np.int64)})],
+        TEXT_ENCODER: [Case("prompts", {"input_ids": ids.numpy()})],
         VAE_ENCODER: [
             Case("an image", {"image": image}),
             Case("noise", {"image": noise}, extreme=True),
@@ -96,7 +93,7 @@ def choose_half(
     Args:
         bundle: attention and group norm in pieces in all of its graphs.
         cases: of the parts that no composed graph holds.
-        folder: for scratch files, as large as the largest graph's weights.
+        folder: for scratch files, as large together as the weights.
         say: is told what is done.
 
     Raises:
@@ -112,11 +109,11 @@ def choose_half(
     say(f"half precision: measure {', '.join(RUNTIME_GRAPHS)}")
     dialect = Dialect(bundle.manifest.opset, Form.PIECES, Form.PIECES, strongly_typed=True)
     preparer = Preparer(bundle, dialect, Precision.FP16, folder, half_values=HALF_VALUES)
-    chosen = preparer.choose(RUNTIME_GRAPHS, {})
+    chosen = preparer.choose(RUNTIME_GRAPHS, {}, BOUNDS["fp16"].pipeline.psnr)
     for graph, choice in chosen.items():
         for name in choice["float32"]:
             copied = origin(name)
-            if copied is not None:  # composing adds nothing that computes before the last product
+            if copied is not None:  # what composing adds only moves what was given or computed before
                 kept[copied[0]].add(copied[1])
         measured[graph] = _figures(choice)
     pairs = chosen[RUNTIME_GRAPHS[0]]["loop"]
@@ -127,12 +124,15 @@ def write_half_graphs(
     bundle: Bundle, choice: HalfChoice, geometry: Geometry, spec: TargetSpec, store: WeightStore
 ) -> dict[str, ir.Model]:
     """Return the graphs of a float32 bundle in half precision, their weights in `store`."""
-    parts = {}
+    parts: dict[str, ir.Model] = {}
+    half_values = HALF_VALUES
     for name in PART_NAMES:
         model = ir.load(bundle.graph_path(name))
         infer_types(model)
+        if name == VAE_DECODER:
+            half_values -= _taps_in_float32(model, choice.float32[name])
         weights = list(model.graph.initializers.values())
-        to_half(model, choice.float32[name], HALF_VALUES)
+        to_half(model, choice.float32[name], half_values)
         store.move([model])
         release_weights(weights)
         parts[name] = model
@@ -149,11 +149,23 @@ def write_half_tables(bundle: Bundle, folder: Path) -> None:
         save_file(arrays, folder / file)
 
 
+def _taps_in_float32(decoder: ir.Model, kept: Sequence[str]) -> set[str]:
+    """Return the decoder's taps that are of a node in float32: half might not hold them.
+
+    They never leave `decode_mask`, where they were measured; so they are passed on as they are.
+    """
+    return {
+        str(value.name)
+        for value in decoder.graph.outputs
+        if value.name in VAE_TAPS and (node := value.producer()) is not None and node.name in kept
+    }
+
+
 def _measure(file: Path, cases: Sequence[Case], folder: Path) -> Islands:
     model = ir.load(file)
     infer_types(model)
     with Evaluator(model, cases, folder, half_values=HALF_VALUES) as evaluator:
-        return find_islands(evaluator, model)
+        return find_islands(evaluator)
 
 
 def _figures(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from seas_engines.half import candidates, emulate_half, infer_types, to_half
 from seas_engines.rewrite import Form, rewrite
@@ -88,3 +90,71 @@ def test_emulation_overflows_as_half_does(tmp_path: Path) -> None:
     infer_types(model)
     emulate_half(model)
     assert not np.isfinite(run(model, latents(), tmp_path)["middle"]).all()
+
+
+def test_what_reads_a_half_input_may_be_half() -> None:
+    model = prepared()
+    assert "scaled" not in {node.name for node in candidates(model)}
+    assert "scaled" in {node.name for node in candidates(model, {"latents"})}
+
+
+ENDS = ("scaled", "first", "product")
+
+
+@pytest.mark.parametrize("keep", [(), ENDS], ids=["half throughout", "float32 at both ends"])
+def test_emulation_rounds_half_inputs_and_outputs_too(keep: tuple[str, ...], tmp_path: Path) -> None:
+    between = {"latents", "middle"}
+    exact = run(prepared(), latents(), tmp_path / "exact")["middle"]
+    half, emulated = prepared(), prepared()
+    to_half(half, keep, half_values=between)
+    emulate_half(emulated, keep, half_values=between)
+    feeds = {"latents": latents()["latents"].astype(np.float16)}
+    made = run(half, feeds, tmp_path / "half")["middle"].astype(np.float32)
+    rounded = run(emulated, latents(), tmp_path / "emulated")["middle"]
+    assert np.array_equal(rounded, rounded.astype(np.float16).astype(np.float32))
+    assert np.abs(made - rounded).max() < 2e-3 * np.ptp(exact)
+    assert 1e-5 < np.abs(rounded - exact).max() < 5e-3
+    large = {"latents": latents()["latents"] * np.float32(1e6)}  # float32 nodes get what half has lost
+    assert not np.isfinite(run(emulated, large, tmp_path / "large")["middle"]).all()
+
+
+def test_a_float32_node_that_gives_a_half_output_is_read_unrounded_inside(tmp_path: Path) -> None:
+    """As `to_half` has it: only what leaves the graph is half."""
+    gains, features = np.full((1, 1), 1e-6, np.float32), np.full((1, 1), 3.0, np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "up"], ["large"], name="up"),
+        helper.make_node("MatMul", ["large", "down"], ["small"], name="down"),
+        helper.make_node("Relu", ["large"], ["tap"], name="tap"),
+        helper.make_node("Add", ["tap", "tap"], ["more"], name="more"),
+        helper.make_node("MatMul", ["more", "down"], ["other"], name="other"),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("x", "small")]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("small", "tap", "other")
+    ]
+    weights = [numpy_helper.from_array(1 / gains, "up"), numpy_helper.from_array(gains, "down")]
+    proto = helper.make_model(helper.make_graph(nodes, "g", values[:1], outputs, weights))
+    keep = ("up", "down", "tap", "more", "other")
+    for write in (to_half, emulate_half):
+        model = ir.from_proto(proto)
+        infer_types(model)
+        write(model, keep, half_values={"tap"})
+        made = run(model, {"x": features}, tmp_path / write.__name__)
+        assert np.isinf(made["tap"]).all()
+        np.testing.assert_allclose(made["small"], 3.0, rtol=1e-3)
+        np.testing.assert_allclose(made["other"], 6.0, rtol=1e-3)
+
+
+def test_a_table_of_weights_is_half_from_its_first_row_on() -> None:
+    table, weight = np.ones((8, 4), np.float32), np.eye(4, dtype=np.float32)
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], name="look up"),
+        helper.make_node("MatMul", ["rows", "weight"], ["mixed"], name="mix"),
+    ]
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, [2])
+    mixed = helper.make_tensor_value_info("mixed", TensorProto.FLOAT, [2, 4])
+    weights = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(weight, "weight")]
+    model = ir.from_proto(helper.make_model(helper.make_graph(nodes, "g", [ids], [mixed], weights)))
+    infer_types(model)
+    to_half(model)
+    assert {value.dtype for value in model.graph.initializers.values()} == {ir.DataType.FLOAT16}

@@ -35,7 +35,7 @@ def search(
     if extreme:
         cases.append(Case("extreme", {"latents": latents()["latents"] * np.float32(extreme)}, extreme=True))
     with Evaluator(model, cases, folder, threads=1) as evaluator:
-        return find_islands(evaluator, model, bound, budget=budget), model
+        return find_islands(evaluator, bound, budget=budget), model
 
 
 def test_a_tame_graph_is_half_throughout(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_out_of_time_it_ends_with_what_passes(tmp_path: Path) -> None:
     loose, _ = search(1.0, tmp_path)
     model = prepared(1.0)
     with Evaluator(model, [Case("real", latents())], tmp_path, threads=1) as evaluator:
-        found = find_islands(evaluator, model, loose.error / 4, seconds=0.0)
+        found = find_islands(evaluator, loose.error / 4, seconds=0.0)
     assert len(found.float32) == found.candidates
     assert found.error <= loose.error / 4
 
@@ -158,7 +158,7 @@ def test_a_graph_that_is_broken_in_float32_is_refused(tmp_path: Path) -> None:
         Evaluator(model, [Case("infinite", infinite)], tmp_path, threads=1) as evaluator,
         pytest.raises(CheckFailed, match=r"no finite values on these inputs\. Use --precision fp32"),
     ):
-        find_islands(evaluator, model)
+        find_islands(evaluator)
 
 
 def test_distance() -> None:

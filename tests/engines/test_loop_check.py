@@ -45,12 +45,15 @@ def test_figures() -> None:
     map_ = np.array([[[0.9, 0.9], [0.1, 0.1]]], np.float32)
     same = compare(Pairs(images, map_), Pairs(images, map_), 0.5)
     assert same == LoopFigures(1, 999.0, 1.0)
-    assert same.passed
+    assert same.within(40)
     other = compare(Pairs(images + 1, map_[:, ::-1]), Pairs(images, map_), 0.5)
     assert other.psnr == pytest.approx(48.13)
     assert other.iou == 0.0
-    assert not other.passed
-    assert not compare(Pairs(images, map_ * np.nan), Pairs(images, map_), 0.5).passed
+    assert not other.within(30)
+    assert not compare(Pairs(images, map_ * np.nan), Pairs(images, map_), 0.5).within(30)
+    darker = compare(Pairs(images + 5, map_), Pairs(images, map_), 0.5)  # 34.2 dB
+    assert darker.within(30)
+    assert not darker.within(40)
 
 
 def preparer(bundle: Bundle, folder: Path) -> Preparer:

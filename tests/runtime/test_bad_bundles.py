@@ -130,6 +130,10 @@ BAD_BUNDLES: dict[str, tuple[Spoil, str]] = {
     "manifest key twice": (repeat_key, r"the key 'tau' twice in one object"),
     "manifest nested deep": (write("manifest.json", b"[" * 99999), r"nested too deeply"),
     "manifest is a link": (replace_by_link("manifest.json"), r"manifest\.json: .*found a symbolic link"),
+    "half of what": (
+        setting("half", {"float32": {"unet": [1]}}),
+        r"half: expected the names of nodes by part under `float32`, found",
+    ),
     "schema of the future": (
         setting("schema", 2),
         r"schema 2 is newer than this version reads \(1\); update seas",

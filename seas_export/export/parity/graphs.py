@@ -33,6 +33,7 @@ from seas_export.export.parts import (
 from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, GraphSpec
 from seas_runtime.schedule import FloatArray, Schedule
 from seas_train.checkpoint import Checkpoint
+from seas_train.finetune.prompts import tokenize
 from seas_train.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
 
 Array = npt.NDArray[Any]
@@ -115,13 +116,7 @@ def _make_tensors(
     prompts = [list(checkpoint.prompts.values())[row % len(checkpoint.prompts)] for row in range(batch)]
     context = torch.cat([checkpoint.context(prompt) for prompt in prompts])  # [B,L,D]
     _, tap_coarse, tap_fine = unet_with_taps(unet, latents, torch.tensor(timestep), context)
-    ids = checkpoint.tokenizer(
-        prompts,
-        padding="max_length",
-        max_length=geometry.context_length,
-        truncation=True,
-        return_tensors="np",
-    ).input_ids
+    ids = tokenize(checkpoint.tokenizer, prompts, geometry.context_length)
     pixels = decode_pixels(vae, references)[0].clamp(-1, 1)
     vae_taps = decode_taps(vae, references)
     taps = {"tap_coarse": tap_coarse, "tap_fine": tap_fine}

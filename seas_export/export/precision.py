@@ -24,7 +24,8 @@ from seas_engines.islands import Islands, find_islands
 from seas_engines.prepare import Preparer
 from seas_engines.rewrite import Form
 from seas_engines.targets import Precision, TargetSpec
-from seas_export.export.compose import compose, origin
+from seas_export.export.compose import compose
+from seas_export.export.graph_builder import origin
 from seas_export.export.parity import BOUNDS
 from seas_export.export.parts import PART_NAMES, TEXT_ENCODER, VAE_DECODER, VAE_ENCODER, VAE_TAPS
 from seas_export.export.weights import WeightStore

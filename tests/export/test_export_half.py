@@ -21,7 +21,7 @@ from seas_engines.options import EngineOptions
 from seas_export.describe import describe_bundle, in_words
 from seas_export.differences import compare_bundles
 from seas_export.export import ExportResult, export_bundle
-from seas_export.export.compose import origin
+from seas_export.export.graph_builder import origin
 from seas_runtime.backends.cuda_graphs import graph_file
 from seas_runtime.bundle import MANIFEST_NAME, Bundle
 from seas_runtime.disk import MARGIN

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from seas_export.export import compose as composing
-from seas_export.export.compose import GraphBuilder, compose_step
+from seas_export.export.compose import compose_step
+from seas_export.export.graph_builder import GraphBuilder
 from seas_export.export.halves import divide
 from seas_export.export.parts import UNET, Part, make_parts
 from seas_export.export.trace import trace

@@ -18,14 +18,14 @@ from tests.bases import IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 DEFECTS = ("chip", "scratch")
 
 
-def write_tiny_checkpoint(folder: Path, seed: int = 0, change: Callable[[Base], None] | None = None) -> Path:
+def write_tiny_checkpoint(
+    folder: Path, seed: int = 0, change: Callable[[Base, MaskHead], None] | None = None
+) -> Path:
     """Write a checkpoint `folder / "checkpoint"` of two defects on the tiny base, with three references.
 
-    `change` is given the base first.
+    `change` is given base and mask head before they are written.
     """
     base = load_base(write_tiny_base(folder / "base", seed=seed))
-    if change is not None:
-        change(base)
     prompts = Prompts(DEFECTS, anomaly_tokens=2)
     write_back(base.text_encoder, extend(base.tokenizer, base.text_encoder, prompts))
     geometry = base.geometry
@@ -49,6 +49,8 @@ def write_tiny_checkpoint(folder: Path, seed: int = 0, change: Callable[[Base], 
         for name, buffer in head.named_buffers():
             buffer.copy_(torch.rand_like(buffer) + 0.5 if "var" in name else 0.1 * torch.randn_like(buffer))
         head.out_layer[2].weight.data.mul_(20)
+    if change is not None:
+        change(base, head)
     return _save(folder / "checkpoint", FineTuned(base, prompts, "stage 1"), head.eval(), references)
 
 

@@ -29,6 +29,7 @@ from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.generator import Generator
 from seas_runtime.manifest import RUNTIME_GRAPHS, STEP_UNGUIDED
 from seas_train.bases import Base
+from seas_train.mask_head.head import MaskHead
 from tests.engines.cuda_operators import in_standard_operators
 from tests.export.checkpoints import write_tiny_checkpoint
 from tests.export.conftest import STEPS, already_traced, needs_rtx
@@ -47,13 +48,15 @@ INFLATED = {f"{block}.{layer}": GAIN for block, layers in BLOCKS.items() for lay
 def write_inflated(folder: Path, gains: Mapping[str, float]) -> Path:
     """Write the tiny checkpoint with some layers so much larger."""
 
-    def inflate(base: Base) -> None:
+    def inflate(base: Base, head: MaskHead) -> None:
+        models = {"unet": base.unet, "vae": base.vae, "mask_head": head}
         for name, gain in gains.items():
             model, _, layer = name.partition(".")
-            module: Any = (base.unet if model == "unet" else base.vae).get_submodule(layer)
+            module: Any = models[model].get_submodule(layer)
             with torch.no_grad():
                 module.weight.mul_(gain)
-                module.bias.mul_(gain)
+                if module.bias is not None:
+                    module.bias.mul_(gain)
 
     return write_tiny_checkpoint(folder, change=inflate)
 
@@ -200,7 +203,8 @@ def test_a_tensor_between_graphs_that_half_cannot_hold_is_refused(
 def test_features_of_the_vae_that_half_cannot_hold_are_passed_on_as_they_are(
     exported: ExportResult, tmp_path: Path
 ) -> None:
-    burst = {"vae.decoder.up_blocks.1.upsamplers.0.conv": 1e6}
+    burst = {"vae.decoder.up_blocks.1.upsamplers.0.conv": GAIN}
+    burst |= {f"mask_head.MRM{place}.conv1.0": 1 / GAIN for place in (2, 3)}  # that, and what it is added to
     checkpoint = write_inflated(tmp_path, burst)
     with already_traced(exported.bundle, burst):
         made = export_bundle(checkpoint, tmp_path / "bundle", precision="fp16", steps=STEPS)

@@ -57,6 +57,9 @@ class Evaluator:
         self._model = model
         self.half_values = frozenset(half_values)
         self.runs = 0
+        self.exact: list[dict[str, Array]] = []
+        self.seconds = 0.0  # that the last case took in half
+        self._largest: dict[str, float] = {}
         self._worst_first = list(range(len(self.cases)))
         self._exact_session: Any = None  # only where it is asked for again: it holds the weights
 
@@ -66,9 +69,6 @@ class Evaluator:
         release_weights(self._model.graph.initializers.values())
         # Read back, the weights are a file's: variants of the graph share it and hold nothing themselves.
         self._model = ir.load(exact)
-        self.exact: list[dict[str, Array]] = []
-        self.seconds = 0.0  # that the last case took in half
-        self._largest: dict[str, float] = {}
         try:
             if self.cases:
                 self._run_exact()

@@ -200,24 +200,23 @@ class _Casts:
 
     def round_output(self, value: ir.Value) -> None:
         """Round what a graph gives out, under its own name, and not what is read of it inside."""
-        name, index = str(value.name), list(self._graph.outputs).index(value)
-        value.name = f"{name}_given"
-        made = self.round(value)
-        value.name, made.name = f"{name}_exact", name
-        self._graph.outputs[index] = made
+        self._give_out(value, self.round(value))
 
     def round_in_place(self, value: ir.Value) -> ir.Value:
         """Let everything that reads the value read it rounded; return that."""
         uses = list(value.uses())
-        outputs = [index for index, output in enumerate(self._graph.outputs) if output is value]
         made = self.round(value)
         for use in uses:
             use.node.replace_input_with(use.idx, made)
-        for index in outputs:
+        self._give_out(value, made)
+        return made
+
+    def _give_out(self, value: ir.Value, made: ir.Value) -> None:
+        """Let the graph give `made` where it gives `value`, if it does, under that one's name."""
+        for index in [index for index, output in enumerate(self._graph.outputs) if output is value]:
             name = str(value.name)
             value.name, made.name = f"{name}_exact", name
             self._graph.outputs[index] = made
-        return made
 
     def _initializer(self, value: ir.Value, tensor: ir.TensorProtocol, dtype: ir.DataType) -> ir.Value:
         name = f"{value.name}_{'half' if dtype is ir.DataType.FLOAT16 else 'float'}"

@@ -137,10 +137,13 @@ class Preparer:
         save_model(model, file)
         return Prepared(file, target / WEIGHTS_FILE, islands if self.converts else None)
 
-    def measure(self, graph: str, bound: float = BOUND) -> Islands:
-        """Choose the float32 nodes of a graph; attention in pieces, so that its scores are seen too."""
+    def measure(self, graph: str, bound: float = BOUND, cases: Sequence[Case] | None = None) -> Islands:
+        """Choose the float32 nodes of a graph; attention in pieces, so that its scores are seen too.
+
+        `cases` are its inputs; a graph that generation runs has its own.
+        """
         model = self._in_pieces(graph)
-        cases = self._cases(graph)
+        cases = self._cases(graph) if cases is None else cases
         with Evaluator(model, cases, self._folder, self._threads, self._half_values) as evaluator:
             if graph == STEP:
                 self._taps = [_only_taps(made) for made in evaluator.exact]

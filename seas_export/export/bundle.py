@@ -122,8 +122,8 @@ def export_bundle(
     require_space(out, 2 * size if half else size, "this bundle")
     with replace_directory(out) as folder:
         full = folder / _FLOAT32 if half else folder
-        plain = replace(spec, fused_attention=False, split_upsampling=False)
-        manifest = _write(loaded, full, plain if half else spec, target, steps, say)
+        first = replace(spec, fused_attention=False, split_upsampling=False) if half else spec
+        manifest = _write(loaded, full, first, target, steps, say)
         fingerprint = write_manifest(full, manifest)
         expected, report = None, None
         if parity:

@@ -18,9 +18,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from seas_engines.dialect import Dialect
-from seas_engines.evaluate import Case, Evaluator, release_weights
+from seas_engines.evaluate import Case, release_weights
 from seas_engines.half import infer_types, to_half
-from seas_engines.islands import Islands, find_islands
 from seas_engines.prepare import Preparer
 from seas_engines.rewrite import Form
 from seas_engines.targets import Precision, TargetSpec
@@ -100,16 +99,16 @@ def choose_half(
     Raises:
         CheckFailed: half precision cannot be.
     """
+    dialect = Dialect(bundle.manifest.opset, Form.PIECES, Form.PIECES, strongly_typed=True)
+    preparer = Preparer(bundle, dialect, Precision.FP16, folder, half_values=HALF_VALUES)
     kept: dict[str, set[str]] = {name: set() for name in PART_NAMES}
     measured: dict[str, Mapping[str, Any]] = {}
     for part, inputs in cases.items():
         say(f"half precision: measure {part}")
-        found = _measure(bundle.graph_path(part), inputs, folder)
+        found = preparer.measure(part, cases=inputs)
         kept[part] = set(found.float32)
         measured[part] = _figures(found.to_dict())
     say(f"half precision: measure {', '.join(RUNTIME_GRAPHS)}")
-    dialect = Dialect(bundle.manifest.opset, Form.PIECES, Form.PIECES, strongly_typed=True)
-    preparer = Preparer(bundle, dialect, Precision.FP16, folder, half_values=HALF_VALUES)
     chosen = preparer.choose(RUNTIME_GRAPHS, {}, BOUNDS["fp16"].pipeline.psnr)
     for graph, choice in chosen.items():
         for name in choice["float32"]:
@@ -160,13 +159,6 @@ def _taps_in_float32(decoder: ir.Model, kept: Sequence[str]) -> set[str]:
         for value in decoder.graph.outputs
         if value.name in VAE_TAPS and (node := value.producer()) is not None and node.name in kept
     }
-
-
-def _measure(file: Path, cases: Sequence[Case], folder: Path) -> Islands:
-    model = ir.load(file)
-    infer_types(model)
-    with Evaluator(model, cases, folder, half_values=HALF_VALUES) as evaluator:
-        return find_islands(evaluator)
 
 
 def _figures(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
+
+from seas_engines.evaluate import save_model
+from seas_runtime.bundle import Bundle
 
 VENDOR = "com.microsoft"
 
@@ -49,6 +54,25 @@ class _Writer:
         made = ir.Value(name=f"{self.node.name}_c{self.count}", const_value=ir.tensor(array))
         self.graph.register_initializer(made)
         return made
+
+
+def beside_the_bundles(
+    model: ir.Model, bundle: Bundle, graph: str, folder: Path
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield what an engine's graph, in standard operators, and the bundle's own make of the same inputs."""
+    save_model(model, folder / "standard.onnx")
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for tensor in bundle.manifest.graphs[graph].inputs:
+        shape = [{"batch": 2, "steps": 5}.get(str(size), size) for size in tensor.shape]
+        feeds[tensor.name] = (
+            np.array([3]) if tensor.dtype == "int64" else rng.normal(size=shape).astype(tensor.dtype)
+        )
+    theirs, ours = (
+        onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"]).run(None, feeds)
+        for file in (folder / "standard.onnx", bundle.graph_path(graph))
+    )
+    yield from zip(theirs, ours, strict=True)
 
 
 def _conv(write: _Writer, node: ir.Node) -> list[ir.Value]:

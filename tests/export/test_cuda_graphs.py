@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -21,7 +20,6 @@ from torch.nn import functional
 from seas_engines.compile import compile_bundle
 from seas_engines.cuda import write_for_cuda
 from seas_engines.cuda.batch_norms import fold_batch_norms
-from seas_engines.evaluate import save_model
 from seas_engines.half import infer_types
 from seas_engines.options import EngineOptions
 from seas_engines.rewrite import Form, rewrite
@@ -31,7 +29,7 @@ from seas_export.export.trace import trace
 from seas_runtime.backends.cuda_graphs import graph_file
 from seas_runtime.bundle import Bundle
 from seas_runtime.manifest import RUNTIME_GRAPHS
-from tests.engines.cuda_operators import VENDOR, in_standard_operators
+from tests.engines.cuda_operators import VENDOR, beside_the_bundles, in_standard_operators
 from tests.export.models import operators, run
 
 WIDTH = 320
@@ -291,19 +289,7 @@ def test_an_engine_says_what_the_bundles_graph_says(with_engines: Bundle, graph:
         "MultiHeadAttention",
         "SkipLayerNormalization",
     }
-    ours = onnxruntime.InferenceSession(
-        str(with_engines.graph_path(graph)), providers=["CPUExecutionProvider"]
-    )
-    rng = np.random.default_rng(0)
-    feeds = {}
-    for value in ours.get_inputs():
-        shape = [{"batch": 2, "steps": 5}.get(size, size) for size in value.shape]
-        feeds[value.name] = (
-            np.array([3]) if value.type == "tensor(int64)" else rng.normal(size=shape).astype(np.float32)
-        )
-    save_model(model, tmp_path / "standard.onnx")
-    theirs = onnxruntime.InferenceSession(str(tmp_path / "standard.onnx"), providers=["CPUExecutionProvider"])
-    for made, expected in zip(theirs.run(None, feeds), ours.run(None, feeds), strict=True):
+    for made, expected in beside_the_bundles(model, with_engines, graph, tmp_path):
         assert made.shape == expected.shape
         limit = 1.0 if expected.dtype == np.uint8 else 1e-4 * np.abs(expected).max()
         assert np.abs(made.astype(np.float64) - expected).max() <= limit

@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 
 from seas_engines.compile import compile_bundle
-from seas_engines.evaluate import save_model
 from seas_engines.options import EngineOptions
 from seas_export.describe import describe_bundle, in_words
 from seas_export.differences import compare_bundles
@@ -30,7 +28,7 @@ from seas_runtime.generator import Generator
 from seas_runtime.manifest import RUNTIME_GRAPHS, STEP_UNGUIDED
 from seas_train.bases import Base
 from seas_train.mask_head.head import MaskHead
-from tests.engines.cuda_operators import in_standard_operators
+from tests.engines.cuda_operators import beside_the_bundles, in_standard_operators
 from tests.export.checkpoints import write_tiny_checkpoint
 from tests.export.conftest import STEPS, already_traced, needs_rtx
 
@@ -263,21 +261,7 @@ def test_engines_keep_what_export_chose(inflated_cuda: Bundle, graph: str, tmp_p
     model = ir.load(found.file)
     assert any(node.op_type == "NhwcConv" for node in model.graph)
     in_standard_operators(model)
-    save_model(model, tmp_path / "standard.onnx")
-    sessions = [
-        onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-        for file in (tmp_path / "standard.onnx", inflated_cuda.graph_path(graph))
-    ]
-    rng = np.random.default_rng(0)
-    feeds = {
-        tensor.name: np.array([3])
-        if tensor.dtype == "int64"
-        else rng.normal(size=[{"batch": 2, "steps": 5}.get(size, size) for size in tensor.shape]).astype(
-            tensor.dtype
-        )
-        for tensor in inflated_cuda.manifest.graphs[graph].inputs
-    }
-    for made, expected in zip(*(session.run(None, feeds) for session in sessions), strict=True):
+    for made, expected in beside_the_bundles(model, inflated_cuda, graph, tmp_path):
         assert np.isfinite(expected).all()
         assert np.ptp(expected) > 0
         limit = 4.0 if expected.dtype == np.uint8 else 1e-2 * float(np.ptp(expected))

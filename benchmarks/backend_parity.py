@@ -22,8 +22,8 @@ from machine import describe_machine
 from seas_export.export.parity.pipeline import PipelineFigures
 from seas_runtime.backends.auto import candidates
 from seas_runtime.files import write_json
-from seas_runtime.generator import Generator
-from seas_runtime.records import GeneratedPair
+from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.records import GeneratedPair
 
 RESULTS = Path(__file__).parent / "results" / "backend_parity.json"
 FLOAT_PSNR, HALF_PSNR, HALF_IOU = 50.0, 30.0, 0.97

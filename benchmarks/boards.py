@@ -52,8 +52,8 @@ def main() -> int:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     from seas_export.boards import PairOperations, calculated_latencies
-    from seas_train.mask_head.architecture import MaskHeadArchitecture
-    from seas_train.mask_head.head import MaskHead
+    from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
+    from seas_train.methods.seas.mask_head.network.head import MaskHead
 
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE)

@@ -37,10 +37,10 @@ from comparison.task import TASK, Task
 from machine import describe_machine
 
 from seas_export.operations import HALVES, UNET, VAE_DECODER, count_pair
-from seas_runtime import noise
-from seas_runtime.bundle import Bundle
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.files import write_json
-from seas_runtime.manifest import UNCONDITIONAL
+from seas_runtime.generation import noise
+from seas_runtime.manifest.types import UNCONDITIONAL
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "compare.json"

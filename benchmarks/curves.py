@@ -22,7 +22,7 @@ from machine import describe_machine
 
 from seas_export.operations import count_pair
 from seas_runtime.files import write_json
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 
 RESULTS = Path(__file__).parent / "results" / "curves.json"
 STEPS = (10, 15, 20, 25, 50)

@@ -24,9 +24,9 @@ import numpy as np
 from machine import describe_machine
 
 from seas_export.operations import MASK_HEAD, VAE_DECODER, count_pair
-from seas_runtime.bundle import Bundle
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.files import write_json
-from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK
+from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK
 
 RESULTS = Path(__file__).parent / "results" / "decode.json"
 BAR = 0.83

@@ -37,9 +37,9 @@ _RESULT = Path(__file__).parent / "results" / "import_sd14.json"
 _WRITE = """
 import json, shutil, sys, torch
 from pathlib import Path
-from seas_train.bases import load_base
-from seas_train.mask_head.architecture import MaskHeadArchitecture
-from seas_train.mask_head.head import MaskHead
+from seas_train.bases.base import load_base
+from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
+from seas_train.methods.seas.mask_head.network.head import MaskHead
 source, target, words = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 base = load_base(source)
 generation = target / "generation-checkpoint"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
-from seas_export.machine import describe_machine as _describe
+from seas_export.machine.machine import describe_machine as _describe
 
 PACKAGES = (
     "accelerate",

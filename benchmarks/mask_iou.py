@@ -19,9 +19,9 @@ from machine import describe_machine
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import write_json
-from seas_train.checkpoint import Checkpoint, load_checkpoint
 from seas_train.data import Layout, Preprocessing, Product, load_product
-from seas_train.mask_head.evaluate import evaluate_masks
+from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
+from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
 BAR = 0.6
 _RESULT = Path(__file__).parent / "results" / "mask_iou.json"

@@ -19,7 +19,7 @@ from machine import describe_machine
 from numpy.typing import NDArray
 from PIL import Image
 
-from seas_train.micro import MICRO_PATH
+from seas_train.bases.micro import MICRO_PATH
 
 RESULT = Path(__file__).parent / "results" / "micro_vae.json"
 BARS = {"bottle": 25.0, "magnetic_tile": 27.0}  # dB, mean over a product's images

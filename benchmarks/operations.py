@@ -15,7 +15,7 @@ from pathlib import Path
 from machine import describe_machine
 
 from seas_export.operations import count_graph, count_pair
-from seas_runtime.bundle import Bundle
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.files import write_json
 
 RESULTS = Path(__file__).parent / "results" / "operations.json"

@@ -18,7 +18,7 @@ from machine import describe_machine
 
 from seas_export.export.parity import Request, measure_requests
 from seas_runtime.files import write_json
-from seas_train.checkpoint import load_checkpoint
+from seas_train.methods.seas.checkpoint import load_checkpoint
 
 RESULTS = Path(__file__).parent / "results" / "parity.json"
 

@@ -17,7 +17,7 @@ from typing import Any
 from machine import describe_machine
 
 from seas_runtime.files import write_json
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 
 RESULTS = Path(__file__).parent / "results" / "profile_cuda.json"
 KINDS = (

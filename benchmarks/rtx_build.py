@@ -16,10 +16,10 @@ from pathlib import Path
 
 from machine import describe_machine
 
-from seas_engines.compile import compile_bundle
-from seas_engines.options import EngineOptions
-from seas_runtime.bundle import Bundle
-from seas_runtime.engine_store import BatchRange, EngineStore
+from seas_engines.building.compile import compile_bundle
+from seas_engines.targets.options import EngineOptions
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.engines.store import BatchRange, EngineStore
 
 RESULT = Path(__file__).parent / "results" / "rtx_build.json"
 GIB = 1 << 30

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime import Generator
-from seas_runtime.backends import AUTO
+from seas_runtime.backends.contract import AUTO
 from seas_runtime.errors import CheckFailed
 from seas_runtime.files import write_json
 from seas_train.data import Product, load_product

@@ -23,14 +23,14 @@ from machine import describe_machine
 
 from seas_runtime.backends.auto import candidates
 from seas_runtime.files import write_json
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 ALLOWED = 0.95
 CHILD = """
 import sys, time
 from pathlib import Path
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 bundle, backend, threads, pairs, batch = sys.argv[1:]
 generator = Generator.open(Path(bundle), backend, int(threads), verify=False)
 defect = generator.manifest.defects[0]

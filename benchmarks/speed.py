@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from machine import describe_machine
 
-from seas_export.reference import ReferenceLoop
+from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.files import write_json
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 BAR = 1.5

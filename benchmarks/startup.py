@@ -40,7 +40,7 @@ def mark(name):
 import numpy
 mark("import numpy")
 from pathlib import Path
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 mark("import seas_runtime")
 bundle, backend, threads = sys.argv[1:]
 generator = Generator.open(Path(bundle), backend, int(threads) or None)

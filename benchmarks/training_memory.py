@@ -46,13 +46,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     import torch
     import transformers  # noqa: F401
 
-    from seas_export.layers import overlay
-    from seas_train.bases import load_base
-    from seas_train.config import TrainConfig
+    from seas_export.config.layers import overlay
+    from seas_train.bases.base import load_base
     from seas_train.data import load_product
-    from seas_train.finetune.memory import estimate_memory
-    from seas_train.finetune.memory_levels import MemoryLevel, memory_values
-    from seas_train.finetune.stage import FinetuneStage
+    from seas_train.methods.seas.config import TrainConfig
+    from seas_train.methods.seas.finetune.memory import estimate_memory
+    from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
+    from seas_train.methods.seas.finetune.stage import FinetuneStage
     from seas_train.sample import write_sample
     from seas_train.training.loop import LoopConfig, run_training
 

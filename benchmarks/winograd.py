@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 from machine import describe_machine
 
-from seas_runtime.backends import openvino_convolutions
-from seas_runtime.backends.openvino_import import import_openvino
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.openvino import convolutions as openvino_convolutions
+from seas_runtime.backends.openvino.importing import import_openvino
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.files import write_json
-from seas_runtime.manifest import RUNTIME_GRAPHS
+from seas_runtime.manifest.types import RUNTIME_GRAPHS
 
 RESULTS = Path(__file__).parent / "results" / "winograd.json"
 LAYERS = (

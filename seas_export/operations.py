@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import CheckFailed
-from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, Manifest
+from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, Manifest
 
 UNET, VAE_DECODER, MASK_HEAD = "unet", "vae_decoder", "mask_head"
 HALVES = 2

@@ -21,7 +21,7 @@ def run_pytorch(task: Task, dtype: str, compiled: bool) -> Outcome:
     began = time.perf_counter()
     import torch
 
-    from seas_export.reference import ReferenceLoop
+    from seas_export.methods.seas.reference import ReferenceLoop
 
     torch.set_num_threads(task.threads)
     loop = ReferenceLoop(
@@ -47,7 +47,7 @@ def run_pytorch(task: Task, dtype: str, compiled: bool) -> Outcome:
 def run_ours(task: Task, backend: str) -> Outcome:
     """Make the pairs with the runtime."""
     began = time.perf_counter()
-    from seas_runtime.generator import Generator
+    from seas_runtime.generation.generator import Generator
 
     generator = Generator.open(Path(task.bundle), backend, task.threads)
     loaded = time.perf_counter()
@@ -100,7 +100,7 @@ def _measure(task: Task, began: float, loaded: float, make: Any, packages: tuple
 
 def _device_memory() -> float | None:
     """Return the GiB of the GPU that are in use."""
-    from seas_runtime.backends.cuda_device import find_cuda_device
+    from seas_runtime.backends.cuda.device import find_cuda_device
 
     device = find_cuda_device(free=True)
     if device is None or device.free is None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from seas_runtime.errors import CheckFailed, UserError
 
 if TYPE_CHECKING:
-    from seas_runtime.bundle import Bundle
-    from seas_runtime.dataset import DatasetRequest, DatasetSummary, write_dataset
-    from seas_runtime.generator import Generator
-    from seas_runtime.records import GeneratedPair, PairRecord
+    from seas_runtime.bundle.reading import Bundle
+    from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
+    from seas_runtime.generation.generator import Generator
+    from seas_runtime.generation.records import GeneratedPair, PairRecord
 
 __all__ = [
     "Bundle",
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 _LAZY = {  # imported when first used, so that importing the package costs nothing
-    "Bundle": "bundle",
-    "DatasetRequest": "dataset",
-    "DatasetSummary": "dataset",
-    "GeneratedPair": "records",
-    "Generator": "generator",
-    "PairRecord": "records",
-    "write_dataset": "dataset",
+    "Bundle": "bundle.reading",
+    "DatasetRequest": "dataset.writing",
+    "DatasetSummary": "dataset.writing",
+    "GeneratedPair": "generation.records",
+    "Generator": "generation.generator",
+    "PairRecord": "generation.records",
+    "write_dataset": "dataset.writing",
 }
 
 

@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from seas_export.cli import (
+from seas_export.cli.commands import (
     bases,
     build,
     bundles,
     datasets,
-    engines,
-    imports,
     machine,
     products,
     training,
@@ -56,9 +54,9 @@ _COMMANDS = (
     (products.sample, "sample", "Write the sample product as files."),
     (products.preset, "preset", "The configuration for a published data set."),
     (training.train, "train", "Fine-tune a base on a product: a checkpoint."),
-    (imports.import_seas, "import-seas", "The authors' training output: a checkpoint."),
+    (bases.import_seas, "import-seas", "The authors' training output: a checkpoint."),
     (training.export, "export", "Turn a checkpoint into a bundle."),
-    (engines.engine, "engine", "Compile a bundle for the machine that runs it."),
+    (machine.engine, "engine", "Compile a bundle for the machine that runs it."),
     (datasets.generate, "generate", "Make labelled pairs from a bundle."),
     (bundles.inspect, "inspect", "Say in words what a bundle is."),
     (bundles.verify, "verify", "Check that a bundle is whole, or its parity."),

@@ -86,9 +86,9 @@ def memory_options(level: str | None, lora: int | None) -> dict[str, Any]:
     """The training options that `--memory` and `--lora` stand for."""
     if level is None and lora is None:
         return {}
-    from seas_export.layers import choice
+    from seas_export.config.layers import choice
     from seas_runtime.errors import UserError
-    from seas_train.finetune.memory_levels import MemoryLevel, memory_values
+    from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
 
     if lora is not None and not 1 <= lora <= 1024:
         raise UserError(f"--lora: expected a rank of 1 to 1024, found {lora}.")

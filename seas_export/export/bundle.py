@@ -14,12 +14,11 @@ import onnx_ir as ir
 import torch
 from safetensors.numpy import save_file
 
-from seas_engines.evaluate import Case
-from seas_engines.targets import Precision, TargetSpec, require_target
+from seas_engines.graphs.upsampling import split_parameters
+from seas_engines.precision.evaluator import Case
+from seas_engines.targets.targets import Precision, TargetSpec, require_target
 from seas_export.export import parity as parity_figures
-from seas_export.export.compose import compose
 from seas_export.export.parity import ParityReport
-from seas_export.export.parts import make_parts
 from seas_export.export.precision import (
     choose_half,
     part_cases,
@@ -27,16 +26,17 @@ from seas_export.export.precision import (
     write_half_tables,
 )
 from seas_export.export.provenance import licences, provenance
-from seas_export.export.schedules import DPMPP_2M, make_schedules
-from seas_export.export.trace import trace_or_fail
-from seas_export.export.upsampling import split_parameters
-from seas_export.export.weights import WeightStore, save_graphs
-from seas_export.reference import MASK_STEPS
-from seas_runtime.bundle import MANIFEST_NAME, Bundle, hash_files, write_manifest
+from seas_export.graphs.schedules import DPMPP_2M, make_schedules
+from seas_export.graphs.trace import trace_or_fail
+from seas_export.graphs.weights import WeightStore, save_graphs
+from seas_export.methods.seas.compose import compose
+from seas_export.methods.seas.parts import make_parts
+from seas_export.methods.seas.reference import MASK_STEPS
+from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle, hash_files, write_manifest
 from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import replace_directory
-from seas_runtime.manifest import (
+from seas_runtime.manifest.types import (
     GOOD,
     UNCONDITIONAL,
     GraphSpec,
@@ -46,8 +46,8 @@ from seas_runtime.manifest import (
     SamplerDefaults,
     TensorSpec,
 )
-from seas_train.bases import Geometry
-from seas_train.checkpoint import Checkpoint, load_checkpoint
+from seas_train.bases.base import Geometry
+from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 
 GRAPHS_FOLDER = "graphs"
 TABLES = {name: f"tables/{name}.safetensors" for name in ("embeddings", "schedule", "references")}

@@ -15,16 +15,16 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from seas_engines.targets import Precision, require_target
-from seas_export.export.parts import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part
-from seas_export.export.trace import trace_or_fail
-from seas_export.export.weights import WeightStore
+from seas_engines.targets.targets import Precision, require_target
+from seas_export.graphs.trace import Part, trace_or_fail
+from seas_export.graphs.weights import WeightStore
+from seas_export.methods.seas.parts import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER
 from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import replace_directory, write_json
-from seas_train.checkpoint import Checkpoint, load_checkpoint
-from seas_train.model_folders import model_index, quiet_transformers
-from seas_train.solver import dpm_solver
+from seas_train.bases.model_folders import model_index, quiet_transformers
+from seas_train.diffusion.solver import dpm_solver
+from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 
 GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "model.onnx_data"
 INDEX_FILE = "model_index.json"

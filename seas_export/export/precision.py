@@ -17,23 +17,23 @@ import onnx_ir as ir
 import torch
 from safetensors.numpy import load_file, save_file
 
-from seas_engines.dialect import Dialect
-from seas_engines.evaluate import Case, release_weights
-from seas_engines.half import infer_types, to_half
-from seas_engines.prepare import Preparer
-from seas_engines.rewrite import Form
-from seas_engines.targets import Precision, TargetSpec
-from seas_export.export.compose import compose
-from seas_export.export.graph_builder import origin
+from seas_engines.building.prepare import Preparer
+from seas_engines.graphs.rewrite import Form
+from seas_engines.precision.evaluator import Case, release_weights
+from seas_engines.precision.half import infer_types, to_half
+from seas_engines.targets.dialect import Dialect
+from seas_engines.targets.targets import Precision, TargetSpec
 from seas_export.export.parity import BOUNDS
-from seas_export.export.parts import PART_NAMES, TEXT_ENCODER, VAE_DECODER, VAE_ENCODER, VAE_TAPS
-from seas_export.export.weights import WeightStore
-from seas_runtime.bundle import Bundle
-from seas_runtime.manifest import RUNTIME_GRAPHS
-from seas_train.bases import Geometry
-from seas_train.checkpoint import Checkpoint
-from seas_train.finetune.prompts import tokenize
-from seas_train.taps import decode_image
+from seas_export.graphs.graph_builder import origin
+from seas_export.graphs.weights import WeightStore
+from seas_export.methods.seas.compose import compose
+from seas_export.methods.seas.parts import PART_NAMES, TEXT_ENCODER, VAE_DECODER, VAE_ENCODER, VAE_TAPS
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.manifest.types import RUNTIME_GRAPHS
+from seas_train.bases.base import Geometry
+from seas_train.diffusion.taps import decode_image
+from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train.methods.seas.prompts import tokenize
 
 HALF_VALUES = frozenset({"context", "negative_context", "tap_coarse", "tap_fine", *VAE_TAPS})
 """Inputs and outputs of the graphs that become half; latents, tables, images and masks stay in float32."""
@@ -46,7 +46,7 @@ class HalfChoice:
 
     Attributes:
         float32: part -> names of its nodes.
-        measured: graph -> figures of `seas_engines.islands.Islands`, without names.
+        measured: graph -> figures of `seas_engines.precision.float32_nodes.Islands`, without names.
         pairs: how far whole pairs lie from float32 ones, or None where they would take too long here.
     """
 

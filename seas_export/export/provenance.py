@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from seas_runtime.manifest import Licence
+from seas_runtime.manifest.types import Licence
 
 _PACKAGES = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "onnxruntime", "polygraphy", "numpy")
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seas_export.latency import parts_of, percentile
 from seas_export.report.content import (
     Content,
     Curve,
@@ -23,6 +22,7 @@ from seas_export.report.content import (
     Table,
 )
 from seas_export.report.images import read_mask, read_rgb
+from seas_export.report.latency import parts_of, percentile
 
 if TYPE_CHECKING:
     from seas_train.data import Product
@@ -43,7 +43,7 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
     Raises:
         UserError: something that it shows is missing or unreadable.
     """
-    from seas_runtime.bundle import read_manifest_file
+    from seas_runtime.bundle.reading import read_manifest_file
 
     manifest, fingerprint = read_manifest_file(out / "bundle")
     records = list(read_records(out / "dataset"))
@@ -100,8 +100,8 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
 
 def read_records(dataset: Path) -> Iterator[dict[str, Any]]:
     """The records of a data set's pairs."""
-    from seas_runtime.dataset_layout import RECORDS_NAME
-    from seas_runtime.record_file import RecordFile
+    from seas_runtime.dataset.layout import RECORDS_NAME
+    from seas_runtime.dataset.record_file import RecordFile
 
     records = RecordFile(dataset / RECORDS_NAME)
     records.load()

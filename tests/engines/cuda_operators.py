@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
-from seas_engines.evaluate import save_model
-from seas_runtime.bundle import Bundle
+from seas_engines.precision.evaluator import save_model
+from seas_runtime.bundle.reading import Bundle
 
 VENDOR = "com.microsoft"
 

@@ -118,7 +118,7 @@ def run(model: ir.Model, feeds: Mapping[str, np.ndarray], folder: Path) -> dict[
     """Run a model as a file, as a builder would read it."""
     import onnxruntime
 
-    from seas_engines.evaluate import save_model
+    from seas_engines.precision.evaluator import save_model
 
     folder.mkdir(parents=True, exist_ok=True)
     save_model(model, folder / "model.onnx")

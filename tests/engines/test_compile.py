@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from seas_engines import compile as compiling
-from seas_engines import memory
-from seas_engines import options as asked
-from seas_engines.build import Built
-from seas_engines.compile import compile_bundle
-from seas_engines.options import EngineOptions
-from seas_engines.targets import Precision, Target
-from seas_engines.worker import WorkerSpec
-from seas_runtime import engine_store
-from seas_runtime.backends.cuda_device import CudaDevice
-from seas_runtime.backends.cuda_graphs import ANY_GPU, graph_file
-from seas_runtime.bundle import Bundle
-from seas_runtime.engine_errors import EngineDamaged, EngineStoreUnwritable
-from seas_runtime.engine_store import BatchRange
+from seas_engines.building import compile as compiling
+from seas_engines.building.compile import compile_bundle
+from seas_engines.building.subprocess import Built
+from seas_engines.building.worker import WorkerSpec
+from seas_engines.targets import memory
+from seas_engines.targets import options as asked
+from seas_engines.targets.options import EngineOptions
+from seas_engines.targets.targets import Precision, Target
+from seas_runtime.backends.cuda.device import CudaDevice
+from seas_runtime.backends.onnxruntime.graph_files import ANY_GPU, graph_file
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.engines import store as engine_store
+from seas_runtime.engines.errors import EngineDamaged, EngineStoreUnwritable
+from seas_runtime.engines.store import BatchRange
 from seas_runtime.errors import CheckFailed, UserError
 from tests.runtime.bundles import write_tiny_bundle
 
@@ -80,7 +80,7 @@ def test_other_options_are_other_engines(bundle: Path, specs: list[WorkerSpec]) 
 def test_the_choice_of_float32_nodes_is_measured_once(
     bundle: Path, specs: list[WorkerSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seas_engines.prepare import Preparer
+    from seas_engines.building.prepare import Preparer
 
     compile_bundle(bundle, RTX)
 

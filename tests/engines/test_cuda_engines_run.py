@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seas_engines.compile import compile_bundle
-from seas_engines.options import EngineOptions
-from seas_runtime.backends.cuda_graphs import CUDA_FORM, graph_file
-from seas_runtime.backends.onnxruntime_cuda import PROVIDER, OnnxRuntimeBound
-from seas_runtime.bundle import Bundle, hash_files, read_manifest_file, write_manifest
-from seas_runtime.engine_errors import EngineDamaged, EngineStale
-from seas_runtime.generator import Generator
-from seas_runtime.manifest import RUNTIME_GRAPHS
+from seas_engines.building.compile import compile_bundle
+from seas_engines.targets.options import EngineOptions
+from seas_runtime.backends.onnxruntime.cuda import PROVIDER, OnnxRuntimeBound
+from seas_runtime.backends.onnxruntime.graph_files import CUDA_FORM, graph_file
+from seas_runtime.bundle.reading import Bundle, hash_files, read_manifest_file, write_manifest
+from seas_runtime.engines.errors import EngineDamaged, EngineStale
+from seas_runtime.generation.generator import Generator
+from seas_runtime.manifest.types import RUNTIME_GRAPHS
 from tests.runtime.bundles import write_tiny_bundle
 
 
@@ -35,7 +35,7 @@ def test_pairs_of_engines_are_those_of_the_bundles_graphs(
     bundle: Path, backend: OnnxRuntimeBound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the operators that a GPU alone has: `tests/export/test_cuda_graphs.py` is about those."""
-    monkeypatch.setattr("seas_engines.prepare.write_for_cuda", lambda model: None)
+    monkeypatch.setattr("seas_engines.building.prepare.write_for_cuda", lambda model: None)
     content = Bundle.read(bundle)
     expected = list(Generator.open(bundle).generate("stain", 5, batch=2))
     assert "engines" not in backend.identity(content)
@@ -91,7 +91,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, list[Any]]]:
         given.append((options, providers))
         raise Opened
 
-    monkeypatch.setattr("seas_runtime.backends.onnxruntime_cuda.open_session", open_session)
+    monkeypatch.setattr("seas_runtime.backends.onnxruntime.cuda.open_session", open_session)
     return given
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from seas_engines import build
-from seas_engines.build import run_worker
-from seas_engines.worker import WorkerSpec
+from seas_engines.building import subprocess as build
+from seas_engines.building.subprocess import run_worker
+from seas_engines.building.worker import WorkerSpec
 from seas_runtime.errors import CheckFailed
-from seas_runtime.manifest import TensorSpec
+from seas_runtime.manifest.types import TensorSpec
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
-from seas_engines.evaluate import Case, Evaluator
-from seas_engines.half import infer_types
+from seas_engines.precision.evaluator import Case, Evaluator
+from seas_engines.precision.half import infer_types
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -7,8 +7,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from seas_engines.half import candidates, emulate_half, infer_types, to_half
-from seas_engines.rewrite import Form, rewrite
+from seas_engines.graphs.rewrite import Form, rewrite
+from seas_engines.precision.half import candidates, emulate_half, infer_types, to_half
 from tests.engines.graphs import latents, network, run
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-import seas_engines.evaluate as evaluating
-from seas_engines.cases import step_cases
-from seas_engines.evaluate import Case, Evaluator, distance
-from seas_engines.half import HALF_MAX, candidates, infer_types, to_half
-from seas_engines.islands import BOUND, Islands, find_islands
-from seas_engines.rewrite import Form, rewrite
-from seas_runtime.bundle import Bundle
+import seas_engines.precision.evaluator as evaluating
+from seas_engines.graphs.rewrite import Form, rewrite
+from seas_engines.precision.cases import step_cases
+from seas_engines.precision.evaluator import Case, Evaluator, distance
+from seas_engines.precision.float32_nodes import BOUND, Islands, find_islands
+from seas_engines.precision.half import HALF_MAX, candidates, infer_types, to_half
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
 from tests.engines.graphs import latents, network, run
 from tests.runtime.bundles import Toy, write_tiny_bundle

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seas_engines import prepare
-from seas_engines.dialect import dialect_of
-from seas_engines.loop_check import LoopFigures, Pairs, Run, compare, make_pairs
-from seas_engines.prepare import Preparer
-from seas_engines.targets import Precision, Target
-from seas_runtime.bundle import Bundle
+from seas_engines.building import prepare
+from seas_engines.building.prepare import Preparer
+from seas_engines.precision.loop_check import LoopFigures, Pairs, Run, compare, make_pairs
+from seas_engines.targets.dialect import dialect_of
+from seas_engines.targets.targets import Precision, Target
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import write_tiny_bundle
 
 

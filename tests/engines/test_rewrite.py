@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seas_engines.rewrite import Form, cast_last, rewrite
+from seas_engines.graphs.rewrite import Form, cast_last, rewrite
 from tests.engines.graphs import kinds, latents, network, run
 
 PIECES, WHOLE = Form.PIECES, Form.WHOLE

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from seas_engines.dialect import dialect_of
-from seas_engines.rewrite import Form
-from seas_engines.targets import (
+from seas_engines.graphs.rewrite import Form
+from seas_engines.targets.dialect import dialect_of
+from seas_engines.targets.targets import (
     PLATFORMS,
     RTX_CAPABILITIES,
     TARGETS,

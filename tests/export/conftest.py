@@ -17,8 +17,8 @@ from tests.export.commands import run, toy_bundle, toy_product
 
 if TYPE_CHECKING:
     from seas_export.export import ExportResult
-    from seas_runtime.generator import Generator
-    from seas_train.checkpoint import Checkpoint
+    from seas_runtime.generation.generator import Generator
+    from seas_train.methods.seas.checkpoint import Checkpoint
 
 __all__ = ["run", "toy_bundle", "toy_product"]  # fixtures of the command line
 
@@ -41,7 +41,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(checkpoint_folder: Path) -> Checkpoint:
-    from seas_train.checkpoint import load_checkpoint
+    from seas_train.methods.seas.checkpoint import load_checkpoint
 
     return load_checkpoint(checkpoint_folder)
 
@@ -56,7 +56,7 @@ def exported(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def generator(exported: ExportResult) -> Generator:
-    from seas_runtime.generator import Generator
+    from seas_runtime.generation.generator import Generator
 
     return Generator.open(exported.bundle, threads=1)
 
@@ -87,5 +87,5 @@ def already_traced(bundle: Path, gains: Mapping[str, float] | None = None) -> It
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seas_export.export.trace.trace", trace)
+        patch.setattr("seas_export.graphs.trace.trace", trace)
         yield

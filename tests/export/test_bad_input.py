@@ -170,7 +170,7 @@ def test_a_model_that_cannot_be_traced(
     def refuse(*_: object) -> None:
         raise RuntimeError("data-dependent control flow\nwith a long story")
 
-    monkeypatch.setattr("seas_export.export.trace.trace", refuse)
+    monkeypatch.setattr("seas_export.graphs.trace.trace", refuse)
     with pytest.raises(
         CheckFailed, match=r"text_encoder: PyTorch .* cannot trace it: data-dependent control flow;"
     ):

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-import seas_export.bench as measuring
-from seas_export.latency import PARTS, parts_of, percentile
+import seas_export.machine.bench as measuring
+from seas_export.report.latency import PARTS, parts_of, percentile
 from seas_runtime.errors import CheckFailed
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 from tests.export.commands import Run
 
 

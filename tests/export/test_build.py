@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seas_export.build.ledger import Before, Ledger, changed, locked
-from seas_export.build.source import find_source
+from seas_export.pipeline.ledger import Before, Ledger, changed, locked
+from seas_export.pipeline.source import find_source
 from seas_runtime.errors import UserError
 
 
@@ -173,8 +173,8 @@ def test_a_build_from_photographs_to_a_report(
     """The whole path on a random base: every part; then nothing; then only what a new request changes."""
     import torch
 
-    from seas_export.build import build
-    from seas_export.config import load_config
+    from seas_export.config.build import load_config
+    from seas_export.pipeline import build
     from tests.bases import write_tiny_base
 
     torch.set_num_threads(1)
@@ -207,8 +207,8 @@ def test_a_build_from_photographs_to_a_report(
     assert build(load_config(None, changes), say=said.append).pairs == {"dark_line": 1, "spot": 1, "good": 1}
     assert [line.split(":")[0] for line in said if "making again" in line] == ["generate", "report"]
 
-    from seas_runtime import dataset
     from seas_runtime.backends import auto
+    from seas_runtime.dataset import writing as dataset
 
     def full_disk(*args: object) -> None:
         raise UserError("no space left")
@@ -236,19 +236,19 @@ def test_a_build_from_photographs_to_a_report(
     assert [state.stat().st_mtime_ns for state in states] == begun  # it did not train again
     assert json.loads((again.made["bundle"] / "manifest.json").read_text())["sampler"]["guidance"] == 2.5
 
-    import seas_train.pipeline
+    import seas_train.methods.seas.training
 
     def full(*args: object, **kwargs: object) -> None:
         raise UserError("no space left")
 
     changes["train"] = {**options["train"], "generation": {"guidance": 4.5}}
     with monkeypatch.context() as patch:
-        patch.setattr(seas_train.pipeline, "save_checkpoint", full)
+        patch.setattr(seas_train.methods.seas.training, "save_checkpoint", full)
         with pytest.raises(UserError, match="no space left"):
             build(load_config(None, changes), say=said.append)
     assert [state.stat().st_mtime_ns for state in states] == begun  # nothing that was trained is lost
 
-    from seas_export.build import pipeline
+    from seas_export.pipeline import pipeline
 
     for part in ("_evaluate", "_export", "_generate", "_report", "_result"):  # training is what is looked at
         monkeypatch.setattr(pipeline._Build, part, lambda self, *given: None)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seas_export.build import everything
-from seas_export.config import load_config
-from seas_export.presets import PRESETS
+from seas_export.config.build import load_config
+from seas_export.config.presets import PRESETS
+from seas_export.pipeline import everything
 from seas_train.data.layouts import Layout
 from seas_train.data.published import PUBLISHED
 from tests.export.commands import Run
@@ -141,9 +141,11 @@ def test_a_preset_is_a_configuration(run: Run, tmp_path: Path, name: str) -> Non
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_says_what_the_layout_does_by_itself(name: str) -> None:
     """So that `build --product bottle --data mvtec_anomaly_detection` needs no preset."""
-    from seas_train.config import AUTHORS_GUIDANCE
+    from seas_train.methods.seas.config import AUTHORS_GUIDANCE
 
-    values = yaml.safe_load((Path(everything.__file__).parents[1] / f"presets/{name}.yaml").read_text())
+    values = yaml.safe_load(
+        (Path(everything.__file__).parents[1] / f"config/presets/{name}.yaml").read_text()
+    )
     assert AUTHORS_GUIDANCE[Layout(name)] == values["train"]["generation"]["guidance"]
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from seas_train.random_base.geometry import RandomGeometry
+from seas_train.bases.random_base.geometry import RandomGeometry
 from tests.export.commands import Run
 from tests.train.test_random_base import SMALL
 
@@ -10,7 +10,7 @@ from tests.train.test_random_base import SMALL
 def test_random_base_and_checkpoint_by_command(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seas_train.random_base.geometry.SHAPES", {RandomGeometry.SD14: SMALL})
+    monkeypatch.setattr("seas_train.bases.random_base.geometry.SHAPES", {RandomGeometry.SD14: SMALL})
     base, checkpoint = tmp_path / "base", tmp_path / "checkpoint"
     made = run("base", "random", "sd14", base, "--seed", 3, "--json").json
     assert (made["geometry"], made["seed"]) == ("sd14", 3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import seas_export.doctor
+import seas_export.machine.doctor
 from seas_runtime.errors import CheckFailed, UserError
 from tests.export.commands import Run, environment
 
@@ -36,7 +36,7 @@ def _raise(error: BaseException) -> Any:
 def test_each_ending_has_its_code_and_words(
     run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
 ) -> None:
-    monkeypatch.setattr(seas_export.doctor, "diagnose", _raise(error))
+    monkeypatch.setattr(seas_export.machine.doctor, "diagnose", _raise(error))
     ended = run("doctor")
     assert ended.code == code
     assert words in ended.err
@@ -45,7 +45,7 @@ def test_each_ending_has_its_code_and_words(
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seas_export.doctor, "diagnose", _raise(ValueError("inner trouble")))
+    monkeypatch.setattr(seas_export.machine.doctor, "diagnose", _raise(ValueError("inner trouble")))
     for words in (("--debug", "doctor"), ("doctor", "--debug")):
         ended = run(*words)
         assert ended.code == 1
@@ -55,7 +55,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(run: Run, monkeypatch: pyt
 def test_libraries_that_print_do_not_spoil_json(tmp_path: Path) -> None:
     """Python's print, and a native library's write to descriptor 1."""
     code = (
-        "import os, sys, seas_export.doctor as d\n"
+        "import os, sys, seas_export.machine.doctor as d\n"
         "from seas_export.cli import main\n"
         "real = d.diagnose\n"
         "def noisy(folder):\n"

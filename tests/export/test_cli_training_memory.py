@@ -37,7 +37,7 @@ def test_dry_run_says_what_training_takes_and_writes_nothing(
 
 
 def test_what_does_not_fit_is_said() -> None:
-    from seas_export.training_estimate import TrainingEstimate
+    from seas_export.pipeline.training.estimate import TrainingEstimate
 
     found = TrainingEstimate(
         product="a",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
-from seas_runtime.bundle import hash_files, read_manifest_file, write_manifest
+from seas_runtime.bundle.reading import hash_files, read_manifest_file, write_manifest
 from tests.export.commands import Run
 
 

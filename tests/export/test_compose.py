@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from seas_export.export import ExportResult
-from seas_runtime.bundle import Bundle
+from seas_runtime.bundle.reading import Bundle
 from tests.export.test_weights import places
 
 Run = Callable[..., list[np.ndarray]]

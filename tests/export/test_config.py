@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seas_export.config import load_config
-from seas_export.layers import merge, overlay, parse_assignments, read_yaml
+from seas_export.config.build import load_config
+from seas_export.config.layers import merge, overlay, parse_assignments, read_yaml
 from seas_runtime.errors import UserError
 
 

@@ -17,18 +17,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from seas_engines.compile import compile_bundle
-from seas_engines.cuda import write_for_cuda
-from seas_engines.cuda.batch_norms import fold_batch_norms
-from seas_engines.half import infer_types
-from seas_engines.options import EngineOptions
-from seas_engines.rewrite import Form, rewrite
-from seas_export.export import ExportResult, upsampling
-from seas_export.export.parts import Part
-from seas_export.export.trace import trace
-from seas_runtime.backends.cuda_graphs import graph_file
-from seas_runtime.bundle import Bundle
-from seas_runtime.manifest import RUNTIME_GRAPHS
+from seas_engines.building.compile import compile_bundle
+from seas_engines.graphs import upsampling
+from seas_engines.graphs.cuda import write_for_cuda
+from seas_engines.graphs.cuda.batch_norms import fold_batch_norms
+from seas_engines.graphs.rewrite import Form, rewrite
+from seas_engines.precision.half import infer_types
+from seas_engines.targets.options import EngineOptions
+from seas_export.export import ExportResult
+from seas_export.graphs.trace import Part, trace
+from seas_runtime.backends.onnxruntime.graph_files import graph_file
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.manifest.types import RUNTIME_GRAPHS
 from tests.engines.cuda_operators import VENDOR, beside_the_bundles, in_standard_operators
 from tests.export.models import operators, run
 

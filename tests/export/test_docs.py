@@ -14,8 +14,8 @@ import yaml
 from torch import nn
 
 from seas_export.cli.app import app
-from seas_export.config import BuildConfig, load_config
-from seas_train.config import TrainConfig
+from seas_export.config.build import BuildConfig, load_config
+from seas_train.methods.seas.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "docs" / "configuration.md"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-import seas_export.doctor as doctor
-import seas_export.machine as machine
+import seas_export.machine.doctor as doctor
+import seas_export.machine.machine as machine
 from tests.export.commands import Run
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from seas_runtime.bundle import Bundle
-from seas_runtime.engine_store import EngineStore
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.engines.store import EngineStore
 from tests.export.commands import Ended, Run
 from tests.export.conftest import needs_rtx
 
@@ -27,9 +27,9 @@ def bundle(exported: ExportResult, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def built(bundle: Path) -> Ended:
     """What building says: half precision from a float32 bundle, two devices, a dynamic batch."""
-    from seas_engines.compile import compile_bundle
-    from seas_engines.options import EngineOptions
-    from seas_runtime.engine_store import BatchRange
+    from seas_engines.building.compile import compile_bundle
+    from seas_engines.targets.options import EngineOptions
+    from seas_runtime.engines.store import BatchRange
 
     phases: list[str] = []
     result = compile_bundle(
@@ -124,8 +124,8 @@ def test_targets_without_engines(run: Run, toy_bundle: Path) -> None:
 def test_mistakes(
     run: Run, toy_bundle: Path, words: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seas_engines import compile as compiling
-    from seas_engines import options as asked
+    from seas_engines.building import compile as compiling
+    from seas_engines.targets import options as asked
 
     monkeypatch.setattr(asked, "tensorrt_version", lambda target: "11.4" if target == "tensorrt" else "1.7")
     monkeypatch.setattr(compiling, "find_cuda_device", lambda **_: None)

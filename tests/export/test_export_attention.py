@@ -7,10 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from seas_engines.attention import fuse_attention
+from seas_engines.graphs.attention import fuse_attention
 from seas_export.export import ExportResult
-from seas_export.export.parts import Part
-from seas_export.export.trace import trace
+from seas_export.graphs.trace import Part, trace
 from tests.export.models import operators, run
 
 

@@ -13,12 +13,12 @@ import torch
 
 from seas_export.export import ExportResult, export_bundle
 from seas_export.export import bundle as bundling
-from seas_export.export.parts import PART_NAMES
 from seas_export.export.provenance import provenance
-from seas_runtime.bundle import MANIFEST_NAME, Bundle
-from seas_runtime.generator import Generator
-from seas_runtime.manifest import RUNTIME_GRAPHS, STEP_UNGUIDED
-from seas_train.checkpoint import Checkpoint, load_checkpoint
+from seas_export.methods.seas.parts import PART_NAMES
+from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
+from seas_runtime.generation.generator import Generator
+from seas_runtime.manifest.types import RUNTIME_GRAPHS, STEP_UNGUIDED
+from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 from tests.export.conftest import STEPS
 
 Export = Callable[..., ExportResult]

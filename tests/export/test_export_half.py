@@ -14,20 +14,20 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from seas_engines.compile import compile_bundle
-from seas_engines.options import EngineOptions
-from seas_export.describe import describe_bundle, in_words
-from seas_export.differences import compare_bundles
+from seas_engines.building.compile import compile_bundle
+from seas_engines.targets.options import EngineOptions
+from seas_export.bundles.describe import describe_bundle, in_words
+from seas_export.bundles.differences import compare_bundles
 from seas_export.export import ExportResult, export_bundle
-from seas_export.export.graph_builder import origin
-from seas_runtime.backends.cuda_graphs import graph_file
-from seas_runtime.bundle import MANIFEST_NAME, Bundle
+from seas_export.graphs.graph_builder import origin
+from seas_runtime.backends.onnxruntime.graph_files import graph_file
+from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.disk import MARGIN
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.generator import Generator
-from seas_runtime.manifest import RUNTIME_GRAPHS, STEP_UNGUIDED
-from seas_train.bases import Base
-from seas_train.mask_head.head import MaskHead
+from seas_runtime.generation.generator import Generator
+from seas_runtime.manifest.types import RUNTIME_GRAPHS, STEP_UNGUIDED
+from seas_train.bases.base import Base
+from seas_train.methods.seas.mask_head.network.head import MaskHead
 from tests.engines.cuda_operators import beside_the_bundles, in_standard_operators
 from tests.export.checkpoints import write_tiny_checkpoint
 from tests.export.conftest import STEPS, already_traced, needs_rtx

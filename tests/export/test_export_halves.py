@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from seas_export.export import compose as composing
-from seas_export.export.compose import compose_step
-from seas_export.export.graph_builder import GraphBuilder
-from seas_export.export.halves import divide
-from seas_export.export.parts import UNET, Part, make_parts
-from seas_export.export.trace import trace
-from seas_train.checkpoint import Checkpoint
+from seas_engines.graphs.guidance import divide
+from seas_export.graphs.graph_builder import GraphBuilder
+from seas_export.graphs.trace import Part, trace
+from seas_export.methods.seas import compose as composing
+from seas_export.methods.seas.compose import compose_step
+from seas_export.methods.seas.parts import UNET, make_parts
+from seas_train.methods.seas.checkpoint import Checkpoint
 from tests.export.models import operators, outputs
 
 OPSET = 20

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from seas_export.export import ExportResult, export_bundle, upsampling
-from seas_export.export.parts import Part
-from seas_export.export.trace import trace
-from seas_export.export.upsampling import MIN_CHANNELS, split_parameters, split_upsampling
-from seas_export.export.weights import WeightStore, save_graphs
+from seas_engines.graphs import upsampling
+from seas_engines.graphs.upsampling import MIN_CHANNELS, split_parameters, split_upsampling
+from seas_export.export import ExportResult, export_bundle
+from seas_export.graphs.trace import Part, trace
+from seas_export.graphs.weights import WeightStore, save_graphs
 from seas_export.operations import count_graph
-from seas_train.checkpoint import Checkpoint
+from seas_train.methods.seas.checkpoint import Checkpoint
 from tests.export.models import operators, run
 
 CHANNELS, OUT = 6, 24

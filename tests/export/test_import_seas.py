@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from seas_export.export import export_bundle
-from seas_export.reference import ReferenceLoop
-from seas_runtime import noise
-from seas_runtime.generator import Generator
-from seas_train.checkpoint import load_checkpoint
+from seas_export.methods.seas.reference import ReferenceLoop
+from seas_runtime.generation import noise
+from seas_runtime.generation.generator import Generator
+from seas_train.methods.seas.checkpoint import load_checkpoint
 from tests.authors import reference_head, write_authors
 from tests.export.commands import Run
 from tests.products import write_tiny_product

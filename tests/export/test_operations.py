@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seas_export.export import ExportResult
 from seas_export.operations import count_graph, count_pair
-from seas_runtime.bundle import Bundle
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
-from seas_train.checkpoint import Checkpoint
+from seas_train.methods.seas.checkpoint import Checkpoint
 
 
 def save(

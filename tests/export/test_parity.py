@@ -13,12 +13,12 @@ from seas_export.export.parity import BOUNDS, measure
 from seas_export.export.parity.graphs import RangeComparison, make_inputs
 from seas_export.export.parity.pipeline import PipelineFigures
 from seas_export.export.parity.report import GraphBound, GraphRow, ParityReport, PipelineBound, PipelineRow
-from seas_export.reference import ReferencePair
-from seas_runtime.bundle import Bundle
+from seas_export.methods.seas.reference import ReferencePair
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.generator import Generator
-from seas_runtime.records import GeneratedPair
-from seas_train.checkpoint import Checkpoint, load_checkpoint
+from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.records import GeneratedPair
+from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 from tests.export.checkpoints import write_tiny_checkpoint
 from tests.export.conftest import STEPS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seas_export.power import PowerReading, PowerWatch
+from seas_export.machine.power import PowerReading, PowerWatch
 
 
 def write(root: Path, name: str, text: object) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from seas_export.reference import ReferenceLoop
+from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
-from seas_train.checkpoint import Checkpoint
-from seas_train.taps import decode_taps, unet_with_taps
+from seas_runtime.generation.generator import Generator
+from seas_train.diffusion.taps import decode_taps, unet_with_taps
+from seas_train.methods.seas.checkpoint import Checkpoint
 from tests.export.conftest import STEPS
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from seas_export.export.schedules import (
+from seas_export.graphs.schedules import (
     DDIM,
     DPMPP_2M,
     START_TIMESTEPS,
@@ -16,7 +16,7 @@ from seas_export.export.schedules import (
     make_start_scheduler,
 )
 from seas_runtime.errors import UserError
-from seas_runtime.schedule import Schedule, schedules_from_tensors
+from seas_runtime.manifest.schedule import Schedule, schedules_from_tensors
 
 SHAPE = (2, 4, 8, 8)
 

@@ -10,9 +10,9 @@ import onnxruntime
 import pytest
 
 from seas_export.export import ExportResult
-from seas_export.export.weights import INLINE_BYTES, WEIGHTS_FILE, WeightStore, save_graphs
-from seas_runtime.manifest import RUNTIME_GRAPHS
-from seas_train.checkpoint import Checkpoint
+from seas_export.graphs.weights import INLINE_BYTES, WEIGHTS_FILE, WeightStore, save_graphs
+from seas_runtime.manifest.types import RUNTIME_GRAPHS
+from seas_train.methods.seas.checkpoint import Checkpoint
 
 
 def adding(**tensors: np.ndarray) -> ir.Model:

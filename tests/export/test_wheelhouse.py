@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from seas_export import wheelhouse
-from seas_export.wheelhouse import TARGETS, collect, missing_requirements
+from seas_export.machine import wheelhouse
+from seas_export.machine.wheelhouse import TARGETS, collect, missing_requirements
 from seas_runtime.errors import CheckFailed, UserError
 from tests.export.commands import Run
 

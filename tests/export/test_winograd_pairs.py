@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("openvino")
-from seas_export.export import upsampling
-from seas_runtime.backends import openvino_convolutions, openvino_cpu
-from seas_runtime.backends.winograd import DOUBLED, SAME
-from seas_runtime.generator import Generator
+from seas_engines.graphs import upsampling
+from seas_runtime.backends.openvino import convolutions as openvino_convolutions
+from seas_runtime.backends.openvino import cpu as openvino_cpu
+from seas_runtime.backends.openvino.winograd import DOUBLED, SAME
+from seas_runtime.generation.generator import Generator
 
 if TYPE_CHECKING:
     from seas_export.export import ExportResult

@@ -19,10 +19,11 @@ import onnx
 import safetensors.numpy
 from onnx import TensorProto, helper, numpy_helper
 
-from seas_runtime.bundle import Bundle, hash_files, write_manifest
-from seas_runtime.engine_index import EngineIdentity
-from seas_runtime.engine_store import EngineStore
-from seas_runtime.manifest import (
+from seas_runtime.bundle.reading import Bundle, hash_files, write_manifest
+from seas_runtime.engines.record import EngineIdentity
+from seas_runtime.engines.store import EngineStore
+from seas_runtime.manifest.schedule import Schedule
+from seas_runtime.manifest.types import (
     GraphSpec,
     ImageGeometry,
     LatentGeometry,
@@ -31,7 +32,6 @@ from seas_runtime.manifest import (
     SamplerDefaults,
     TensorSpec,
 )
-from seas_runtime.schedule import Schedule
 
 DEFECTS = ("broken_large", "stain")
 CHANNELS, SIZE, FACTOR = 4, 6, 8

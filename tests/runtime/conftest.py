@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import write_tiny_bundle
 
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from seas_runtime.backends import DeviceMemoryError
-from seas_runtime.backends.cuda_device import CudaDevice
-from seas_runtime.backends.tensorrt_engines import TensorRtBackend
-from seas_runtime.bundle import Bundle
-from seas_runtime.engine_index import BatchRange, EngineIdentity, EngineRecord
-from seas_runtime.engine_store import EngineStore
-from seas_runtime.manifest import RUNTIME_GRAPHS
+from seas_runtime.backends.contract import DeviceMemoryError
+from seas_runtime.backends.cuda.device import CudaDevice
+from seas_runtime.backends.tensorrt.backend import TensorRtBackend
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord
+from seas_runtime.engines.store import EngineStore
+from seas_runtime.manifest.types import RUNTIME_GRAPHS
 
 DEVICE = CudaDevice("Fake RTX", "8.6", False, 1 << 30)
 VERSION = "1.7.1"

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from seas_runtime.bundle import hash_files
+from seas_runtime.bundle.reading import hash_files
 
 
 def write_keys(folder: Path, name: str, curve: str = "SECP256R1") -> tuple[Path, Path]:

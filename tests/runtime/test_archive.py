@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from seas_runtime.archive import pack_bundle, unpack_bundle
-from seas_runtime.bundle import Bundle
+from seas_runtime.bundle.archive import pack_bundle, unpack_bundle
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from tests.runtime.bundles import write_tiny_bundle
 

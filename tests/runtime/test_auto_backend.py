@@ -11,7 +11,7 @@ import pytest
 from seas_runtime.backends import auto
 from seas_runtime.backends.auto import candidates, choose
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 from tests.runtime.fake_gpu import DEVICE, VERSION, build_engines
 
 BFLOAT16 = frozenset({"avx512_bf16"})
@@ -36,7 +36,7 @@ class Machine:
         find(auto, "find_cuda_device", lambda: gpu)
         find(auto, "processor_flags", lambda path: flags)
         find(importlib.util, "find_spec", lambda name: object() if name in packages else None)
-        find("seas_runtime.backends.tensorrt_library.tensorrt_version", lambda target: tensorrt)
+        find("seas_runtime.backends.tensorrt.library.tensorrt_version", lambda target: tensorrt)
         find("onnxruntime.get_available_providers", lambda: list(providers))
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seas_runtime.backends import Backend, DeviceMemoryError, open_backend
+from seas_runtime.backends.contract import Backend, DeviceMemoryError, open_backend
 from seas_runtime.backends.cores import container_quota, physical_cores, processor_flags, usable_cores
-from seas_runtime.backends.cuda_device import find_cuda_device
-from seas_runtime.backends.cuda_driver import open_driver
+from seas_runtime.backends.cuda.device import find_cuda_device
+from seas_runtime.backends.cuda.driver import open_driver
 from seas_runtime.backends.host import run_failure
-from seas_runtime.backends.onnxruntime_cuda import BoundSession, OnnxRuntimeBound
-from seas_runtime.bundle import Bundle
+from seas_runtime.backends.onnxruntime.cuda import BoundSession, OnnxRuntimeBound
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 
 
 def test_a_missing_onnxruntime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_a_gpu_runs_large_batches_in_turn_and_joins_only_small_ones(
     """Eight images of 512x512 at once; these are of 48x48, so here it is made two."""
     backend = OnnxRuntimeBound(["CPUExecutionProvider"], "cpu")
     assert [backend.most_at_once(size * size) for size in (512, 768, 2048)] == [8, 3, 1]
-    monkeypatch.setattr("seas_runtime.backends.onnxruntime_cuda._MOST_PIXELS", 2 * 48 * 48)
+    monkeypatch.setattr("seas_runtime.backends.onnxruntime.cuda._MOST_PIXELS", 2 * 48 * 48)
     batches = []
     bind = BoundSession.bind
 

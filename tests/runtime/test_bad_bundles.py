@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from seas_runtime.bundle import Bundle, hash_files
-from seas_runtime.dataset import DatasetRequest, write_dataset
+from seas_runtime.bundle.reading import Bundle, hash_files
+from seas_runtime.dataset.writing import DatasetRequest, write_dataset
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import Toy, write_tiny_bundle
 
 Spoil = Callable[[Path], None]

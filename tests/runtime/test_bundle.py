@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from seas_runtime.bundle import Bundle, hash_files
-from seas_runtime.external_data import external_locations
-from seas_runtime.generator import Generator
-from seas_runtime.manifest import Licence, Manifest
+from seas_runtime.bundle.external_data import external_locations
+from seas_runtime.bundle.reading import Bundle, hash_files
+from seas_runtime.generation.generator import Generator
+from seas_runtime.manifest.reading import read_manifest
+from seas_runtime.manifest.types import Licence
 from tests.runtime.bundles import Toy, write_tiny_bundle
 
 
@@ -26,7 +27,7 @@ def test_read(tiny_bundle: Path) -> None:
 
 def test_manifest_round_trip(tiny_bundle: Path) -> None:
     data = json.loads((tiny_bundle / "manifest.json").read_text())
-    manifest = Manifest.from_dict(data)
+    manifest = read_manifest(data, "manifest.json")
     assert manifest.to_dict() == data
     assert manifest.licences == (Licence("Apache-2.0", "the toy"),)
     assert list(data)[:4] == ["schema", "method", "product", "defects"]

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seas_runtime.backends import DeviceMemoryError
-from seas_runtime.backends.cuda_driver import CudaDriver
+from seas_runtime.backends.contract import DeviceMemoryError
+from seas_runtime.backends.cuda.driver import CudaDriver
 from seas_runtime.errors import CheckFailed
 from tests.runtime.fake_gpu import DEVICE
 

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from seas_runtime import files
-from seas_runtime.contact_sheet import COLUMNS, GAP, LABEL, TILE, outline_mask
-from seas_runtime.dataset import DatasetRequest, DatasetSummary, write_dataset
+from seas_runtime.dataset.contact_sheet import COLUMNS, GAP, LABEL, TILE, outline_mask
+from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import Toy, write_tiny_bundle
 from tests.runtime.datasets import WRITE, read_records, snapshot
 from tests.runtime.interpreters import run_python

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from seas_runtime.dataset import DatasetRequest, write_dataset
+from seas_runtime.dataset.writing import DatasetRequest, write_dataset
 from seas_runtime.files import TEMPORARY_SUFFIX
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 from tests.runtime.datasets import WRITE, read_records, snapshot
 from tests.runtime.interpreters import run_python, start_python
 

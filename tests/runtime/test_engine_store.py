@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from seas_runtime import engine_index, engine_store
-from seas_runtime.bundle import Bundle
-from seas_runtime.engine_errors import (
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.engines import record as engine_index
+from seas_runtime.engines import store as engine_store
+from seas_runtime.engines.errors import (
     EngineDamaged,
     EngineError,
     EngineForeign,
@@ -22,9 +23,9 @@ from seas_runtime.engine_errors import (
     EngineStoreUnwritable,
     EngineWrongBatch,
 )
-from seas_runtime.engine_store import BatchRange, Engine, EngineIdentity, EngineRecord, EngineStore
+from seas_runtime.engines.store import BatchRange, Engine, EngineIdentity, EngineRecord, EngineStore
 from seas_runtime.errors import UserError
-from seas_runtime.manifest import TensorSpec
+from seas_runtime.manifest.types import TensorSpec
 from tests.runtime.bundles import Toy, write_tiny_bundle
 
 CONTENT = bytes(range(256)) * 64

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seas_runtime import noise
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
-from seas_runtime.records import GeneratedPair
+from seas_runtime.generation import noise
+from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.records import GeneratedPair
 from tests.runtime.bundles import CHANNELS, FACTOR, SIZE, Toy, channel_mix, write_tiny_bundle
 
 SHAPE = (CHANNELS, SIZE, SIZE)

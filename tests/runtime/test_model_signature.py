@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from seas_runtime.archive import pack_bundle, unpack_bundle
-from seas_runtime.bundle import Bundle, hash_files, write_manifest
+from seas_runtime.bundle.archive import pack_bundle, unpack_bundle
+from seas_runtime.bundle.reading import Bundle, hash_files, write_manifest
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 
 pytest.importorskip("cryptography", reason="cryptography is not installed: pip install 'seas-export[verify]'")
 

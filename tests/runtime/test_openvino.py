@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seas_runtime.backends import open_backend
+from seas_runtime.backends.contract import open_backend
 from seas_runtime.backends.cores import processor_flags
-from seas_runtime.engine_errors import EngineStoreUnwritable
-from seas_runtime.engine_store import EngineStore
+from seas_runtime.engines.errors import EngineStoreUnwritable
+from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
+from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import kept_engines
 
 pytest.importorskip("openvino")
-from seas_runtime.backends import openvino_cpu, openvino_session
-from seas_runtime.backends.openvino_cache import CompiledGraph
+from seas_runtime.backends.openvino import cpu as openvino_cpu
+from seas_runtime.backends.openvino import session as openvino_session
+from seas_runtime.backends.openvino.cache import CompiledGraph
 
 GRAPHS = ["decode_image", "decode_mask", "step"]
 
@@ -152,7 +153,7 @@ def test_what_is_compiled_goes_with_its_plans(own_bundle: Path, monkeypatch: pyt
 def test_what_writes_and_converts_models_stays_out() -> None:
     """It takes longer to import than the rest of OpenVINO, and has telemetry."""
     code = (
-        "import sys; from seas_runtime.backends import open_backend; open_backend('openvino');"
+        "import sys; from seas_runtime.backends.contract import open_backend; open_backend('openvino');"
         "parts = ('openvino.tools', 'openvino_telemetry', 'openvino.opset');"
         "print(*[name for name in sys.modules if name.startswith(parts)]);"
         "from openvino.tools.ovc import convert_model;"

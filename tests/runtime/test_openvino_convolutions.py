@@ -13,13 +13,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
 from seas_runtime.backends.cores import processor_flags
-from seas_runtime.backends.openvino_import import import_openvino
-from seas_runtime.backends.winograd import DOUBLED, SAME, Form, product_factors, to_bfloat16
+from seas_runtime.backends.openvino.importing import import_openvino
+from seas_runtime.backends.openvino.winograd import DOUBLED, SAME, Form, product_factors, to_bfloat16
 
 pytest.importorskip("openvino")
-from seas_runtime.backends import openvino_convolutions, openvino_cpu
-from seas_runtime.backends.openvino_convolutions import use_winograd
-from seas_runtime.generator import Generator
+from seas_runtime.backends.openvino import convolutions as openvino_convolutions
+from seas_runtime.backends.openvino import cpu as openvino_cpu
+from seas_runtime.backends.openvino.convolutions import use_winograd
+from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import kept_engines
 
 WIDE = 192

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-import seas_runtime.dataset as dataset
-from seas_runtime.backends.onnxruntime_cpu import OnnxRuntimeSession
-from seas_runtime.dataset import DatasetRequest, write_dataset
+import seas_runtime.dataset.writing as dataset
+from seas_runtime.backends.onnxruntime.cpu import OnnxRuntimeSession
+from seas_runtime.dataset.writing import DatasetRequest, write_dataset
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
-from seas_runtime.loop import Loop
+from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.loop import Loop
 from tests.runtime.datasets import snapshot
 
 CALLS_A_BATCH = 5 + 3 + 1  # steps, masks, image

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from seas_runtime import gates
+from seas_runtime.methods import gates
 
 LATENTS = np.zeros((4, 8, 8), np.float32)
 SIZE = 200

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seas_runtime import noise
+from seas_runtime.generation import noise
 
 PINNED = [-1.1990169286727905, -0.6667991280555725, 0.762646496295929, -1.4030169248580933]
 PINNED_REFERENCES = [9, 32, 38, 54, 30, 33]

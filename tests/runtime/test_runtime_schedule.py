@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seas_runtime.errors import UserError
-from seas_runtime.schedule import Schedule, schedules_from_tensors
+from seas_runtime.manifest.schedule import Schedule, schedules_from_tensors
 from tests.runtime.bundles import toy_schedules
 
 START = np.array([0.1, 0.9], np.float32)

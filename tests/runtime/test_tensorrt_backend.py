@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seas_runtime.bundle import Bundle
-from seas_runtime.engine_errors import (
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.engines.errors import (
     EngineDamaged,
     EngineForeign,
     EngineMissing,
@@ -21,9 +21,9 @@ from seas_runtime.engine_errors import (
     EngineWrongBatch,
 )
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.generator import Generator
-from seas_runtime.plan import Plan
-from seas_runtime.records import GeneratedPair
+from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.plan import Plan
+from seas_runtime.generation.records import GeneratedPair
 from tests.runtime.bundles import Toy, write_tiny_bundle
 from tests.runtime.fake_gpu import DEVICE, FakeDriver, build_engines, fake_backend
 
@@ -183,8 +183,8 @@ def test_compiled_kernels_are_kept_beside_the_engine(engines: Path, driver: Fake
 def test_engines_without_a_place_for_kernels_still_run(
     engines: Path, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from seas_runtime.engine_errors import EngineStoreUnwritable
-    from seas_runtime.engine_store import EngineStore
+    from seas_runtime.engines.errors import EngineStoreUnwritable
+    from seas_runtime.engines.store import EngineStore
 
     def refuse(*_: Any) -> None:
         raise EngineStoreUnwritable("read-only")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from seas_runtime.backends.cuda_device import find_cuda_device
-from seas_runtime.backends.tensorrt_engines import TensorRtBackend
-from seas_runtime.bundle import Bundle
-from seas_runtime.engine_index import BatchRange, EngineIdentity, EngineRecord
-from seas_runtime.engine_store import EngineStore
+from seas_runtime.backends.cuda.device import find_cuda_device
+from seas_runtime.backends.tensorrt.backend import TensorRtBackend
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord
+from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import UserError
 from tests.runtime.fake_gpu import DEVICE, FakeDriver
 
@@ -20,7 +20,7 @@ pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT-RTX is not install
 
 @pytest.fixture(scope="module")
 def trt() -> Any:
-    from seas_runtime.backends.tensorrt_library import load_tensorrt
+    from seas_runtime.backends.tensorrt.library import load_tensorrt
 
     return load_tensorrt("rtx")
 

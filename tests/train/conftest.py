@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seas_train.bases import Base, load_base
+from seas_train.bases.base import Base, load_base
 from seas_train.data import Product, load_product
 from tests.bases import IMAGE_SIZE, write_tiny_base
 from tests.products import write_tiny_product

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
-from seas_train.bases import Base, Geometry, load_base
+from seas_train.bases.base import Base, Geometry, load_base
 from tests.bases import CONTEXT_LENGTH, IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 
 

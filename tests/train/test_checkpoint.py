@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seas_runtime.errors import UserError
-from seas_train import pipeline
-from seas_train.bases import Base
-from seas_train.checkpoint import load_checkpoint
-from seas_train.config import TrainConfig
+from seas_train.bases.base import Base
 from seas_train.data import Product
-from seas_train.pipeline import is_current, train_product
-from seas_train.taps import unet_with_taps
+from seas_train.diffusion.taps import unet_with_taps
+from seas_train.methods.seas import training as pipeline
+from seas_train.methods.seas.checkpoint import load_checkpoint
+from seas_train.methods.seas.config import TrainConfig
+from seas_train.methods.seas.training import is_current, train_product
 from seas_train.training.stage import Batch
 
 

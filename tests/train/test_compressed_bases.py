@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from seas_train.bases import Base, load_base, unet_reduction
-from seas_train.finetune.attention import cross_attention_layers
-from seas_train.finetune.config import AttentionMaps, FinetuneConfig
-from seas_train.finetune.memory import estimate_memory
-from seas_train.taps import tap_indices, unet_with_taps
+from seas_train.bases.base import Base, load_base, unet_reduction
+from seas_train.diffusion.taps import tap_indices, unet_with_taps
+from seas_train.methods.seas.finetune.attention import cross_attention_layers
+from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
+from seas_train.methods.seas.finetune.memory import estimate_memory
 from tests.bases import LATENT_SIZE, write_tiny_base
 
 _LEVELS = {

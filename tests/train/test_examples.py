@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from seas_train.bases import Base
+from seas_train.bases.base import Base
 from seas_train.data import Product
-from seas_train.examples import Augmentation, Examples, augmentations
+from seas_train.diffusion.examples import Augmentation, Examples, augmentations
 from seas_train.training.random import step_random
 
 

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file
 
 from seas_runtime.errors import UserError
-from seas_train.bases import load_base
-from seas_train.checkpoint import load_checkpoint
-from seas_train.random_base.geometry import SHAPES, BaseShape, RandomGeometry
-from seas_train.random_base.vocabulary import CLIP_MERGES, clip_vocabulary, read_merges
-from seas_train.random_base.write import _meta_text_encoder, _meta_unet, _meta_vae, write_random_base
-from seas_train.sampling import sample
-from seas_train.untrained import UntrainedRequest, write_untrained
+from seas_train.bases.base import load_base
+from seas_train.bases.random_base.geometry import SHAPES, BaseShape, RandomGeometry
+from seas_train.bases.random_base.vocabulary import CLIP_MERGES, clip_vocabulary, read_merges
+from seas_train.bases.random_base.write import _meta_text_encoder, _meta_unet, _meta_vae, write_random_base
+from seas_train.diffusion.sampling import sample
+from seas_train.methods.seas.checkpoint import load_checkpoint
+from seas_train.methods.seas.untrained import UntrainedRequest, write_untrained
 
 CLIP_FILE = Path(__file__).parents[3] / "shared" / "weights" / "bpe_simple_vocab_16e6.txt.gz"
 SMALL = BaseShape(

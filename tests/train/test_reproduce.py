@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from seas_train.bases import Base
-from seas_train.checkpoint import load_checkpoint
-from seas_train.config import ReferenceScale, TrainConfig
+from seas_train.bases.base import Base
 from seas_train.data import Layout, Product
-from seas_train.finetune.config import AttentionMaps, FinetuneConfig, TrainedTokens
-from seas_train.finetune.prompts import encode_prompts
-from seas_train.finetune.stage import FinetuneStage
-from seas_train.pipeline import train_product
-from seas_train.reproduce import Reproduced, reproduced
+from seas_train.methods.seas.checkpoint import load_checkpoint
+from seas_train.methods.seas.config import ReferenceScale, TrainConfig
+from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig, TrainedTokens
+from seas_train.methods.seas.finetune.stage import FinetuneStage
+from seas_train.methods.seas.prompts import encode_prompts
+from seas_train.methods.seas.reproduce import Reproduced, reproduced
+from seas_train.methods.seas.training import train_product
 from seas_train.training.loop import LoopConfig, run_training
 
 CONFIG = FinetuneConfig(steps=2, unet_learning_rate=1e-3, embedding_learning_rate=1e-2)
@@ -119,7 +119,7 @@ def test_references_are_scaled_where_the_paper_is_followed(
 
 def test_the_table_names_every_rule_that_reproduce_sets() -> None:
     """docs/fidelity.md is what a person reads; a rule that it lacks would be a secret."""
-    from seas_train.reproduce import _BOTH, _RULES
+    from seas_train.methods.seas.reproduce import _BOTH, _RULES
 
     told = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
     keys = {

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from seas_train.bases.base.single_file import CONFIGS
 from torch import Tensor
 
 from seas_runtime.errors import UserError
-from seas_train.bases import Base, load_base
-from seas_train.single_file import CONFIGS, load
-from seas_train.single_file.tokenizer import VOCABULARY, clip_tokenizer
+from seas_train.bases.base import Base, load_base
+from seas_train.bases.single_file import load
+from seas_train.bases.single_file.tokenizer import VOCABULARY, clip_tokenizer
 from tests.train.single_files import changed, original_names, write_configs
 
 
@@ -177,7 +178,7 @@ def test_a_file_without_a_tokenizer_says_what_to_put_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("seas_train.single_file.tokenizer.HUB_NAME", str(tmp_path / "nothing"))
+    monkeypatch.setattr("seas_train.bases.single_file.tokenizer.HUB_NAME", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match=rf"base x: expected a tokenizer beside .*{VOCABULARY}"):
         clip_tokenizer(tmp_path, "base x")
 

@@ -3,8 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seas_train.bases import Base
-from seas_train.taps import decode_image, decode_pixels, decode_taps, tap_indices, to_uint8, unet_with_taps
+from seas_train.bases.base import Base
+from seas_train.diffusion.taps import (
+    decode_image,
+    decode_pixels,
+    decode_taps,
+    tap_indices,
+    to_uint8,
+    unet_with_taps,
+)
 
 
 def test_unet_with_taps_is_the_unet(tiny_base: Base) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
-from seas_train.tensor_files import read_pickle, read_safetensors, read_shapes, write_safetensors
+from seas_train.bases.tensor_files import read_pickle, read_safetensors, read_shapes, write_safetensors
 
 
 class Bomb:

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
-from seas_train.bases import Base
-from seas_train.config import TrainConfig
+from seas_train.bases.base import Base
 from seas_train.data import Layout
-from seas_train.finetune.config import AttentionMaps, FinetuneConfig
+from seas_train.methods.seas.config import TrainConfig
+from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
 from seas_train.training.loop import Precision
 from seas_train.training.optimizer import Schedule
 
@@ -58,7 +58,7 @@ def test_layouts_have_presets(
 ) -> None:
     config = TrainConfig.for_base(tiny_base, 1, layout)
     assert config.generation.guidance == of_a_small_base
-    monkeypatch.setattr("seas_train.config.is_small", lambda base: False)
+    monkeypatch.setattr("seas_train.methods.seas.config.is_small", lambda base: False)
     assert TrainConfig.for_base(tiny_base, 1, layout).generation.guidance == guidance
     assert {config.finetune.rotate, config.finetune.flip} == {augmented}
 

@@ -6,19 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seas_train.bases import Base, load_base
-    from seas_train.checkpoint import Checkpoint, load_checkpoint
-    from seas_train.config import TrainConfig
-    from seas_train.pipeline import train_product
+    from seas_train.bases.base import Base, load_base
+    from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
+    from seas_train.methods.seas.config import TrainConfig
+    from seas_train.methods.seas.training import train_product
 
 # Where each public name lives; imported when first asked for, since PyTorch takes seconds.
 _HOMES = {
-    "Base": "seas_train.bases",
-    "Checkpoint": "seas_train.checkpoint",
-    "TrainConfig": "seas_train.config",
-    "load_base": "seas_train.bases",
-    "load_checkpoint": "seas_train.checkpoint",
-    "train_product": "seas_train.pipeline",
+    "Base": "seas_train.bases.base",
+    "Checkpoint": "seas_train.methods.seas.checkpoint",
+    "TrainConfig": "seas_train.methods.seas.config",
+    "load_base": "seas_train.bases.base",
+    "load_checkpoint": "seas_train.methods.seas.checkpoint",
+    "train_product": "seas_train.methods.seas.training",
 }
 
 __all__ = ["Base", "Checkpoint", "TrainConfig", "load_base", "load_checkpoint", "train_product"]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seas_runtime.backends.cores import processor_flags
-from seas_runtime.backends.cuda_device import find_cuda_device
+from seas_runtime.backends.cuda.device import find_cuda_device
 from seas_runtime.errors import UserError
-from seas_runtime.manifest import RUNTIME_GRAPHS
+from seas_runtime.manifest.types import RUNTIME_GRAPHS
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _engines(target: str, bundle: Path | None) -> str:
     gpu = find_cuda_device()
     if gpu is None:
         return "no NVIDIA GPU"
-    from seas_runtime.backends.tensorrt_library import tensorrt_version
+    from seas_runtime.backends.tensorrt.library import tensorrt_version
 
     version = tensorrt_version(target)
     if version is None:
@@ -99,8 +99,8 @@ def _engines(target: str, bundle: Path | None) -> str:
         return f"cuda-python is not installed: pip install seas-export[{target}]"
     if bundle is None:
         return ""
-    from seas_runtime.bundle import read_manifest_file
-    from seas_runtime.engine_store import EngineStore
+    from seas_runtime.bundle.reading import read_manifest_file
+    from seas_runtime.engines.store import EngineStore
 
     store = EngineStore(bundle, read_manifest_file(bundle)[0])
     device = gpu.engine_device(target)

@@ -13,11 +13,11 @@ from pathlib import Path
 from seas_export.export.parity.graphs import ExpectedGraphs, compare_graphs, expect_graphs
 from seas_export.export.parity.pipeline import ExpectedPair, Request, compare_pairs, expect_pairs
 from seas_export.export.parity.report import BOUNDS, Bounds, GraphRow, ParityReport, PipelineRow
-from seas_export.reference import ReferenceLoop
-from seas_runtime.bundle import Bundle
+from seas_export.methods.seas.reference import ReferenceLoop
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
-from seas_runtime.generator import Generator
-from seas_train.checkpoint import Checkpoint, load_checkpoint
+from seas_runtime.generation.generator import Generator
+from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 
 __all__ = [
     "BOUNDS",

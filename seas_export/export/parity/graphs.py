@@ -20,7 +20,7 @@ from polygraphy.logger import G_LOGGER
 from torch import Tensor, nn
 
 from seas_export.export.parity.report import GraphBound, GraphRow
-from seas_export.export.parts import (
+from seas_export.methods.seas.parts import (
     MASK_HEAD,
     TEXT_ENCODER,
     UNET,
@@ -30,11 +30,11 @@ from seas_export.export.parts import (
     part_module,
     probability,
 )
-from seas_runtime.manifest import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, GraphSpec
-from seas_runtime.schedule import FloatArray, Schedule
-from seas_train.checkpoint import Checkpoint
-from seas_train.finetune.prompts import tokenize
-from seas_train.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
+from seas_runtime.manifest.schedule import FloatArray, Schedule
+from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, GraphSpec
+from seas_train.diffusion.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
+from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train.methods.seas.prompts import tokenize
 
 Array = npt.NDArray[Any]
 

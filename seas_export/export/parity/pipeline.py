@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from seas_export.export.parity.report import PipelineBound, PipelineRow
-from seas_export.reference import ReferenceLoop, ReferencePair
-from seas_runtime.generator import Generator
-from seas_runtime.records import GeneratedPair
+from seas_export.methods.seas.reference import ReferenceLoop, ReferencePair
+from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.records import GeneratedPair
 
 
 @dataclass(frozen=True)

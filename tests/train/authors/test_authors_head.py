@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from seas_runtime.errors import UserError
-from seas_train.authors.head import read_authors_head
-from seas_train.bases import Base, Geometry
+from seas_train.bases.base import Base, Geometry
+from seas_train.methods.seas.authors.head import read_authors_head
 from tests.authors import (
     COARSE,
     FINE,

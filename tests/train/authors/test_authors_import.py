@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
-from seas_train.authors.generation import read_generation
-from seas_train.authors.importing import Imported, import_checkpoint
-from seas_train.authors.prompts import AuthorsPrompts, make_prompts
-from seas_train.checkpoint import load_checkpoint
 from seas_train.data import Product, load_product
+from seas_train.methods.seas.authors.generation import read_generation
+from seas_train.methods.seas.authors.importing import Imported, import_checkpoint
+from seas_train.methods.seas.authors.prompts import AuthorsPrompts, make_prompts
+from seas_train.methods.seas.checkpoint import load_checkpoint
 from tests.authors import write_authors
 from tests.bases import IMAGE_SIZE, write_tiny_base
 
@@ -58,7 +58,7 @@ def test_the_checkpoint_is_the_authors_with_the_bases_vae(
     assert all(torch.equal(value, unet[name]) for name, value in checkpoint.unet.state_dict().items())
     head = torch.load(authors / "mask-checkpoint/rmp", weights_only=True)
     assert all(torch.equal(value, head[name]) for name, value in checkpoint.mask_head.state_dict().items())
-    from seas_train.bases import load_base
+    from seas_train.bases.base import load_base
 
     base = load_base(authors / "base")
     vae = base.vae.state_dict()

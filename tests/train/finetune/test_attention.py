@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from seas_runtime.errors import UserError
-from seas_train.bases import Base
+from seas_train.bases.base import Base
 from seas_train.data import Product
-from seas_train.finetune.attention import AttentionRecorder, cross_attention_layers
-from seas_train.finetune.config import AttentionMaps, FinetuneConfig
-from seas_train.finetune.stage import FinetuneStage
+from seas_train.methods.seas.finetune.attention import AttentionRecorder, cross_attention_layers
+from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
+from seas_train.methods.seas.finetune.stage import FinetuneStage
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor]:
@@ -144,7 +144,7 @@ def test_a_small_base_in_bfloat16_on_a_cpu_computes_attention_in_the_open(
     native: bool,
     opened: bool,
 ) -> None:
-    monkeypatch.setattr("seas_train.finetune.stage.computes_bfloat16", lambda: native)
+    monkeypatch.setattr("seas_train.methods.seas.finetune.stage.computes_bfloat16", lambda: native)
     stage = FinetuneStage(
         tiny_product, tiny_base, FinetuneConfig(half_precision=half, normal_augmentations=1)
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from seas_train.finetune.losses import (
+from seas_train.methods.seas.finetune.losses import (
     alignment_loss,
     high_noise_weights,
     min_max,

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from seas_runtime.errors import CheckFailed, UserError
-from seas_train.bases import Base
+from seas_train.bases.base import Base
 from seas_train.data import Preprocessing, Product
-from seas_train.finetune.config import AttentionMaps, FinetuneConfig
-from seas_train.finetune.prompts import encode_prompts, tokenize
-from seas_train.finetune.stage import FinetuneStage
+from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
+from seas_train.methods.seas.finetune.stage import FinetuneStage
+from seas_train.methods.seas.prompts import encode_prompts, tokenize
 from seas_train.training.loop import LoopConfig, Precision, run_training
 from seas_train.training.optimizer import OptimizerConfig
 from seas_train.training.precision import computes_bfloat16

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
-from seas_train.bases import Base
+from seas_train.bases.base import Base
 from seas_train.data import Product
-from seas_train.finetune.config import FinetuneConfig
-from seas_train.finetune.memory import estimate_memory
-from seas_train.finetune.memory_levels import LOW_RANK, MemoryLevel, memory_values
-from seas_train.finetune.stage import FinetuneStage
+from seas_train.methods.seas.finetune.config import FinetuneConfig
+from seas_train.methods.seas.finetune.memory import estimate_memory
+from seas_train.methods.seas.finetune.memory_levels import LOW_RANK, MemoryLevel, memory_values
+from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.training.loop import LoopConfig, Precision, run_training
 from seas_train.training.optimizer import OptimizerConfig
 from seas_train.training.state import trained_tensors

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seas_train.bases import Base
-from seas_train.finetune.config import FinetuneConfig
-from seas_train.finetune.memory import estimate_memory
+from seas_train.bases.base import Base
+from seas_train.methods.seas.finetune.config import FinetuneConfig
+from seas_train.methods.seas.finetune.memory import estimate_memory
 from seas_train.training.loop import Precision
 from seas_train.training.optimizer import OptimizerConfig
 

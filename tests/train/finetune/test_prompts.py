@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
-from seas_train.bases import Base
-from seas_train.finetune.prompts import (
+from seas_train.bases.base import Base
+from seas_train.methods.seas.prompts import (
     Prompts,
     add_tokens,
     encode_prompts,

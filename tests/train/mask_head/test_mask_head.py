@@ -7,8 +7,13 @@ import torch
 from torch import nn
 
 from seas_runtime.errors import UserError
-from seas_train.mask_head.architecture import MaskHeadArchitecture
-from seas_train.mask_head.head import MaskHead, load_mask_head, load_state, save_mask_head
+from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
+from seas_train.methods.seas.mask_head.network.head import (
+    MaskHead,
+    load_mask_head,
+    load_state,
+    save_mask_head,
+)
 from tests.train.mask_head.tiny_heads import TINY, inputs, tiny_head
 
 SD14 = MaskHeadArchitecture(tap_coarse_channels=1280, tap_fine_channels=640, vae_tap_channels=(512, 512, 256))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seas_train.mask_head.calibration import best_threshold, move_threshold, pooled_ious
+from seas_train.methods.seas.mask_head.calibration import best_threshold, move_threshold, pooled_ious
 from tests.train.mask_head.tiny_heads import inputs, tiny_head
 
 

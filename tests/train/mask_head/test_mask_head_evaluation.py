@@ -7,20 +7,25 @@ import torch
 
 from seas_runtime.errors import UserError
 from seas_train.data import Product
-from seas_train.finetune.result import FineTuned
-from seas_train.mask_head import evaluate
-from seas_train.mask_head.config import MaskHeadConfig
-from seas_train.mask_head.evaluate import DefectScore, MaskScores, evaluate_masks, mask_probability
-from seas_train.mask_head.head import MaskHead
-from seas_train.mask_head.latents import (
+from seas_train.diffusion.taps import decode_taps
+from seas_train.methods.seas.mask_head import evaluation as evaluate
+from seas_train.methods.seas.mask_head.config import MaskHeadConfig
+from seas_train.methods.seas.mask_head.evaluation import (
+    DefectScore,
+    MaskScores,
+    evaluate_masks,
+    mask_probability,
+)
+from seas_train.methods.seas.mask_head.latents import (
     Features,
     Models,
     generation_features,
     mask_timesteps,
     previous_sample,
 )
-from seas_train.mask_head.stage import initial_head
-from seas_train.taps import decode_taps
+from seas_train.methods.seas.mask_head.network.head import MaskHead
+from seas_train.methods.seas.mask_head.stage import initial_head
+from seas_train.methods.seas.result import FineTuned
 from seas_train.training.precision import computes_bfloat16
 
 CONFIG = MaskHeadConfig(coarse_width=8, fine_width=4, heads=2, groups=3, depth=1)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import torch
 
-from seas_train.mask_head.head import MaskHead
-from seas_train.mask_head.losses import mask_loss
-from seas_train.mask_head.stage import BothPaths
+from seas_train.methods.seas.mask_head.losses import mask_loss
+from seas_train.methods.seas.mask_head.network.head import MaskHead
+from seas_train.methods.seas.mask_head.stage import BothPaths
 from tests.train.mask_head.tiny_heads import TINY
 
 Inputs = tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], torch.Tensor]

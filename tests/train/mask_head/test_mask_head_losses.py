@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from seas_train.mask_head.losses import focal_loss, mask_at, mask_loss
+from seas_train.methods.seas.mask_head.losses import focal_loss, mask_at, mask_loss
 
 
 def logits_of(probability: float, shape: tuple[int, int, int]) -> torch.Tensor:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from seas_train.mask_head.normalization import StoredBatchNorm, batch_norms, momentum_of
+from seas_train.methods.seas.mask_head.network.normalization import StoredBatchNorm, batch_norms, momentum_of
 
 
 def pair_of_norms() -> tuple[StoredBatchNorm, nn.BatchNorm2d]:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from seas_runtime.errors import UserError
 from seas_train.data import Product
-from seas_train.examples import Examples
-from seas_train.finetune.result import FineTuned
-from seas_train.mask_head.config import MaskHeadConfig
-from seas_train.mask_head.latents import mask_timesteps
-from seas_train.mask_head.normalization import batch_norms
-from seas_train.mask_head.stage import MaskHeadStage
+from seas_train.diffusion.examples import Examples
+from seas_train.methods.seas.mask_head.config import MaskHeadConfig
+from seas_train.methods.seas.mask_head.latents import mask_timesteps
+from seas_train.methods.seas.mask_head.network.normalization import batch_norms
+from seas_train.methods.seas.mask_head.stage import MaskHeadStage
+from seas_train.methods.seas.result import FineTuned
 from seas_train.training.loop import LoopConfig, run_training
 from seas_train.training.random import step_random
 

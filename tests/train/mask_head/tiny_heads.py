@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from seas_train.mask_head.architecture import MaskHeadArchitecture
-from seas_train.mask_head.head import MaskHead
+from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
+from seas_train.methods.seas.mask_head.network.head import MaskHead
 
 TINY = MaskHeadArchitecture(
     tap_coarse_channels=12,

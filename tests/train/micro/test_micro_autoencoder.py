@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from seas_train.micro.autoencoder import (
+from seas_train.bases.micro.training.autoencoder import (
     fold_normalisation,
     half_size,
     new_autoencoder,

@@ -9,9 +9,10 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from seas_runtime.errors import UserError
-from seas_train.micro import cache, denoiser
-from seas_train.micro.autoencoder import new_autoencoder
-from seas_train.micro.denoiser import (
+from seas_train.bases.micro.tokens import LENGTH, build_tokenizer
+from seas_train.bases.micro.training import cache, denoiser
+from seas_train.bases.micro.training.autoencoder import new_autoencoder
+from seas_train.bases.micro.training.denoiser import (
     DenoiserSettings,
     denoising_loss,
     encode_part,
@@ -20,8 +21,7 @@ from seas_train.micro.denoiser import (
     tokenise,
     train_denoiser,
 )
-from seas_train.micro.tokens import LENGTH, build_tokenizer
-from seas_train.micro.training import Budget, Optimisation
+from seas_train.bases.micro.training.loop import Budget, Optimisation
 
 # Saves after every step.
 SETTINGS = DenoiserSettings(

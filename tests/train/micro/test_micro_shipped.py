@@ -6,8 +6,8 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-from seas_train.micro import MICRO_PATH
-from seas_train.micro.assemble import SIZE_LIMIT
+from seas_train.bases.micro import MICRO_PATH
+from seas_train.bases.micro.assemble import SIZE_LIMIT
 
 pytestmark = pytest.mark.skipif(
     not (MICRO_PATH / "model_index.json").exists(), reason=f"no weights in {MICRO_PATH}"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer
 
-from seas_train.micro.tokens import COMMON_WORDS, END, LENGTH, START, build_tokenizer, byte_alphabet
-from seas_train.micro.world import families, render_scene
+from seas_train.bases.micro.tokens import COMMON_WORDS, END, LENGTH, START, build_tokenizer, byte_alphabet
+from seas_train.bases.micro.world.world import families, render_scene
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from seas_train.micro.training import Budget, Optimisation, Trainer
+from seas_train.bases.micro.training.loop import Budget, Optimisation, Trainer
 
 
 def _trainer(folder: Path, steps: int) -> tuple[Trainer, torch.nn.Linear]:

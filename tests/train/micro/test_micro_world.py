@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seas_train.micro.world import IMAGE_SIZE, families, render_scene, render_texture
+from seas_train.bases.micro.world.world import IMAGE_SIZE, families, render_scene, render_texture
 
 
 @pytest.mark.parametrize("family", families())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from seas_train.bases import load_base
+from seas_train.bases.base import load_base
 from seas_train.data import load_product
-from seas_train.finetune.config import FinetuneConfig
-from seas_train.finetune.stage import FinetuneStage
+from seas_train.methods.seas.finetune.config import FinetuneConfig
+from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.training.loop import LoopConfig, run_training
 from seas_train.training.optimizer import OptimizerConfig
 

@@ -1,0 +1,1 @@
+"""Every rewriting of a graph, for export and for engines."""

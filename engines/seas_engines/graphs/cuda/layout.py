@@ -1,0 +1,330 @@
+"""Channels last: convolutions, group norms and all between them on [B,H,W,C], as tensor cores want them.
+
+A graph is written on [B,C,H,W]. Each node that has a form for channels last is given one, and a value is
+turned only where a node of one layout reads one of the other. `Transpose` nodes that a graph has of its own,
+around attention, become a change of name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes import common as passes
+
+from seas_engines.graphs.attention import DOMAIN
+from seas_engines.graphs.cuda.values import array_of, computed, constant, is_weight, sizes
+
+ELEMENTWISE = frozenset(
+    {"Add", "Cast", "Clip", "Div", "Gelu", "Identity", "Mul", "Relu", "Round", "Sigmoid", "Sub"}
+)
+# The order of axes that turns a value of this rank.
+TO_LAST = {3: [0, 2, 1], 4: [0, 2, 3, 1]}
+TO_FIRST = {3: [0, 2, 1], 4: [0, 3, 1, 2]}
+
+
+def to_channels_last(model: ir.Model) -> None:
+    """Turn a model's convolutions and what lies between them to channels last, in place.
+
+    Group norms must be whole (`GroupNormalization`); those become ONNX Runtime's GroupNorm, convolutions its
+    NhwcConv. The shapes of all values must be known but for the batch. Inputs and outputs keep their layout.
+    """
+    _ChannelsLast(model.graph).run()
+    model.graph.opset_imports.setdefault(DOMAIN, 1)
+    passes.RemoveUnusedNodesPass()(model)
+
+
+class _ChannelsLast:
+    """One pass over a graph. `_last` has the channels-last form of values that have one."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._last: dict[ir.Value, ir.Value] = {}
+        self._first: dict[ir.Value, ir.Value] = {}
+        self._made: dict[ir.Value, ir.Value] = {}  # channels-last form of values that live channels first
+        self._count = 0
+        self._before: ir.Node | None = None
+        self._rules: dict[str, Callable[[ir.Node], bool]] = {
+            "Conv": self._conv,
+            "GroupNormalization": self._group_norm,
+            "Resize": self._resize,
+            "Transpose": self._transpose,
+            "Reshape": self._reshape,
+            "Unsqueeze": self._unsqueeze,
+            "Concat": self._concat,
+            "Split": self._split,
+            **dict.fromkeys(ELEMENTWISE, self._elementwise),
+        }
+
+    def run(self) -> None:
+        """Rewrite every node in the order of running."""
+        for node in list(self._graph):
+            self._before = node
+            rule = self._rules.get(node.op_type) if node.domain == "" else None
+            if rule is not None and rule(node):
+                continue
+            for place, value in enumerate(node.inputs):
+                if value in self._last:
+                    node.replace_input_with(place, self._channels_first(value))
+        self._before = None
+        for place, value in enumerate(self._graph.outputs):
+            if value in self._last:
+                turned = self._channels_first(value)
+                name, value.name = value.name, f"{value.name}_before"
+                turned.name, turned.type, turned.shape = name, value.type, value.shape
+                self._graph.outputs[place] = turned
+
+    def _conv(self, node: ir.Node) -> bool:
+        source, weight = node.inputs[0], node.inputs[1]
+        if source is None or weight is None or not is_weight(weight) or not _is_plain(node):
+            return False
+        if len(sizes(weight)) != 4:
+            return False
+        outputs, channels, height, width = sizes(weight)
+        kernels = computed(
+            self._graph,
+            f"{weight.name}_kernels",
+            weight.dtype or ir.DataType.FLOAT,
+            (outputs, height, width, channels),
+            lambda: array_of(weight).transpose(0, 2, 3, 1),
+        )
+        inputs = [self._channels_last(source), kernels, *node.inputs[2:]]
+        self._replace(node, self._op(DOMAIN, "NhwcConv", inputs, list(node.attributes.values())))
+        return True
+
+    def _group_norm(self, node: ir.Node) -> bool:
+        source, scale, bias = node.inputs
+        assert source is not None
+        assert scale is not None
+        assert bias is not None
+        rank, channels = _rank(source), _channels(source)
+        if rank not in TO_LAST or channels is None:
+            return False
+        groups = node.attributes["num_groups"].as_int()
+        last = self._channels_last(source)
+        if rank == 3:
+            last = self._reshaped(last, [0, -1, 1, channels])
+        attributes = [
+            ir.AttrInt64("groups", groups),
+            ir.AttrFloat32("epsilon", node.attributes["epsilon"].as_float()),
+            ir.AttrInt64("activation", 0),
+            ir.AttrInt64("channels_last", 1),
+        ]
+        made = self._op(DOMAIN, "GroupNorm", [last, self._wide(scale), self._wide(bias)], attributes)
+        self._replace(node, self._reshaped(made, [0, -1, channels]) if rank == 3 else made)
+        return True
+
+    def _resize(self, node: ir.Node) -> bool:
+        """Nearest neighbours by whole factors alone: the provider's other modes want channels first."""
+        source = node.inputs[0]
+        if source not in self._last or node.attributes["mode"].as_string() != "nearest":
+            return False
+        large = node.outputs[0].shape
+        assert source is not None
+        if large is None or source.shape is None or _rank(source) != 4:
+            return False
+        _, channels, height, width = source.shape
+        if not all(isinstance(size, int) for size in (channels, height, width, large[2], large[3])):
+            return False
+        down, across = large[2] // height, large[3] // width
+        if large[2] != down * height or large[3] != across * width:
+            return False
+        scales = constant(self._graph, "scales_last", np.array([1, down, across, 1], np.float32))
+        made = self._op("", "Resize", [self._last[source], None, scales], list(node.attributes.values()))
+        self._replace(node, made)
+        return True
+
+    def _transpose(self, node: ir.Node) -> bool:
+        source, result = node.inputs[0], node.outputs[0]
+        assert source is not None
+        order, rank = list(node.attributes["perm"].as_ints()), _rank(source)
+        if source in self._last and order == TO_LAST.get(rank or 0):
+            same = self._last[source]
+            if result.is_graph_output():
+                if same.producer() is None or same.is_graph_output():
+                    return False
+                same.name, result.name = result.name, f"{result.name}_before"
+                same.type, same.shape = result.type, result.shape
+            ir.convenience.replace_all_uses_with(result, same, replace_graph_outputs=True)
+            return True
+        if source not in self._last and order == TO_FIRST.get(rank or 0):
+            self._last[result] = source
+            return True
+        return False
+
+    def _reshape(self, node: ir.Node) -> bool:
+        """Between [B,C,H,W] and [B,C,H*W]; anything else is channels first."""
+        source, result = node.inputs[0], node.outputs[0]
+        if source not in self._last or source is None or source.shape is None or result.shape is None:
+            return False
+        old, new = list(source.shape), list(result.shape)
+        if len(old) not in TO_LAST or len(new) not in TO_LAST or old[1] != new[1]:
+            return False
+        if not all(isinstance(size, int) for size in [*old[1:], *new[1:]]):
+            return False
+        if math.prod(old[2:]) != math.prod(new[2:]):
+            return False
+        self._replace(node, self._reshaped(self._last[source], [0, *new[2:], new[1]]))
+        return True
+
+    def _unsqueeze(self, node: ir.Node) -> bool:
+        """[B,C] to [B,C,1,1], one axis at a time: what is added per image and channel."""
+        result = node.outputs[0]
+        if _rank(result) != 4 or result.shape is None or list(result.shape[2:]) != [1, 1]:
+            return False
+        source = node.inputs[0]
+        while source is not None and (_rank(source) or 0) > 2:
+            producer = source.producer()
+            if producer is None or producer.op_type != "Unsqueeze":
+                return False
+            source = producer.inputs[0]
+        channels = result.shape[1]
+        if source is None or _rank(source) != 2 or not isinstance(channels, int):
+            return False
+        self._replace(node, self._reshaped(source, [0, 1, 1, channels]))
+        return True
+
+    def _concat(self, node: ir.Node) -> bool:
+        axis = node.attributes["axis"].as_int()
+        if not any(value in self._last for value in node.inputs) or axis not in (0, 1):
+            return False
+        rank = _rank(node.outputs[0])
+        if rank not in TO_LAST:
+            return False
+        inputs = [self._channels_last(value) for value in node.inputs if value is not None]
+        attribute = ir.AttrInt64("axis", axis if axis == 0 else rank - 1)
+        self._replace(node, self._op("", "Concat", inputs, [attribute]))
+        return True
+
+    def _split(self, node: ir.Node) -> bool:
+        source = node.inputs[0]
+        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+        if source not in self._last or axis not in (0, 1):
+            return False
+        assert source is not None
+        attributes = [value for key, value in node.attributes.items() if key != "axis"]
+        attributes.append(ir.AttrInt64("axis", axis if axis == 0 else (_rank(source) or 0) - 1))
+        made = ir.Node(
+            "", "Split", [self._last[source], *node.inputs[1:]], attributes, num_outputs=len(node.outputs)
+        )
+        self._insert(made)
+        for old, new in zip(node.outputs, made.outputs, strict=True):
+            self._note(old, new)
+        return True
+
+    def _elementwise(self, node: ir.Node) -> bool:
+        """Where all that is as large as the result lives channels last."""
+        if not any(value in self._last for value in node.inputs):
+            return False
+        inputs: list[ir.Value | None] = []
+        for value in node.inputs:
+            turned = value if value is None else self._operand(value, node.outputs[0])
+            if value is not None and turned is None:
+                return False
+            inputs.append(turned)
+        self._replace(node, self._op("", node.op_type, inputs, list(node.attributes.values())))
+        return True
+
+    def _operand(self, value: ir.Value, result: ir.Value) -> ir.Value | None:
+        """Return an elementwise node's operand for channels last; None where it would have to be turned."""
+        for known in (self._last, self._made):
+            if value in known:
+                return known[value] if _rank(value) == _rank(result) else None
+        if value.shape is not None and all(size == 1 for size in value.shape):
+            return value
+        rank = _rank(result)
+        if not is_weight(value) or rank is None:
+            return None
+        shape = [1] * (rank - len(sizes(value))) + sizes(value)
+        if shape[0] != 1 or any(size != 1 for size in shape[2:]):
+            return None
+        dtype = value.dtype or ir.DataType.FLOAT
+        name, channels = f"{value.name}_channels", (shape[1],)
+        return computed(self._graph, name, dtype, channels, lambda: array_of(value).reshape(-1))
+
+    def _channels_last(self, value: ir.Value) -> ir.Value:
+        """Return a value's channels-last form, turning it where it has none."""
+        if value in self._last:
+            return self._last[value]
+        if value not in self._made:
+            turned = self._turned(value, TO_LAST, value)
+            turned.shape = _turned_shape(value.shape)
+            self._made[value] = turned
+        return self._made[value]
+
+    def _channels_first(self, value: ir.Value) -> ir.Value:
+        """Return a value that lives channels last as the graph has it."""
+        if value not in self._first:
+            turned = self._turned(self._last[value], TO_FIRST, value)
+            turned.shape = value.shape
+            self._first[value] = turned
+        return self._first[value]
+
+    def _turned(self, source: ir.Value, orders: dict[int, list[int]], value: ir.Value) -> ir.Value:
+        made = self._op("", "Transpose", [source], [ir.AttrInt64s("perm", orders[_rank(value) or 0])])
+        made.type = value.type
+        return made
+
+    def _replace(self, node: ir.Node, made: ir.Value) -> None:
+        """Note the channels-last form of a node's result; the node itself is then read by nobody."""
+        self._note(node.outputs[0], made)
+
+    def _note(self, old: ir.Value, new: ir.Value) -> None:
+        new.type, new.shape = old.type, _turned_shape(old.shape)
+        self._last[old] = new
+
+    def _reshaped(self, value: ir.Value, to: Sequence[int]) -> ir.Value:
+        shape = constant(self._graph, "sizes", np.array(to, np.int64))
+        made = self._op("", "Reshape", [value, shape])
+        made.type = value.type
+        return made
+
+    def _op(
+        self,
+        domain: str,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Sequence[ir.Attr] = (),
+    ) -> ir.Value:
+        node = ir.Node(domain, op_type, inputs, list(attributes))
+        self._insert(node)
+        return node.outputs[0]
+
+    def _insert(self, node: ir.Node) -> None:
+        """Put a node before the one that is being rewritten, or at the end."""
+        self._count += 1
+        node.name = f"last_{node.op_type.lower()}_{self._count}"
+        for place, value in enumerate(node.outputs):
+            value.name = f"{node.name}_out{place}"
+        if self._before is None:
+            self._graph.append(node)
+        else:
+            self._graph.insert_before(self._before, node)
+
+    def _wide(self, value: ir.Value) -> ir.Value:
+        """Return a norm's weights in float32, as the operator takes them beside half values too."""
+        return constant(self._graph, f"{value.name}_wide", array_of(value).astype(np.float32))
+
+
+def _rank(value: ir.Value) -> int | None:
+    return len(value.shape) if value.shape is not None else None
+
+
+def _channels(value: ir.Value) -> int | None:
+    size = value.shape[1] if value.shape is not None and len(value.shape) > 1 else None
+    return size if isinstance(size, int) else None
+
+
+def _is_plain(node: ir.Node) -> bool:
+    """Whether a convolution has one group, and says its padding in numbers."""
+    groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
+    padding = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
+    return groups == 1 and padding == "NOTSET"
+
+
+def _turned_shape(shape: ir.Shape | None) -> ir.Shape | None:
+    if shape is None or len(shape) not in TO_LAST:
+        return shape
+    return ir.Shape([shape[axis] for axis in TO_LAST[len(shape)]])

@@ -1,0 +1,1 @@
+"""Which nodes half precision suits: measured on each model."""

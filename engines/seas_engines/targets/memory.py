@@ -1,0 +1,139 @@
+"""Whether a build, and then the engines, fit the memory of this machine: known before the long build."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from seas_engines.targets.targets import Precision, Target
+from seas_runtime.backends.cuda.device import CudaDevice
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.types import DECODE_IMAGE
+
+_GIB = 1 << 30
+BUILD_FACTOR = 3.5
+"""Host memory of a build over the weights of its graph: those read, those folded, and the engine's own."""
+BUILD_BASE = 1 * _GIB
+"""Host memory that a builder takes whatever the graph: its libraries and its kernels' code."""
+ACTIVATIONS = 6
+"""Tensors of the decoder's last, full-resolution block that are alive together: a convolution's input and
+output, the residual, and scratch. An estimate, on the safe side."""
+_BLOCK_CHANNELS = 256  # of that block's widest tensor, in Stable Diffusion 1.x
+_STREAMED_SHARE = 0.25
+"""Of the weights, what stays in device memory where they are streamed."""
+_BYTES = {Precision.FP32: 4, Precision.FP16: 2}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How engines are built so that they fit.
+
+    Attributes:
+        weight_streaming: whether weights may stay in host memory and be streamed.
+        notes: what the plan changes, in words.
+    """
+
+    weight_streaming: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def weights_size(bundle: Bundle, graph: str, precision: Precision) -> int:
+    """Return the bytes of a graph's weights in a precision."""
+    import onnx_ir as ir
+
+    model = ir.load(bundle.graph_path(graph))
+    return sum(
+        int(value.const_value.size) * _BYTES[precision]
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+def check_build_memory(graph: str, weights: int, available: int | None, limit: int | None) -> None:
+    """Refuse a build that needs more host memory than there is, or than it may take.
+
+    `weights` in the precision that is built, all in bytes; `available` None where it is not known.
+    """
+    needed = int(BUILD_FACTOR * weights) + BUILD_BASE
+    for size, what in ((available, "available"), (limit, "allowed by --memory")):
+        if size is not None and needed > size:
+            raise UserError(
+                f"{graph}: building its engine needs about {_gib(needed)} of memory, "
+                f"{_gib(size)} are {what}; close other programs, add swap, or build it on a larger machine: "
+                "for rtx, with --device and --ship-engines"
+            )
+
+
+def plan_device(
+    bundle: Bundle,
+    target: Target,
+    graphs: dict[str, int],
+    precision: Precision,
+    batch: int,
+    device: CudaDevice | None,
+) -> Plan:
+    """Return how engines of `graphs` (weights in bytes, by name) fit a device together; all stay loaded.
+
+    Nothing is known of a device that is not here: RTX engines for others are built as asked.
+
+    Raises:
+        UserError: they do not fit at this batch, whichever way; it says which batch would.
+    """
+    if device is None:
+        return Plan()
+    free = device.free if device.free is not None else device.memory
+    weights = sum(graphs.values())
+    if weights + _activations(bundle, precision, batch) <= free:
+        return Plan()
+    streamed = int(weights * _STREAMED_SHARE)
+    if target is Target.TENSORRT and streamed + _activations(bundle, precision, batch) <= free:
+        note = (
+            f"{_gib(weights)} of weights and {_gib(_activations(bundle, precision, batch))} of activations "
+            f"do not fit the {_gib(free)} that are free on {device.name}: weights will be streamed, which is "
+            "slower"
+        )
+        return Plan(True, (note,))
+    fits = next(
+        (
+            size
+            for size in range(batch - 1, 0, -1)
+            if (streamed if target is Target.TENSORRT else weights) + _activations(bundle, precision, size)
+            <= free
+        ),
+        None,
+    )
+    advice = (
+        f"give --batch {fits}"
+        if fits is not None
+        else "use a smaller base or --target cpu here, or free some memory"
+    )
+    raise UserError(
+        f"--batch: engines for batches of {batch} need about "
+        f"{_gib(weights + _activations(bundle, precision, batch))} on {device.name}, {_gib(free)} are free; "
+        f"{advice}"
+    )
+
+
+def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
+    """Return the bytes that programs can still take, swap included, or None where that is not known."""
+    try:
+        text = meminfo.read_text()
+    except OSError:
+        return None
+    sizes = dict(re.findall(r"^(MemAvailable|SwapFree):\s+([0-9]+) kB$", text, re.MULTILINE))
+    if "MemAvailable" not in sizes:
+        return None
+    return (int(sizes["MemAvailable"]) + int(sizes.get("SwapFree", 0))) * 1024
+
+
+def _activations(bundle: Bundle, precision: Precision, batch: int) -> int:
+    """Return an estimate of the bytes of activations of the largest graph."""
+    image = bundle.manifest.image
+    assert DECODE_IMAGE in bundle.manifest.graphs
+    return ACTIVATIONS * batch * image.height * image.width * _BLOCK_CHANNELS * _BYTES[precision]
+
+
+def _gib(size: int) -> str:
+    return f"{size / _GIB:.1f} GiB"

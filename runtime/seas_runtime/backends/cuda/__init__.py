@@ -1,0 +1,1 @@
+"""NVIDIA's driver: devices, memory, captured graphs."""

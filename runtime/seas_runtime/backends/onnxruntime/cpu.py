@@ -1,0 +1,119 @@
+"""ONNX Runtime's CPU provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seas_runtime.backends.contract import Call, first_line
+from seas_runtime.backends.cores import usable_cores
+from seas_runtime.backends.host import HostMemory, HostTensor, run_failure
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.types import TensorSpec
+
+if TYPE_CHECKING:
+    from seas_runtime.bundle.reading import Bundle
+
+VARIANTS = ()
+_DTYPES = {  # ONNX Runtime's names -> numpy's
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(uint8)": "uint8",
+    "tensor(bool)": "bool",
+}
+
+
+class OnnxRuntimeSession:
+    """A graph in an `onnxruntime.InferenceSession`; values are host tensors."""
+
+    def __init__(self, session: Any, file: Path) -> None:
+        self._session = session
+        self._file = file
+        self.inputs = tuple(tensor_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(tensor_spec(node) for node in session.get_outputs())
+
+    def takes(self, batch: int) -> bool:
+        """Take any."""
+        return True
+
+    def bind(self, feeds: Mapping[str, HostTensor], outputs: Mapping[str, HostTensor]) -> Call:
+        """Return the call; it raises CheckFailed, naming the graph, if the graph fails."""
+        names, places = list(outputs), list(outputs.values())
+        feeds = dict(feeds)
+
+        def call() -> None:
+            arrays = {name: value.get() for name, value in feeds.items()}
+            try:
+                made = self._session.run(names, arrays)
+            except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+                raise run_failure(str(self._file), first_line(error)) from error
+            for place, array in zip(places, made, strict=True):
+                place.array = array
+
+        return call
+
+
+class OnnxRuntimeCpu(HostMemory):
+    """Runs graphs with ONNX Runtime on the CPU, with `threads` threads each."""
+
+    name = "cpu"
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def identity(self, bundle: Bundle) -> dict[str, str]:
+        """Return the version; threads only share out rows and columns, which changes no sum's order."""
+        import onnxruntime
+
+        return {"version": f"onnxruntime {onnxruntime.__version__}"}
+
+    def load(self, bundle: Bundle, graph: str) -> OnnxRuntimeSession:
+        """Load a graph; UserError if ONNX Runtime cannot."""
+        import onnxruntime
+
+        file = bundle.graph_path(graph)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what matters comes as an exception
+        return OnnxRuntimeSession(open_session(file, options, ["CPUExecutionProvider"]), file)
+
+
+def open_backend(kind: str, variant: str, threads: int | None) -> OnnxRuntimeCpu:
+    """Return the backend; UserError where onnxruntime is not installed."""
+    import_onnxruntime(kind, "runtime")
+    return OnnxRuntimeCpu(usable_cores() if threads is None else threads)
+
+
+def import_onnxruntime(kind: str, extra: str) -> Any:
+    """Return the onnxruntime package; UserError naming the extra to install where it cannot be imported."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(
+            f"backend {kind!r}: onnxruntime cannot be imported ({first_line(error)}); "
+            f"install it: pip install seas-export[{extra}]"
+        ) from error
+    return onnxruntime
+
+
+def open_session(file: Path, options: Any, providers: list[Any]) -> Any:
+    """Return an `InferenceSession` of the graph in `file`; UserError if ONNX Runtime cannot load it."""
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+    except Exception as error:  # as above
+        raise UserError(
+            f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load the graph: "
+            f"{first_line(error)}; export the bundle again, or update onnxruntime"
+        ) from error
+
+
+def tensor_spec(node: Any) -> TensorSpec:
+    """Return an ONNX Runtime `NodeArg` as the manifest describes tensors."""
+    shape = tuple(size if isinstance(size, int) else str(size) for size in node.shape)
+    return TensorSpec(node.name, _DTYPES.get(node.type, node.type), shape)

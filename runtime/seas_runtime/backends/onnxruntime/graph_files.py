@@ -1,0 +1,68 @@
+"""Engines of target `cuda`: graphs in ONNX Runtime's own operators, with their weights beside them.
+
+Nothing in them was compiled, so one serves every GPU and every version that has the operators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seas_runtime.engines.errors import EngineMissing
+from seas_runtime.engines.store import Engine, EngineStore
+
+if TYPE_CHECKING:
+    from seas_runtime.bundle.reading import Bundle
+
+CUDA_FORM = "graph 2"
+"""What these engines have for a backend's version: raised when graphs are written otherwise."""
+ANY_GPU = "any NVIDIA GPU"
+"""What they have for a device."""
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """A graph to load: the bundle's own, or an engine of it.
+
+    `precision` is that of its weights and activations; `engine` None for the bundle's own.
+    """
+
+    file: Path
+    precision: str
+    store: EngineStore
+    engine: Engine | None = None
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether it was written for this provider."""
+        return self.engine is not None
+
+    def checked(self) -> GraphFile:
+        """Return it after comparing an engine's hashes, which the bundle's own were compared with before.
+
+        Raises EngineDamaged.
+        """
+        if self.engine is not None:
+            self.store.verify(self.engine)
+        return self
+
+
+def own_graph(bundle: Bundle, graph: str) -> GraphFile:
+    """Return the bundle's own graph."""
+    store = EngineStore(bundle.path, bundle.manifest)
+    return GraphFile(bundle.graph_path(graph), bundle.manifest.precision, store)
+
+
+def graph_file(bundle: Bundle, graph: str) -> GraphFile:
+    """Return the engine of a graph, or the bundle's own graph where no engine was built.
+
+    Raises:
+        EngineStale, EngineForeign, EngineDamaged: there is one, but not to be loaded.
+    """
+    own = own_graph(bundle, graph)
+    try:
+        engine = own.store.find(graph, "cuda", CUDA_FORM, ANY_GPU)
+    except EngineMissing:
+        return own
+    return GraphFile(engine.file, engine.identity.precision, own.store, engine)

@@ -1,0 +1,206 @@
+"""OpenVINO on the CPU: bfloat16 where the processor multiplies it, float32 otherwise or where asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seas_runtime.backends.contract import Shape, first_line
+from seas_runtime.backends.cores import usable_cores
+from seas_runtime.backends.host import HostMemory, HostTensor
+from seas_runtime.backends.openvino.cache import CONVOLUTIONS, CompiledGraph, Signature
+from seas_runtime.backends.openvino.convolutions import FORM, use_winograd, winograd_pays
+from seas_runtime.backends.openvino.importing import import_openvino
+from seas_runtime.backends.openvino.session import OpenVinoSession, OpenVinoTensor
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.schedule import Array
+from seas_runtime.manifest.types import GraphSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from seas_runtime.bundle.reading import Bundle
+
+logger = logging.getLogger(__name__)
+VARIANTS = ("bf16", "fp32")
+SCHEDULE = "schedule"
+SMALL_BUNDLE = 256 * 1024**2
+"""Bytes of a bundle up to which its graphs are compiled for one batch size after another, and kept.
+
+Fixed sizes spare a step of `micro` a seventh of its time. That is work by the node, which Stable Diffusion's
+own graphs would not notice; they would be compiled and held in memory once more for every size. To keep those
+takes three copies of five gigabytes at once (`export_model` goes through strings), and to read and hash them
+nearly as long as to compile them.
+"""
+_HINTS = {"bf16": "bf16", "fp32": "f32"}  # ours -> OpenVINO's
+_DTYPES = {  # OpenVINO's names -> numpy's
+    "f32": "float32",
+    "f16": "float16",
+    "i64": "int64",
+    "i32": "int32",
+    "u8": "uint8",
+    "boolean": "bool",
+}
+
+
+class OpenVinoCpu(HostMemory):
+    """Runs graphs with OpenVINO on the CPU, one after another, each with `threads` threads."""
+
+    name = "openvino"
+
+    def __init__(self, core: Any, version: str, precision: str, threads: int) -> None:
+        self._core, self._version, self._precision = core, version, precision
+        self._processor = str(core.get_property("CPU", "FULL_DEVICE_NAME"))
+        self._half = precision == "bf16"
+        self._convolutions = FORM if winograd_pays(self._half) else "direct"
+        self._to_keep: list[tuple[CompiledGraph, int, Any, Signature]] = []
+        self._options = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,  # the next step waits for this one
+            "ENABLE_CPU_PINNING": False,  # two processes would be pinned to the same cores
+        }
+        self.threads = threads
+
+    def identity(self, bundle: Bundle) -> dict[str, str]:
+        """Return version and precision."""
+        return {"version": f"openvino {self._version}", "precision": self._precision}
+
+    def load(self, bundle: Bundle, graph: str) -> OpenVinoSession:
+        """Compile a graph, for any batch size; UserError if OpenVINO cannot.
+
+        A small bundle's graph is imported, or compiled and kept, when it is bound, for the batch size that it
+        is bound to.
+        """
+        file = bundle.graph_path(graph)
+        small = sum(entry.size for entry in bundle.manifest.files.values()) <= SMALL_BUNDLE
+        batched = _batched_input(bundle.manifest.graphs[graph]) if small else None
+        if batched is None:
+            compiled = self._compile(file, None)
+            return OpenVinoSession(file, _signature(compiled), lambda batch: compiled, None)
+        options = {**self._options, CONVOLUTIONS: self._convolutions}
+        kept = CompiledGraph(bundle, graph, self._version, self._processor, options)
+        signature = kept.signature() or _signature(self._read(file))
+
+        def compiled_for(batch: int | None) -> Any:
+            assert batch is not None  # there is an input that tells it
+            return self._import(kept, file, batch, signature)
+
+        return OpenVinoSession(file, signature, compiled_for, batched)
+
+    def _import(self, kept: CompiledGraph, file: Path, batch: int, signature: Signature) -> Any:
+        """Import a graph that was compiled for a batch size before, or compile it to be kept."""
+        imported = kept.load(self._core, batch, "CPU", self._options)
+        if imported is not None:
+            return imported
+        compiled = self._compile(file, batch)
+        self._to_keep.append((kept, batch, compiled, signature))
+        return compiled
+
+    def _compile(self, file: Path, batch: int | None) -> Any:
+        """Compile a graph for one batch size, or for any, its convolutions in the form that pays here."""
+        model = self._read(file, batch)
+        if self._convolutions == FORM:
+            try:
+                written = use_winograd(model, self._half)
+                logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
+            except Exception as error:  # OpenVINO's own, or what another version of it does otherwise
+                logger.warning("%s: convolutions stay as they are: %s", file.name, first_line(error))
+                model = self._read(file, batch)
+        try:
+            return self._core.compile_model(model, "CPU", self._options)
+        except Exception as error:  # OpenVINO raises RuntimeError and its own
+            raise self._unusable(file, error) from error
+
+    def _read(self, file: Path, batch: int | None = None) -> Any:
+        try:
+            model = self._core.read_model(str(file))
+            if batch is not None:
+                model.reshape(_sized(model, batch))
+            return model
+        except Exception as error:  # as above
+            raise self._unusable(file, error) from error
+
+    def _unusable(self, file: Path, error: Exception) -> UserError:
+        return UserError(
+            f"{file}: OpenVINO {self._version} cannot load the graph: {first_line(error)}; "
+            "export the bundle again, or update openvino"
+        )
+
+    def settle(self) -> None:
+        """Keep what was compiled, once it has run."""
+        while self._to_keep:
+            kept, batch, compiled, signature = self._to_keep.pop()
+            kept.save(batch, compiled, *signature)
+
+    def allocate(self, shape: Shape, dtype: str) -> OpenVinoTensor:
+        """Return a place whose memory OpenVINO uses as it is."""
+        return OpenVinoTensor(shape, dtype)
+
+    def write(self, value: HostTensor, array: Array) -> None:
+        """Copy the array into the place, or make it the place's memory where that had no size."""
+        assert isinstance(value, OpenVinoTensor)
+        if value.array is None:
+            value.hold(np.array(array, dtype=value.dtype))
+        else:
+            np.copyto(value.array, array, casting="unsafe")
+
+    def read(self, values: Sequence[HostTensor]) -> list[Array]:
+        """Return copies: the next batch writes to the same memory."""
+        return [value.get().copy() for value in values]
+
+
+def open_backend(kind: str, variant: str, threads: int | None) -> OpenVinoCpu:
+    """Return the backend; UserError where OpenVINO is not installed or the precision not to be had."""
+    try:
+        openvino = import_openvino()
+    except ImportError as error:
+        raise UserError(
+            f"backend {kind!r}: openvino cannot be imported ({first_line(error)}); "
+            "install it: pip install seas-export[openvino]"
+        ) from error
+    core = openvino.Core()
+    able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if variant == "bf16" and not able:
+        raise UserError(
+            f"backend '{kind}:bf16': expected a processor with bfloat16 products (AVX512-BF16 or AMX), found "
+            f"{core.get_property('CPU', 'FULL_DEVICE_NAME')}; use '{kind}:fp32'"
+        )
+    precision = variant or ("bf16" if able else "fp32")
+    version = openvino.get_version().split("-")[0]
+    return OpenVinoCpu(core, version, precision, usable_cores() if threads is None else threads)
+
+
+def _batched_input(graph: GraphSpec) -> str | None:
+    """Return an input whose first size is the batch's, if there is one."""
+    return next(
+        (spec.name for spec in graph.inputs if spec.name != SCHEDULE and isinstance(spec.shape[0], str)), None
+    )
+
+
+def _sized(model: Any, batch: int) -> dict[str, Any]:
+    """Return the shapes of a model's inputs with `batch` for the dynamic first size; the schedule's stays."""
+    shapes = {}
+    for port in model.inputs:
+        shape = port.get_partial_shape()
+        if port.get_any_name() != SCHEDULE and shape[0].is_dynamic:
+            shape[0] = batch
+        shapes[port.get_any_name()] = shape
+    return shapes
+
+
+def _signature(model: Any) -> Signature:
+    """Return inputs and outputs of a model, compiled or not."""
+    inputs, outputs = (tuple(map(_tensor_spec, ports)) for ports in (model.inputs, model.outputs))
+    return inputs, outputs
+
+
+def _tensor_spec(port: Any) -> TensorSpec:
+    """Return a port as the manifest describes tensors; a size without a number becomes text."""
+    shape = tuple(
+        str(size) if size.is_dynamic else int(size.get_length()) for size in port.get_partial_shape()
+    )
+    name = port.get_element_type().get_type_name()
+    return TensorSpec(port.get_any_name(), _DTYPES.get(name, name), shape)

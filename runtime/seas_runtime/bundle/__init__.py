@@ -1,0 +1,1 @@
+"""Reads a bundle: hashes first, contents after; packs and signs it."""

@@ -1,0 +1,1 @@
+"""Writes a dataset: MVTec AD layout, records, contact sheet."""

@@ -1,0 +1,205 @@
+"""What a dataset is to hold, and whether a folder can take it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seas_runtime.dataset.layout import DATASET_NAME, remove_dataset, remove_temporaries
+from seas_runtime.errors import UserError
+from seas_runtime.files import TEMPORARY_SUFFIX, os_errors, read_json, write_json
+from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.loop import Settings
+from seas_runtime.generation.records import MAX_COUNT, check_integer, check_sampling
+from seas_runtime.manifest.fields import Fields, describe, is_safe_name
+from seas_runtime.manifest.types import GOOD
+
+SCHEMA = 1
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class DatasetRequest:
+    """What a dataset is to hold: `count` pairs of each of `defects`.
+
+    `defects` are the bundle's, `good` for normals, or `all` for every defect and the normals. Options left
+    None are the bundle's. Raises UserError naming an option out of range.
+    """
+
+    defects: tuple[str, ...]
+    count: int
+    seed: int = 0
+    batch: int = 4
+    guidance: float | None = None
+    tau: float | None = None
+    steps: int | None = None
+    sampler: str | None = None
+    gate: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.defects, str) or not self.defects:
+            raise UserError(f"defects: expected one or more names, found {describe(self.defects)}")
+        check_integer("count", self.count, 1, MAX_COUNT)
+        check_sampling(self.seed, self.batch, self.guidance, self.tau, self.steps)
+
+    def resolve(self, generator: Generator) -> DatasetRequest:
+        """Fill in the bundle's defaults and put the defects in the bundle's order, normals last."""
+        known = (*generator.manifest.defects, GOOD)
+        wanted = set(known) if ALL in self.defects else set(self.defects)
+        for defect in self.defects:
+            if defect != ALL and defect not in known:
+                raise UserError(
+                    f"defect {describe(defect)}: the bundle does not have it; "
+                    f"expected one of {', '.join((*known, ALL))}"
+                )
+        settings = self.settings(generator, GOOD)
+        return DatasetRequest(
+            defects=tuple(defect for defect in known if defect in wanted),
+            count=self.count,
+            seed=self.seed,
+            batch=self.batch,
+            guidance=settings.guidance,
+            tau=settings.tau,
+            steps=settings.schedule.steps,
+            sampler=settings.schedule.sampler,
+            gate=self.gate,
+        )
+
+    def settings(self, generator: Generator, defect: str) -> Settings:
+        """Return the settings of one defect's pairs; UserError for an option that the bundle has not."""
+        return generator.settings(
+            defect,
+            self.seed,
+            guidance=self.guidance,
+            tau=self.tau,
+            steps=self.steps,
+            sampler=self.sampler,
+            gate=self.gate,
+        )
+
+
+def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str, Any]:
+    """Return what `dataset.json` says; the pairs follow from it. `request` is a resolved one."""
+    return {
+        "schema": SCHEMA,
+        "product": generator.manifest.product,
+        "bundle": generator.bundle.fingerprint,
+        "backend": generator.backend.name,
+        **{f"backend_{key}": value for key, value in generator.backend.identity(generator.bundle).items()},
+        "defects": list(request.defects),
+        "count": request.count,
+        "seed": request.seed,
+        "batch": request.batch,
+        "sampler": request.sampler,
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "tau": request.tau,
+        "gate": request.gate,
+        "licences": [licence.name for licence in generator.manifest.licences],
+    }
+
+
+def backend_of(out: Path) -> str | None:
+    """Return the backend that the dataset in the folder `out` was begun on, None where there is none.
+
+    Raises UserError for a `dataset.json` that is not one.
+    """
+    file = out / DATASET_NAME
+    return str(_read_description(file).get("backend")) if file.exists() else None
+
+
+def prepare_folder(out: Path, description: dict[str, Any], force: bool) -> None:
+    """Make the folder `out` ready for the dataset of `description`, or for the rest of it.
+
+    A folder with a dataset of the same description, or of one with a smaller count, is continued; with
+    `force` any dataset there is removed first. Raises UserError for another dataset, and for a folder that
+    holds other files.
+    """
+    file = out / DATASET_NAME
+    with os_errors(out):
+        if not file.exists():
+            foreign = [item.name for item in out.iterdir() if not item.name.endswith(TEMPORARY_SUFFIX)]
+            if foreign:
+                raise UserError(
+                    f"{out}: expected an empty folder or a dataset of ours, found {sorted(foreign)[0]!r} "
+                    f"and no {DATASET_NAME}; choose another folder"
+                )
+    if file.exists():
+        before = _read_description(file)
+        with os_errors(out):
+            if force:
+                remove_dataset(out, tuple(before["defects"]))
+            else:
+                _check_continues(out, before, description)
+                remove_temporaries(out, tuple(description["defects"]))
+        if before == description and not force:
+            return
+    write_json(file, description)
+
+
+@contextlib.contextmanager
+def only_writer(out: Path) -> Iterator[None]:
+    """Make the folder `out` and keep a second run out of it while the block runs, where the system can.
+
+    Raises UserError in the second run, and where the folder cannot be made.
+    """
+    with os_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with os_errors(out):
+        handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{out}: another run is writing this dataset; wait for it or stop it") from None
+        except OSError:
+            logging.getLogger(__name__).debug("%s: the file system has no locks", out)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _read_description(file: Path) -> dict[str, Any]:
+    value = read_json(file, "dataset description")
+    try:
+        fields = Fields(value, str(file))
+        fields.integer("schema", SCHEMA, SCHEMA)
+        fields.integer("count", 1, MAX_COUNT)
+        for name in fields.items("defects"):
+            if not isinstance(name, str) or not is_safe_name(name):
+                fields.fail("defects", "names of defects", name)
+    except UserError as error:
+        raise UserError(f"{error}; remove the folder or choose another one") from None
+    result: dict[str, Any] = value
+    return result
+
+
+def _check_continues(out: Path, before: dict[str, Any], description: dict[str, Any]) -> None:
+    """Refuse to mix two datasets in one folder; only `count` may grow.
+
+    What decides a backend's bytes besides its name is compared where it was written down: earlier versions
+    did not.
+    """
+    advice = "choose another folder, or replace the dataset with --force"
+    for key, value in description.items():
+        found = before.get(key)
+        if key.startswith("backend_") and key not in before:
+            continue
+        if key == "count":
+            if before["count"] > value:
+                raise UserError(f"{out}: holds a dataset of count {found}, more than {value}; {advice}")
+        elif found != value:
+            raise UserError(
+                f"{out}: holds a dataset of another {key}: expected {describe(value)}, "
+                f"found {describe(found)}; {advice}"
+            )

@@ -1,0 +1,59 @@
+"""Where a dataset's files lie: MVTec AD layout."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from seas_runtime.files import TEMPORARY_SUFFIX
+from seas_runtime.manifest.types import GOOD
+
+DATASET_NAME = "dataset.json"
+RECORDS_NAME = "records.jsonl"
+CONTACT_SHEET_NAME = "contact_sheet.png"
+_PAIR_FILE = re.compile(r"[0-9]{6}(_mask)?\.png\Z")
+
+
+def image_path(defect: str, index: int) -> str:
+    """Return an image's path in a dataset: `test/DEFECT/000000.png`, normals in `train/good`."""
+    folder = "train" if defect == GOOD else "test"
+    return f"{folder}/{defect}/{index:06d}.png"
+
+
+def mask_path(defect: str, index: int) -> str | None:
+    """Return a mask's path in a dataset: `ground_truth/DEFECT/000000_mask.png`; None for normals."""
+    return None if defect == GOOD else f"ground_truth/{defect}/{index:06d}_mask.png"
+
+
+def pair_paths(defect: str, index: int) -> dict[str, str]:
+    """Return the files of a pair by what they are: image and, but for normals, mask."""
+    mask = mask_path(defect, index)
+    return {"image": image_path(defect, index), **({"mask": mask} if mask else {})}
+
+
+def pair_folders(out: Path, defects: tuple[str, ...]) -> list[Path]:
+    """Return the folders that pairs of `defects` lie in."""
+    paths = (path for defect in defects for path in pair_paths(defect, 0).values())
+    return [(out / path).parent for path in paths]
+
+
+def remove_temporaries(out: Path, defects: tuple[str, ...]) -> None:
+    """Remove what a killed run left half-written."""
+    for folder in (out, *pair_folders(out, defects)):
+        for file in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+            if file.is_file():
+                file.unlink(missing_ok=True)
+
+
+def remove_dataset(out: Path, defects: tuple[str, ...]) -> None:
+    """Remove a dataset's own files, `dataset.json` last, and folders that are empty then; nothing else."""
+    remove_temporaries(out, defects)
+    for folder in pair_folders(out, defects):
+        for file in folder.glob("*.png"):
+            if _PAIR_FILE.match(file.name):
+                file.unlink()
+        for empty in (folder, folder.parent):
+            if empty.is_dir() and not any(empty.iterdir()):
+                empty.rmdir()
+    for name in (CONTACT_SHEET_NAME, RECORDS_NAME, DATASET_NAME):
+        (out / name).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""A bundle's engines: a cache keyed by content."""

@@ -1,0 +1,329 @@
+"""What is recorded of an engine, and what of it makes its key."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from seas_runtime.engines.errors import EngineDamaged
+from seas_runtime.errors import UserError
+from seas_runtime.files import os_errors
+from seas_runtime.manifest.fields import Fields, describe
+from seas_runtime.manifest.types import DTYPES, PRECISIONS, RUNTIME_GRAPHS, STEP, FileEntry, TensorSpec
+
+SCHEMA = 1
+INDEX_NAME = "index.json"
+ENGINE_NAME = "engine.bin"
+WEIGHTS_NAME = "weights.bin"
+INDEX_SIZE_LIMIT = 1 << 20
+COMPANION_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOCK = 1 << 24
+_MACHINE_ID = Path("/etc/machine-id")
+
+
+@dataclass(frozen=True)
+class BatchRange:
+    """Batch sizes that an engine takes, and the one that it is fastest at."""
+
+    minimum: int
+    preferred: int
+    maximum: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.minimum <= self.preferred <= self.maximum <= 1024:
+            raise UserError(
+                f"batch: expected MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX <= 1024, found {self.text}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> BatchRange:
+        """Read `4` or `1:4:16`; UserError for anything else."""
+        parts = text.split(":")
+        if not all(re.fullmatch(r"[0-9]{1,5}", part) for part in parts) or len(parts) not in (1, 3):
+            raise UserError(
+                f"--batch: expected a whole number or MIN:OPT:MAX such as 1:4:16, found {describe(text)}"
+            )
+        sizes = [int(part) for part in parts]
+        return cls(*sizes) if len(sizes) == 3 else cls(sizes[0], sizes[0], sizes[0])
+
+    @property
+    def text(self) -> str:
+        """The range as `--batch` takes it."""
+        return f"{self.minimum}:{self.preferred}:{self.maximum}"
+
+    @property
+    def static(self) -> bool:
+        """Whether it is one size."""
+        return self.minimum == self.maximum
+
+    @property
+    def width(self) -> tuple[int, int]:
+        """A measure by which ranges are compared: the narrower, the more an engine is made for its sizes."""
+        return self.maximum - self.minimum, self.maximum
+
+    def holds(self, batch: int) -> bool:
+        """Whether an engine of this range takes the batch."""
+        return self.minimum <= batch <= self.maximum
+
+    def __str__(self) -> str:
+        return str(self.maximum) if self.static else f"{self.minimum} to {self.maximum}"
+
+
+@dataclass(frozen=True)
+class EngineIdentity:
+    """What an engine is of and for. Two engines of one identity are interchangeable.
+
+    Attributes:
+        graph: its name in the bundle: `step`.
+        content: sha256 of the graph and its weights, `graph_content`.
+        target: `tensorrt`, `rtx`, `cuda` or `openvino`.
+        backend_version: of the library that built it, and that alone may load it.
+        devices: what it runs on: compute capabilities (`8.6`) for rtx; capability and name for tensorrt.
+        precision: of weights and activations.
+        batch: sizes of the first dimension of every tensor called `batch`.
+        options: how it was built where that changes the engine: builder level, weight streaming.
+    """
+
+    graph: str
+    content: str
+    target: str
+    backend_version: str
+    devices: tuple[str, ...]
+    precision: str
+    batch: BatchRange
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """32 hexadecimal digits: the name of the engine's folder."""
+        text = json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the identity as JSON values."""
+        return {
+            "graph": self.graph,
+            "content": self.content,
+            "target": self.target,
+            "backend_version": self.backend_version,
+            "devices": list(self.devices),
+            "precision": self.precision,
+            "batch": [self.batch.minimum, self.batch.preferred, self.batch.maximum],
+            "options": dict(self.options),
+        }
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """An engine's index.
+
+    Attributes:
+        identity: what it is of and for.
+        inputs, outputs: as the engine itself names and types them; `batch` where a size is dynamic.
+        facts: what was measured while building: seconds, peak memory, and the choice of float32 nodes.
+        shipped: whether it was built to be carried to other machines.
+        file: hash and size of the engine.
+        built_at: seconds since 1970.
+        origin: which machine built it, as `machine_identity` names it.
+        companions: hash and size of what lies beside it; of those only `weights.bin` is part of the engine.
+    """
+
+    identity: EngineIdentity
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    shipped: bool = False
+    file: FileEntry = field(default_factory=lambda: FileEntry("", 0))
+    built_at: float = 0.0
+    origin: str = ""
+    companions: Mapping[str, FileEntry] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the index as JSON values."""
+        return {
+            "schema": SCHEMA,
+            **self.identity.to_dict(),
+            "file": _entry(self.file),
+            "inputs": [_tensor(spec) for spec in self.inputs],
+            "outputs": [_tensor(spec) for spec in self.outputs],
+            "facts": dict(self.facts),
+            "shipped": self.shipped,
+            "built_at": self.built_at,
+            "origin": self.origin,
+            "companions": {name: _entry(entry) for name, entry in self.companions.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine in its folder, with the record of it. `open` gives its content."""
+
+    folder: Path
+    record: EngineRecord
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """What it is of and for."""
+        return self.record.identity
+
+    @property
+    def file(self) -> Path:
+        """Where its content lies."""
+        return self.folder / ENGINE_NAME
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[memoryview]:
+        """Yield the engine's content, mapped from its file, after comparing size and hash.
+
+        What is yielded is what was hashed: deserialize from this buffer, and never from the file by its
+        name. Copy what must outlive the block. Raises EngineDamaged.
+        """
+        with os_errors(self.file, "read"), self.file.open("rb") as file:
+            size = file.seek(0, 2)
+            if size != self.record.file.size or not size:
+                raise self.damaged(f"{size} bytes")
+            with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped:
+                view = memoryview(mapped)
+                try:
+                    digest = hashlib.sha256()
+                    for start in range(0, size, _BLOCK):
+                        digest.update(view[start : start + _BLOCK])
+                    if digest.hexdigest() != self.record.file.sha256:
+                        raise self.damaged(digest.hexdigest())
+                    yield view
+                finally:
+                    view.release()
+
+    def damaged(self, found: str, name: str = ENGINE_NAME) -> EngineDamaged:
+        """Return the error for a content, or that of a companion, that is not what was recorded."""
+        identity = self.identity
+        entry = self.record.companions[name] if name != ENGINE_NAME else self.record.file
+        bundle = self.folder.parent.parent
+        command = build_command(bundle, identity.target, identity.devices[0], None, rebuild=True)
+        return EngineDamaged(
+            f"{self.folder / name}: expected sha256 {entry.sha256} ({entry.size} bytes), found "
+            f"{found}; it is not loaded. Build it again: {command}",
+            command,
+        )
+
+
+def build_command(
+    bundle: Path, target: str, device: str, batch: int | None, *, graph: str = STEP, rebuild: bool = False
+) -> str:
+    """Return the command that builds what is missing, as one would type it."""
+    words = ["seas-export", "engine", str(bundle), "--target", target]
+    if target == "rtx":
+        words += ["--device", device]
+    if batch is not None:
+        words += ["--batch", str(batch)]
+    if graph not in RUNTIME_GRAPHS:
+        words += ["--graph", graph]
+    if rebuild:
+        words.append("--force")
+    return shlex.join(words)
+
+
+def machine_identity() -> str:
+    """Return a name for this machine that says nothing about it: a hash of the system's own identifier.
+
+    `unknown` in a container that has none; engines of one such are taken by another.
+    """
+    with contextlib.suppress(OSError):
+        text = _MACHINE_ID.read_text(encoding="ascii", errors="replace").strip()
+        if text:
+            return hashlib.sha256(f"seas-export engines {text}".encode()).hexdigest()[:16]
+    return "unknown"
+
+
+def read_record(value: object, where: str) -> EngineRecord:
+    """Check a parsed index strictly; UserError naming the key, what was expected and what was found."""
+    fields = Fields(value, where)
+    fields.integer("schema", SCHEMA, SCHEMA)
+    batch = fields.items("batch")
+    if len(batch) != 3 or not all(isinstance(size, int) and not isinstance(size, bool) for size in batch):
+        fields.fail("batch", "three whole numbers", batch)
+    options = fields.mapping("options")
+    devices = fields.items("devices")
+    if not devices or not all(isinstance(name, str) and name for name in devices):
+        fields.fail("devices", "at least one name", devices)
+    if not all(isinstance(text, str) for text in options.values()):
+        fields.fail("options", "texts", options)
+    identity = EngineIdentity(
+        graph=fields.name("graph"),
+        content=_digest(fields, "content"),
+        target=fields.name("target"),
+        backend_version=fields.text("backend_version"),
+        devices=tuple(devices),
+        precision=fields.choice("precision", PRECISIONS),
+        batch=BatchRange(*batch),
+        options=MappingProxyType(options),
+    )
+    shipped = fields.raw("shipped")
+    if not isinstance(shipped, bool):
+        fields.fail("shipped", "true or false", shipped)
+    record = EngineRecord(
+        identity=identity,
+        inputs=_read_tensors(fields, "inputs"),
+        outputs=_read_tensors(fields, "outputs"),
+        facts=MappingProxyType(fields.mapping("facts")),
+        shipped=shipped,
+        file=_read_entry(fields.fields("file")),
+        built_at=fields.number("built_at", 0.0, 1e11),
+        origin=fields.text("origin"),
+        companions=_read_companions(fields),
+    )
+    fields.close()
+    return record
+
+
+def _read_companions(fields: Fields) -> Mapping[str, FileEntry]:
+    values = fields.mapping("companions")
+    for name in values:
+        if not COMPANION_NAME.fullmatch(name):
+            fields.fail("companions", "plain file names", name)
+    return MappingProxyType(
+        {name: _read_entry(Fields(value, f"{fields.where}.companions")) for name, value in values.items()}
+    )
+
+
+def _read_entry(fields: Fields) -> FileEntry:
+    entry = FileEntry(_digest(fields, "sha256"), fields.integer("size", 0, 1 << 50))
+    fields.close()
+    return entry
+
+
+def _digest(fields: Fields, key: str) -> str:
+    text = fields.text(key)
+    if not _SHA256.fullmatch(text):
+        fields.fail(key, "64 lowercase hexadecimal digits", text)
+    return text
+
+
+def _read_tensors(fields: Fields, key: str) -> tuple[TensorSpec, ...]:
+    specs = []
+    for value in fields.items(key):
+        entry = Fields(value, f"{fields.where}.{key}")
+        shape = entry.items("shape")
+        if not all(isinstance(size, str) or (isinstance(size, int) and size > 0) for size in shape):
+            entry.fail("shape", "positive sizes or names of dynamic ones", shape)
+        specs.append(TensorSpec(entry.text("name"), entry.choice("dtype", DTYPES), tuple(shape)))
+        entry.close()
+    return tuple(specs)
+
+
+def _entry(entry: FileEntry) -> dict[str, Any]:
+    return {"sha256": entry.sha256, "size": entry.size}
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}

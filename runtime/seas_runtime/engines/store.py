@@ -1,0 +1,321 @@
+"""A bundle's engines: a cache under `engines/`, each with an index that holds its size and hash.
+
+    engines/<key>/index.json     what the engine was made of and for, its size and SHA-256
+    engines/<key>/engine.bin     the engine, opaque to us
+    engines/<key>/weights.bin    its weights, where the engine is a graph that reads them
+    engines/<key>/<companion>    what a backend keeps beside it, such as a runtime's own cache
+
+The key is the hash of graph content, target, backend version, devices, precision, batch sizes and builder
+options. Nothing here is listed in the bundle's manifest: building engines changes nothing that was hashed.
+
+A serialized engine is a program. So nothing is handed out before its size and hash were compared with an
+index that this machine wrote or that was shipped on purpose, and only the bytes that were hashed are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from seas_runtime.bundle.external_data import external_locations
+from seas_runtime.bundle.reading import ENGINES_FOLDER, file_entry
+from seas_runtime.engines.errors import (
+    EngineDamaged,
+    EngineForeign,
+    EngineMissing,
+    EngineStale,
+    EngineStoreUnwritable,
+    EngineWrongBatch,
+)
+from seas_runtime.engines.lookup import Wanted, choose
+from seas_runtime.engines.record import (
+    COMPANION_NAME,
+    ENGINE_NAME,
+    INDEX_NAME,
+    INDEX_SIZE_LIMIT,
+    WEIGHTS_NAME,
+    BatchRange,
+    Engine,
+    EngineIdentity,
+    EngineRecord,
+    machine_identity,
+    read_record,
+)
+from seas_runtime.errors import UserError
+from seas_runtime.files import (
+    TEMPORARY_SUFFIX,
+    atomic_write_bytes,
+    os_errors,
+    parse_json,
+    read_bytes,
+    replace_directory,
+    sha256_file,
+    temporary_sibling,
+    write_json,
+)
+from seas_runtime.manifest.types import FileEntry, Manifest
+
+__all__ = [
+    "BatchRange",
+    "Engine",
+    "EngineDamaged",
+    "EngineForeign",
+    "EngineIdentity",
+    "EngineMissing",
+    "EngineRecord",
+    "EngineStale",
+    "EngineStore",
+    "EngineStoreUnwritable",
+    "EngineWrongBatch",
+    "graph_content",
+]
+
+_ABANDONED_SECONDS = 3600.0
+logger = logging.getLogger(__name__)
+
+
+def graph_content(bundle: Path, manifest: Manifest, graph: str) -> str:
+    """Return the SHA-256 of what a graph computes: its file, and the files that hold its weights.
+
+    The hashes are the manifest's, so nothing but the graph's own file is read. KeyError for a graph that the
+    manifest does not have.
+    """
+    file = manifest.graphs[graph].file
+    folder = Path(file).parent
+    weights = {(folder / location).as_posix() for location in external_locations(bundle / file)}
+    digest = hashlib.sha256()
+    for name in (file, *sorted(weights)):
+        digest.update(manifest.files[name].sha256.encode())
+    return digest.hexdigest()
+
+
+class EngineStore:
+    """The engines of the bundle in folder `bundle`, whose manifest is `manifest`."""
+
+    def __init__(self, bundle: Path, manifest: Manifest) -> None:
+        self.bundle = Path(bundle)
+        self.folder = self.bundle / ENGINES_FOLDER
+        self._manifest = manifest
+
+    def content(self, graph: str) -> str:
+        """Return the hash of a graph's content; see `graph_content`."""
+        return graph_content(self.bundle, self._manifest, graph)
+
+    def find(
+        self, graph: str, target: str, backend_version: str, device: str, batch: int | None = None
+    ) -> Engine:
+        """Return the engine of a graph for one target, backend version and device; it was not read yet.
+
+        Of several, the one of the narrowest batch range that holds `batch`, or that was built last. Its
+        index is checked here, its content by `Engine.open`.
+
+        Raises:
+            EngineMissing: there is none for this target.
+            EngineForeign: there are some, but for other devices, or made on another machine and not shipped.
+            EngineStale: there are some, but of another content of the graph or for another backend version.
+            EngineWrongBatch: there are some, but for other batch sizes.
+            EngineDamaged: what is there has an index that cannot be believed.
+        """
+        found, damaged = self._of(graph, target)
+        wanted = Wanted(self.bundle, graph, target, backend_version, device, batch)
+        if not found and damaged:
+            raise damaged[0]
+        return choose(found, wanted, lambda: self.content(graph))
+
+    def get(self, identity: EngineIdentity) -> Engine | None:
+        """Return the engine of exactly this identity, or None; EngineDamaged if it cannot be believed."""
+        folder = self.folder / identity.key
+        return self._read(folder) if folder.is_symlink() or folder.exists() else None
+
+    def engines(self) -> tuple[tuple[Engine, ...], tuple[EngineDamaged, ...]]:
+        """Return every engine, by graph, and what is wrong with those that cannot be believed."""
+        found: list[Engine] = []
+        damaged: list[EngineDamaged] = []
+        for folder in self._folders():
+            try:
+                found.append(self._read(folder))
+            except EngineDamaged as error:
+                damaged.append(error)
+        found.sort(key=lambda engine: (engine.identity.target, engine.identity.graph, engine.identity.key))
+        return tuple(found), tuple(damaged)
+
+    def add(self, record: EngineRecord, file: Path, weights: Path | None = None) -> Engine:
+        """Move an engine from `file` into the store, with its weights where they are a file of their own.
+
+        It is there whole, or not at all. `record` is completed here with sizes, hashes, time and origin.
+        Raises EngineStoreUnwritable.
+        """
+        folder = self.folder / record.identity.key
+        moved = {ENGINE_NAME: file} if weights is None else {ENGINE_NAME: file, WEIGHTS_NAME: weights}
+        try:
+            self._clear_abandoned()
+            whole = replace(
+                record,
+                file=file_entry(file),
+                built_at=time.time(),
+                origin=machine_identity(),
+                companions={} if weights is None else {WEIGHTS_NAME: file_entry(weights)},
+            )
+            with replace_directory(folder) as fresh:
+                for name, path in moved.items():
+                    shutil.move(path, fresh / name)
+                    _flush(fresh / name)
+                write_json(fresh / INDEX_NAME, whole.to_dict())
+        except UserError as error:
+            raise EngineStoreUnwritable(f"the engine cache cannot be written: {error}") from error
+        return Engine(folder, whole)
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """Yield an empty folder beside the engines for a build's own files; it is removed afterwards.
+
+        Raises EngineStoreUnwritable, before any work is done.
+        """
+        try:
+            with os_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                folder = temporary_sibling(self.folder / "build")
+                folder.mkdir()
+        except UserError as error:
+            raise EngineStoreUnwritable(f"the engine cache cannot be written: {error}") from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def remove(self, engine: Engine) -> None:
+        """Delete an engine and what lies beside it."""
+        self._delete(engine.folder)
+
+    def discard(self, key: str) -> None:
+        """Delete whatever lies under a key, believed or not."""
+        self._delete(self.folder / key)
+
+    def save_companion(self, engine: Engine, name: str, data: bytes) -> Engine:
+        """Keep `data` beside an engine, recorded with its hash; returns the engine with its new record.
+
+        Raises EngineStoreUnwritable, which a backend may pass over: what lies beside an engine only saves
+        time. ValueError for a name that is not a plain file name.
+        """
+        if not COMPANION_NAME.fullmatch(name) or name in (INDEX_NAME, ENGINE_NAME, WEIGHTS_NAME):
+            raise ValueError(f"companion name {name!r}")
+        entry = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+        changed = Engine(
+            engine.folder,
+            replace(engine.record, companions={**engine.record.companions, name: entry}),
+        )
+        try:
+            atomic_write_bytes(engine.folder / name, data)
+            write_json(engine.folder / INDEX_NAME, changed.record.to_dict())
+        except UserError as error:
+            raise EngineStoreUnwritable(f"the engine cache cannot be written: {error}") from error
+        return changed
+
+    def read_companion(self, engine: Engine, name: str) -> bytes | None:
+        """Return what lies beside an engine, or None where it is not there or is not what was recorded."""
+        entry = engine.record.companions.get(name)
+        file = engine.folder / name
+        if entry is None or file.is_symlink() or not file.is_file():
+            return None
+        try:
+            data = read_bytes(file, "engine companion", entry.size)
+        except UserError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == entry.sha256 else None
+
+    def _of(self, graph: str, target: str) -> tuple[list[Engine], list[EngineDamaged]]:
+        engines, damaged = self.engines()
+        wanted = [
+            engine
+            for engine in engines
+            if engine.identity.graph == graph and engine.identity.target == target
+        ]
+        return wanted, list(damaged)
+
+    def _folders(self) -> Iterator[Path]:
+        if self.folder.is_symlink():
+            raise EngineDamaged(
+                f"{self.folder}: expected a folder, found a symbolic link; remove it and build the engines "
+                "again",
+                "",
+            )
+        try:
+            names = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot read: {error.strerror}") from error
+        for name in names:
+            if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
+                yield self.folder / name
+
+    def _read(self, folder: Path) -> Engine:
+        """Read an engine's index, and compare all that can be compared without reading the engine."""
+        advice = f"remove {folder} and build the engine again"
+        index = folder / INDEX_NAME
+        if any(path.is_symlink() for path in (folder, index, folder / ENGINE_NAME)):
+            raise EngineDamaged(f"{folder}: expected files, found a symbolic link; {advice}", advice)
+        try:
+            where = f"{index}: engine index"
+            data = read_bytes(index, "engine index", INDEX_SIZE_LIMIT)
+            record = read_record(parse_json(data, where), where)
+        except UserError as error:
+            raise EngineDamaged(f"{error}; {advice}", advice) from error
+        if folder.name != record.identity.key:
+            raise EngineDamaged(
+                f"{index}: expected the index of engine {folder.name}, found that of {record.identity.key}; "
+                f"{advice}",
+                advice,
+            )
+        file = folder / ENGINE_NAME
+        size = file.stat().st_size if file.is_file() else None
+        if size != record.file.size:
+            found = "nothing" if size is None else f"{size}"
+            raise EngineDamaged(f"{file}: expected {record.file.size} bytes, found {found}; {advice}", advice)
+        return Engine(folder, record)
+
+    def verify(self, engine: Engine) -> None:
+        """Read an engine whole and compare its hash; EngineDamaged where it differs.
+
+        Weights are part of it; other companions only save time, and are compared where they are read.
+        """
+        found = sha256_file(engine.file)
+        if found != engine.record.file.sha256:
+            raise engine.damaged(found)
+        entry = engine.record.companions.get(WEIGHTS_NAME)
+        if entry is not None:
+            weights = engine.folder / WEIGHTS_NAME
+            if weights.is_symlink() or not weights.is_file():
+                raise engine.damaged("no such file", WEIGHTS_NAME)
+            found = sha256_file(weights)
+            if found != entry.sha256:
+                raise engine.damaged(found, WEIGHTS_NAME)
+
+    def _delete(self, folder: Path) -> None:
+        try:
+            if folder.is_symlink() or folder.is_file():
+                folder.unlink()
+            elif folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise EngineStoreUnwritable(f"{folder}: cannot be removed: {error.strerror}") from error
+
+    def _clear_abandoned(self) -> None:
+        """Remove what builds that were killed while they wrote have left an hour ago or longer."""
+        for path in self.folder.glob(f".*{TEMPORARY_SUFFIX}"):
+            try:
+                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS and not path.is_symlink():
+                    shutil.rmtree(path)
+            except OSError:
+                logger.debug("%s cannot be removed", path)
+
+
+def _flush(file: Path) -> None:
+    """Have the file on the disk before the index that says so."""
+    with os_errors(file), file.open("rb+") as opened:
+        os.fsync(opened.fileno())

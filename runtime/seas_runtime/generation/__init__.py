@@ -1,0 +1,1 @@
+"""Generates pairs: request, noise, denoising loop, records."""

@@ -1,0 +1,228 @@
+"""Reads `manifest.json` strictly: whatever it holds, the outcome is a valid Manifest or a UserError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.fields import RESERVED_NAMES, Fields, describe, is_portable_path, is_safe_name
+from seas_runtime.manifest.signatures import check_signatures
+from seas_runtime.manifest.types import (
+    DTYPES,
+    GOOD,
+    METHODS,
+    PRECISIONS,
+    SCHEMA,
+    TABLES,
+    FileEntry,
+    GraphSpec,
+    ImageGeometry,
+    LatentGeometry,
+    Licence,
+    Manifest,
+    SamplerDefaults,
+    TensorSpec,
+)
+
+_OUTSIDE = (
+    "manifest.json",
+    "model.sig",
+    "engines",
+)  # what the manifest cannot list: itself, and what may change
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def read_manifest(value: object, where: str) -> Manifest:
+    """Check a parsed manifest strictly; `where` starts every error.
+
+    Raises UserError naming the key, what was expected and what was found, or, for a schema from the future,
+    asking to update.
+    """
+    fields = Fields(value, where)
+    _check_schema(fields)
+    defects = _read_defects(fields)
+    manifest = Manifest(
+        schema=SCHEMA,
+        method=fields.choice("method", METHODS),
+        product=fields.name("product"),
+        defects=defects,
+        image=_read_image(fields.fields("image")),
+        latent=_read_latent(fields.fields("latent")),
+        preprocessing=MappingProxyType(fields.mapping("preprocessing")),
+        prompts=_read_prompts(fields, defects),
+        unconditional=fields.text("unconditional", empty=True),
+        sampler=_read_sampler(fields.fields("sampler")),
+        tau=fields.number("tau", 0.0, 1.0),
+        precision=fields.choice("precision", PRECISIONS),
+        opset=fields.integer("opset", 1, 1000),
+        target=fields.text("target"),
+        graphs=_read_graphs(fields),
+        tables=_read_tables(fields.fields("tables")),
+        parity=MappingProxyType(fields.mapping("parity")),
+        files=_read_files(fields),
+        provenance=MappingProxyType(fields.mapping("provenance")),
+        licences=_read_licences(fields),
+        half=_read_half(fields),
+    )
+    fields.close()
+    _check_references(manifest, where)
+    check_signatures(manifest, where)
+    return manifest
+
+
+def check_relative_path(path: str, where: str) -> None:
+    """Refuse a path that could leave the bundle, or mean different files on different systems."""
+    if not is_portable_path(path):
+        raise UserError(
+            f"{where}: the path {describe(path)} is refused: expected a path inside the bundle, "
+            "relative, with '/' between folders and without '..', of names that every system has"
+        )
+    if path.split("/")[0].casefold() in _OUTSIDE:
+        raise UserError(f"{where}: the path {describe(path)} is refused: the manifest does not list it")
+
+
+def _check_schema(fields: Fields) -> None:
+    schema = fields.raw("schema")
+    if isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA:
+        raise UserError(
+            f"{fields.where}: schema {describe(schema)} is newer than this version reads ({SCHEMA}); "
+            "update seas-export"
+        )
+    fields.integer("schema", SCHEMA, SCHEMA)
+
+
+def _read_defects(fields: Fields) -> tuple[str, ...]:
+    names = fields.items("defects")
+    for name in names:
+        if not isinstance(name, str) or not is_safe_name(name) or name.casefold() in RESERVED_NAMES:
+            fields.fail("defects", f"names usable as folders, other than {', '.join(RESERVED_NAMES)}", name)
+    if not names:
+        fields.fail("defects", "at least one defect", names)
+    if len({name.casefold() for name in names}) != len(names):
+        fields.fail("defects", "names that differ in more than their case", names)
+    return tuple(names)
+
+
+def _read_image(fields: Fields) -> ImageGeometry:
+    result = ImageGeometry(fields.integer("height", 8, 16384), fields.integer("width", 8, 16384))
+    fields.close()
+    return result
+
+
+def _read_latent(fields: Fields) -> LatentGeometry:
+    result = LatentGeometry(
+        channels=fields.integer("channels", 1, 256),
+        height=fields.integer("height", 1, 4096),
+        width=fields.integer("width", 1, 4096),
+        scaling_factor=fields.number("scaling_factor", 1e-6, 1e6),
+    )
+    fields.close()
+    return result
+
+
+def _read_prompts(fields: Fields, defects: tuple[str, ...]) -> Mapping[str, str]:
+    prompts = fields.mapping("prompts")
+    expected = {GOOD, *defects}
+    if set(prompts) != expected or not all(isinstance(prompt, str) for prompt in prompts.values()):
+        fields.fail("prompts", f"a text for each of {', '.join(sorted(expected))}", prompts)
+    return MappingProxyType(prompts)
+
+
+def _read_sampler(fields: Fields) -> SamplerDefaults:
+    name = fields.text("name")
+    if not re.fullmatch(r"[a-z0-9_]{1,64}", name):
+        fields.fail("name", "a name of lowercase letters, digits and _", name)
+    steps = fields.integer("steps", 1, 1000)
+    result = SamplerDefaults(
+        name=name,
+        steps=steps,
+        guidance=fields.number("guidance", 0.0, 100.0),
+        mask_steps=fields.integer("mask_steps", 1, steps),
+    )
+    fields.close()
+    return result
+
+
+def _read_graphs(fields: Fields) -> Mapping[str, GraphSpec]:
+    graphs: dict[str, GraphSpec] = {}
+    for name, value in fields.mapping("graphs").items():
+        entry = Fields(value, f"{fields.where}.graphs.{name}")
+        graphs[name] = GraphSpec(
+            entry.text("file"), _read_tensors(entry, "inputs"), _read_tensors(entry, "outputs")
+        )
+        entry.close()
+    return MappingProxyType(graphs)
+
+
+def _read_tensors(fields: Fields, key: str) -> tuple[TensorSpec, ...]:
+    tensors = []
+    for index, value in enumerate(fields.items(key)):
+        entry = Fields(value, f"{fields.where}.{key}[{index}]")
+        shape = entry.items("shape")
+        for size in shape:
+            is_size = isinstance(size, int) and not isinstance(size, bool) and size > 0
+            if not is_size and not (isinstance(size, str) and size):
+                entry.fail("shape", "positive sizes or names of dynamic ones", shape)
+        tensors.append(TensorSpec(entry.text("name"), entry.choice("dtype", DTYPES), tuple(shape)))
+        entry.close()
+    names = [tensor.name for tensor in tensors]
+    if len(set(names)) != len(names):
+        fields.fail(key, "names that differ", names)
+    return tuple(tensors)
+
+
+def _read_tables(fields: Fields) -> Mapping[str, str]:
+    tables = {name: fields.text(name) for name in TABLES}
+    fields.close()
+    return MappingProxyType(tables)
+
+
+def _read_half(fields: Fields) -> Mapping[str, Any]:
+    """Read which nodes of an fp16 bundle stay in float32; bundles of earlier versions do not say."""
+    if not fields.has("half"):
+        return MappingProxyType({})
+    half = fields.mapping("half")
+    parts = half.get("float32")
+    if not isinstance(parts, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in parts.values()
+    ):
+        fields.fail("half", "the names of nodes by part under `float32`", half)
+    return MappingProxyType(half)
+
+
+def _read_files(fields: Fields) -> Mapping[str, FileEntry]:
+    files: dict[str, FileEntry] = {}
+    for path, value in fields.mapping("files").items():
+        check_relative_path(path, f"{fields.where}.files")
+        entry = Fields(value, f"{fields.where}.files[{path!r}]")
+        sha256 = entry.text("sha256")
+        if not _SHA256.match(sha256):
+            entry.fail("sha256", "64 lowercase hexadecimal digits", sha256)
+        files[path] = FileEntry(sha256, entry.integer("size", 0, 1 << 50))
+        entry.close()
+    if len({path.casefold() for path in files}) != len(files):
+        fields.fail("files", "paths that differ in more than their case", sorted(files))
+    return MappingProxyType(files)
+
+
+def _read_licences(fields: Fields) -> tuple[Licence, ...]:
+    licences = []
+    for index, value in enumerate(fields.items("licences")):
+        entry = Fields(value, f"{fields.where}.licences[{index}]")
+        text = entry.text("text", empty=True) if entry.has("text") else None
+        licences.append(Licence(entry.text("name"), entry.text("applies_to"), text))
+        entry.close()
+    return tuple(licences)
+
+
+def _check_references(manifest: Manifest, where: str) -> None:
+    """Refuse a graph or table whose file is not among `files`, and so has no hash."""
+    used = {f"graphs.{name}.file": graph.file for name, graph in manifest.graphs.items()}
+    used.update({f"tables.{name}": path for name, path in manifest.tables.items()})
+    for key, path in used.items():
+        check_relative_path(path, f"{where}.{key}")
+        if path not in manifest.files:
+            raise UserError(f"{where}.{key}: expected a file listed under 'files', found {describe(path)}")

@@ -1,0 +1,1 @@
+"""How pairs are generated: one module per method."""

@@ -1,0 +1,1 @@
+"""Says what a bundle is and what changed between two; signs them."""

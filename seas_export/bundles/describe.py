@@ -1,0 +1,168 @@
+"""A bundle in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seas_runtime.manifest.types import Manifest
+
+
+def describe_bundle(
+    path: Path, verify: bool = False, require_signature: Path | None = None
+) -> dict[str, Any]:
+    """What a bundle is, as plain values; hashes are checked only with `verify`, a signature with its key.
+
+    Raises:
+        UserError: it is no bundle, or a broken one.
+    """
+    from seas_runtime.bundle.reading import Bundle
+
+    bundle = Bundle.read(path, verify, require_signature)
+    manifest = bundle.manifest
+    return {
+        "bundle": str(path),
+        "fingerprint": bundle.fingerprint,
+        "schema": manifest.schema,
+        "method": manifest.method,
+        "product": manifest.product,
+        "defects": list(manifest.defects),
+        "image": {"height": manifest.image.height, "width": manifest.image.width},
+        "latent": [manifest.latent.channels, manifest.latent.height, manifest.latent.width],
+        "prompts": dict(manifest.prompts),
+        "sampler": {
+            "name": manifest.sampler.name,
+            "steps": manifest.sampler.steps,
+            "guidance": manifest.sampler.guidance,
+            "mask_steps": manifest.sampler.mask_steps,
+        },
+        "schedules": sorted(bundle.schedules),
+        "tau": manifest.tau,
+        "precision": manifest.precision,
+        "target": manifest.target,
+        "opset": manifest.opset,
+        "references": int(bundle.references.shape[0]),
+        "graphs": sorted(manifest.graphs),
+        "files": len(manifest.files),
+        "size": sum(entry.size for entry in manifest.files.values()),
+        "half": dict(manifest.half),
+        "parity": dict(manifest.parity),
+        "engines": describe_engines(path, manifest),
+        "provenance": dict(manifest.provenance),
+        "licences": [
+            {"name": licence.name, "applies_to": licence.applies_to} for licence in manifest.licences
+        ],
+    }
+
+
+def in_words(facts: dict[str, Any]) -> str:
+    """What `describe_bundle` found, as a person would say it."""
+    sampler, image = facts["sampler"], facts["image"]
+    tables = [name for name in facts["schedules"] if name != f"{sampler['name']}/{sampler['steps']}"]
+    lines = [
+        f"{facts['bundle']}: makes pairs of {facts['product']!r} by the method {facts['method']}.",
+        f"Defects: {', '.join(facts['defects']) or 'none'}; and `good` for normals.",
+        f"Images: {image['width']}x{image['height']} pixels, from latents of "
+        f"{'x'.join(str(side) for side in facts['latent'])}; "
+        f"{facts['references']} normal images to start from.",
+        f"Sampling: {sampler['name']}, {sampler['steps']} steps, guidance {sampler['guidance']:g}; "
+        "the mask is the mean "
+        f"of the last {sampler['mask_steps']} steps, cut at {facts['tau']:g}.",
+        *([f"Other schedules: {', '.join(tables)}."] if tables else []),
+        f"Built for: {facts['target']}, {facts['precision']}, opset {facts['opset']}.",
+        *_half_lines(facts["half"]),
+        f"Holds: {facts['files']} files, {facts['size'] / 2**20:.1f} MiB; "
+        f"graphs {', '.join(facts['graphs'])}.",
+        "Prompts:",
+        *(f"  {name}: {prompt}" for name, prompt in facts["prompts"].items()),
+        f"Parity: {_parity(facts['parity'])}",
+        *_engine_lines(facts["engines"]),
+        "Comes from:",
+        *(f"  {name}: {_short(value)}" for name, value in facts["provenance"].items()),
+        "Licences that what it makes inherits: "
+        + (
+            "; ".join(f"{licence['name']} ({licence['applies_to']})" for licence in facts["licences"])
+            or "none named"
+        ),
+        f"Fingerprint: {facts['fingerprint']}",
+    ]
+    return "\n".join(lines)
+
+
+def describe_engines(path: Path, manifest: Manifest, verify: bool = False) -> dict[str, Any]:
+    """What engines lie in a bundle, as plain values; their hashes are computed only with `verify`.
+
+    `state` is `current`, or `stale` where the graph or its weights have changed since. `damaged` says, one
+    text each, what cannot be believed.
+    """
+    from seas_runtime.engines.errors import EngineDamaged
+    from seas_runtime.engines.store import EngineStore
+
+    store = EngineStore(path, manifest)
+    try:
+        found, damaged = store.engines()
+    except EngineDamaged as error:
+        found, damaged = (), (error,)
+    problems = [str(error) for error in damaged]
+    listed = []
+    for engine in found:
+        if verify:
+            try:
+                store.verify(engine)
+            except EngineDamaged as error:
+                problems.append(str(error))
+                continue
+        made = engine.identity
+        known = made.graph in manifest.graphs
+        listed.append(
+            {
+                "graph": made.graph,
+                "target": made.target,
+                "version": made.backend_version,
+                "devices": list(made.devices),
+                "precision": made.precision,
+                "batch": made.batch.text,
+                "size": engine.record.file.size,
+                "shipped": engine.record.shipped,
+                "state": "current" if known and store.content(made.graph) == made.content else "stale",
+                "key": made.key,
+            }
+        )
+    return {"found": listed, "damaged": problems}
+
+
+def _engine_lines(engines: dict[str, Any]) -> list[str]:
+    """A line for each engine, and each that is damaged."""
+    lines = [
+        f"  {entry['graph']}: {entry['target']} {entry['version']} on {', '.join(entry['devices'])}, "
+        f"{entry['precision']}, batch {entry['batch']}, {entry['size'] / 2**20:.1f} MiB, {entry['state']}"
+        f"{', shipped' if entry['shipped'] else ''}"
+        for entry in engines["found"]
+    ]
+    lines += [f"  damaged: {text}" for text in engines["damaged"]]
+    return ["Engines:", *lines] if lines else ["Engines: none."]
+
+
+def _parity(figures: dict[str, Any]) -> str:
+    """Whether and how it was checked against PyTorch."""
+    if not figures:
+        return "not measured; seas-export verify BUNDLE --parity --checkpoint CHECKPOINT measures it."
+    if "passed" in figures:
+        return "every figure within its bound when exported." if figures["passed"] else "OUTSIDE its bounds."
+    return "measured when exported; see --json for the figures."
+
+
+def _half_lines(half: dict[str, Any]) -> list[str]:
+    """What stays in float32 in a bundle that says so."""
+    if not half:
+        return []
+    counts = [f"{len(names)} in {part}" for part, names in half["float32"].items() if names]
+    return [f"Nodes that stay in float32, as measured: {', '.join(counts) or 'none'}."]
+
+
+def _short(value: Any) -> str:
+    """A value of the provenance in one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {entry}" for name, entry in value.items())
+    return str(value)

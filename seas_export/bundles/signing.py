@@ -1,0 +1,77 @@
+"""Signs a bundle with OpenSSF model signing and a key of one's own: no network, no account.
+
+The runtime checks the signature with `seas_runtime.bundle.signature`; so does
+`python -m model_signing verify key --signature BUNDLE/model.sig --public_key KEY.pub BUNDLE`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from seas_runtime.bundle.reading import CLUTTER, ENGINES_FOLDER, Bundle
+from seas_runtime.bundle.signature import SIGNATURE_NAME
+from seas_runtime.errors import UserError
+from seas_runtime.files import os_errors, read_bytes, temporary_sibling
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A signature's file, the fingerprint of the bundle that it is of, and how many files it covers."""
+
+    signature: Path
+    fingerprint: str
+    files: int
+
+
+def sign_bundle(bundle: Path, key: Path, password: Path | None = None, force: bool = False) -> Signed:
+    """Sign the bundle in folder `bundle` with the elliptic-curve private key in a PEM file.
+
+    `password` is a file whose first line opens an encrypted key. The bundle's hashes are checked first; the
+    engine cache is left out. Raises UserError for a bundle that is not whole, one that is signed already
+    (without `force`), a key that cannot be used, or where the tool is not installed.
+    """
+    content = Bundle.read(bundle)
+    file = bundle / SIGNATURE_NAME
+    if file.exists() and not force:
+        raise UserError(f"{file}: the bundle is signed already; sign it anew with --force")
+    read_bytes(key, "private key", 64 * 1024)
+    try:
+        from model_signing import hashing, signing
+    except ImportError as error:
+        raise UserError(
+            f"signing needs the package model-signing, which is not whole here ({error}). "
+            "Install it: pip install 'seas-export[sign]'"
+        ) from error
+    clutter = [found.relative_to(bundle) for name in CLUTTER for found in bundle.rglob(name)]
+    ignored = [Path(SIGNATURE_NAME), Path(ENGINES_FOLDER), *clutter]
+    temporary = temporary_sibling(file)
+    with os_errors(file):
+        try:
+            config = signing.Config().set_hashing_config(
+                hashing.Config().set_ignored_paths(
+                    paths=[*ignored, temporary.relative_to(bundle)], ignore_git_paths=False
+                )
+            )
+            try:
+                config.use_elliptic_key_signer(private_key=key, password=_password(password))
+            except (ValueError, TypeError, AttributeError) as error:
+                raise UserError(
+                    f"{key}: expected an elliptic-curve private key (P-256, P-384 or P-521) in PEM format, "
+                    f"found: {error}; --password-file opens an encrypted one"
+                ) from None
+            config.sign(bundle, temporary)
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return Signed(file, content.fingerprint, len(content.manifest.files) + 1)
+
+
+def _password(file: Path | None) -> bytes | None:
+    """The first line of a file, as the key's reader wants it."""
+    if file is None:
+        return None
+    lines = read_bytes(file, "password file", 4096).splitlines()
+    if not lines or not lines[0]:
+        raise UserError(f"{file}: expected the key's password in the first line, found nothing")
+    return lines[0]

@@ -1,0 +1,132 @@
+"""`build`: everything at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seas_export.cli import options, output
+
+
+@output.command(
+    "Run the same command again: what is finished is kept, training continues from its last save, "
+    "and whole pairs are kept."
+)
+def build(
+    product: Annotated[str | None, typer.Option("--product", help="The product: its folder's name.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every product of the --data folder, into OUT/PRODUCT each.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", help="With --all: products built at a time.")] = 1,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="Folder of products; by default ./data, else the sample product `bottle`."
+        ),
+    ] = None,
+    base: Annotated[str | None, typer.Option("--base", help=f"By default micro. {options.BASES}")] = None,
+    allow_pickle: options.AllowPickle = False,
+    reproduce: options.Reproduce = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where everything goes; out/PRODUCT by default.")
+    ] = None,
+    config: options.Config = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of training and generation; 0 by default.")
+    ] = None,
+    pairs: Annotated[
+        int | None,
+        typer.Option("--pairs", help="Pairs of each defect, and normals, to generate; 8 by default."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Pairs made at a time; 4 by default.")] = None,
+    layout: options.Layout = None,
+    fit: options.Fit = None,
+    shots: options.Shots = None,
+    normals: options.Normals = None,
+    defect: options.Defects = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Of the bundle: fp32 (default) or fp16.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="What it is for: cpu (default), openvino, cuda, rtx or tensorrt."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="For rtx: compute capabilities, 8.6,8.9; by default this GPU's."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Denoising steps, 3 or more; 25 by default.")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option("--guidance", help="By default 8; 2 for VisA, 5 for MVTec 3D AD; on micro at most 3.5."),
+    ] = None,
+    tau: Annotated[float | None, typer.Option("--tau", help="Mask threshold; 0.2 by default.")] = None,
+    gate: Annotated[
+        bool | None,
+        typer.Option("--gate/--no-gate", help="Reject and retry pairs that cannot be right (default)."),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", help=f"What generates the pairs: {options.BACKENDS} By default auto."),
+    ] = None,
+    threads: options.Threads = None,
+    memory: options.Memory = None,
+    lora: options.Lora = None,
+    set_: options.Sets = None,
+    force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Photographs to a report in one command: train, export, check, generate. Current parts are kept."""
+    from seas_export.config.build import load_config
+    from seas_export.config.layers import merge, parse_assignments
+    from seas_export.pipeline import build as run
+    from seas_runtime.errors import UserError
+
+    given = options.given
+    groups: dict[str, Any] = {
+        "photographs": given(layout=layout, fit=fit, shots=shots, normals=normals, defects=defect or None),
+        "export": given(precision=precision, target=target, device=device, steps=steps),
+        "generate": given(pairs=pairs, batch=batch, guidance=guidance, tau=tau, gate=gate, backend=backend),
+    }
+    values = given(product=product, data=data, base=base, out=out, seed=seed, threads=threads)
+    values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce))
+    values.update({name: group for name, group in groups.items() if group})
+    if fitting := options.memory_options(memory, lora):
+        values = merge({"train": fitting}, values)
+    if every:
+        _build_all(config, merge(parse_assignments(set_ or []), values), jobs, force, json)
+        return
+    if jobs != 1:
+        raise UserError("--jobs: is only used with --all. Add --all, or leave it out.")
+    result = run(
+        load_config(config, merge(parse_assignments(set_ or []), values)), force=force, say=output.say
+    )
+    output.report(result.to_dict(), result.to_text(), json)
+
+
+def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: bool, json: bool) -> None:
+    """`build --all`; ends with 1 if a product failed, with 2 if all that failed were asked for wrongly."""
+    from seas_export.config.build import load_config
+    from seas_export.config.layers import merge, read_yaml
+    from seas_export.pipeline.everything import build_everything
+    from seas_export.pipeline.source import DATA
+    from seas_runtime.errors import CheckFailed, UserError
+    from seas_runtime.generation.records import check_integer
+
+    check_integer("--jobs", jobs, 1, 64)
+    values = merge(read_yaml(file) if file is not None else {}, options)
+    if values.get("product"):
+        raise UserError("--all: builds every product, and --product one. Give one of them.")
+    load_config(file, {**options, "product": "any"})  # a mistake in an option is told once, before the first
+    data, out = Path(values.pop("data", None) or DATA), Path(values.pop("out", None) or "out")
+    values.pop("product", None)
+    result = build_everything(data, out, values, jobs=jobs, force=force, say=output.say)
+    output.report(result.to_dict(), result.to_text(), json)
+    if result.failed:
+        names = ", ".join(outcome.product for outcome in result.failed)
+        words = f"{len(result.failed)} of {len(result.outcomes)} products: {names}; see the summary."
+        raise (UserError if all(outcome.code == 2 for outcome in result.failed) else CheckFailed)(words)

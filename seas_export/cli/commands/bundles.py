@@ -1,0 +1,161 @@
+"""`inspect`, `verify` and `bench`: what a bundle is, whether it is whole, and how fast it is here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seas_export.cli import options, output
+
+
+@output.command("Run it again: nothing was written.")
+def inspect(bundle: options.BundleFolder, json: options.Json = False) -> None:
+    """Say in words what a bundle is: product, defects, sampler, provenance, licences."""
+    from seas_export.bundles.describe import describe_bundle, in_words
+
+    facts = describe_bundle(bundle)
+    output.report(facts, in_words(facts), json)
+
+
+@output.command("Run it again: nothing was written.")
+def verify(
+    bundle: options.BundleFolder,
+    parity: Annotated[bool, typer.Option("--parity", help="Measure again against PyTorch.")] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="The checkpoint that it was exported from; --parity needs it."),
+    ] = None,
+    pairs: Annotated[int, typer.Option("--pairs", help="Whole pairs that --parity compares.")] = 4,
+    signature: Annotated[
+        Path | None,
+        typer.Option("--signature", metavar="KEY.pub", help="Check the signature with this public key too."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Check a bundle's schema and hashes; with --parity its figures, with --signature who made it."""
+    from seas_export.bundles.describe import describe_bundle, describe_engines
+    from seas_runtime.bundle.reading import read_manifest_file
+    from seas_runtime.errors import CheckFailed, UserError
+    from seas_runtime.generation.records import MAX_COUNT, check_integer
+
+    check_integer("--pairs", pairs, 1, MAX_COUNT)
+    if parity and checkpoint is None:
+        raise UserError(
+            "--parity: expected the checkpoint to compare with, found none. Give it: --checkpoint DIR"
+        )
+    if checkpoint is not None and not parity:
+        raise UserError("--checkpoint: is only used with --parity. Add --parity, or leave it out.")
+    facts = describe_bundle(bundle, verify=True, require_signature=signature)
+    engines = describe_engines(bundle, read_manifest_file(bundle)[0], verify=True)
+    data = {
+        "bundle": str(bundle),
+        "fingerprint": facts["fingerprint"],
+        "files": facts["files"],
+        "whole": True,
+        "signed_by": None if signature is None else str(signature),
+        "engines": engines,
+    }
+    text = f"{bundle}: whole, {facts['files']} files match their hashes."
+    if engines["found"]:
+        text += f" {len(engines['found'])} engines match theirs."
+    if signature is not None:
+        text += f"\nSigned by the owner of {signature}."
+    if engines["damaged"]:
+        output.report({**data, "whole": False}, text, json)
+        raise CheckFailed("\n".join(engines["damaged"]))
+    if checkpoint is None:
+        output.report(data, text, json)
+        return
+    from seas_export.export import parity as measuring
+
+    found = measuring.measure(bundle, checkpoint, seeds=range(pairs))
+    output.report({**data, "parity": found.to_dict()}, output.group(text, found.to_text()), json)
+    if not found.passed:
+        raise CheckFailed(f"{bundle} does not agree with {checkpoint} within its bounds; see the report.")
+
+
+@output.command("Run it again: nothing was written.")
+def bench(
+    bundle: options.BundleFolder,
+    batches: Annotated[str, typer.Option("--batches", help="Batch sizes, with commas between.")] = "1,2,4,8",
+    pairs: Annotated[int, typer.Option("--pairs", help="Pairs at each batch size.")] = 8,
+    defect: Annotated[
+        str | None, typer.Option("--defect", help="Which defect; by default the first.")
+    ] = None,
+    seed: options.Seed = 0,
+    steps: Annotated[int | None, typer.Option("--steps", help="One of the bundle's schedules.")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="One of the bundle's samplers.")] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option("--guidance", help="Strength of the prompt; by default the bundle's."),
+    ] = None,
+    backend: options.Backend = "cpu",
+    threads: options.Threads = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for bench.json and a plot; nothing is written without it."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Measure latency, pairs per second per batch size, where the time goes, and peak memory."""
+    from seas_export.machine.bench import bench as measure
+    from seas_export.machine.bench import write_bench
+    from seas_export.report.latency import PARTS
+    from seas_runtime.errors import CheckFailed
+    from seas_runtime.generation.records import MAX_COUNT, check_integer
+
+    check_integer("--pairs", pairs, 1, MAX_COUNT)
+    result = measure(
+        bundle,
+        batches=_batches(batches),
+        pairs=pairs,
+        defect=defect,
+        seed=seed,
+        steps=steps,
+        sampler=sampler,
+        guidance=guidance,
+        backend=backend,
+        threads=threads,
+        say=output.say,
+    )
+    files = write_bench(result, out) if out is not None else []
+    rows: list[tuple[object, ...]] = [
+        (
+            entry.batch,
+            entry.pairs_per_second,
+            1000 * entry.seconds / entry.pairs,
+            *(f"{100 * entry.share[name]:.1f} %" for name in PARTS),
+        )
+        for entry in result.batches
+    ]
+    memory = "unknown" if result.peak_memory is None else f"{result.peak_memory / 2**20:.0f} MiB"
+    text = output.group(
+        f"{bundle} on {result.machine.in_words()}: {result.defect}, {result.sampler} {result.steps} steps",
+        f"latency of one pair: median {result.latency_median:.3f} s, p95 {result.latency_p95:.3f} s; "
+        f"peak memory {memory}; loading {result.load_seconds:.1f} s",
+        *([said] if (said := result.power.to_text()) is not None else []),
+        *(f"warning: {warning}" for warning in result.power.warnings),
+        output.table("batch", "pairs/s", "ms/pair", *PARTS, rows=rows),
+        *(f"wrote {file}" for file in files),
+    )
+    output.report({**result.to_dict(), "files": [str(file) for file in files]}, text, json)
+    if result.failed is not None:
+        size, reason = result.failed
+        raise CheckFailed(f"batch {size}: {reason}")
+
+
+def _batches(words: str) -> list[int]:
+    """Batch sizes from `1,2,4,8`."""
+    from seas_runtime.errors import UserError
+
+    try:
+        sizes = [int(word) for word in words.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise UserError(
+            f"--batches: expected whole numbers of 1 or more with commas between, found {words!r}."
+        )
+    return sizes

@@ -1,0 +1,75 @@
+"""`generate`: from a bundle to image/mask pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seas_export.cli import options, output
+
+
+@output.command("Run the same command again: whole pairs are kept and generation continues after them.")
+def generate(
+    bundle: options.BundleFolder,
+    out: Annotated[Path, typer.Option("--out", help="Data set folder to make or to continue.")],
+    defect: Annotated[
+        list[str],
+        typer.Option("--defect", help="A defect's name, `good` for normals, or `all`; repeat for more."),
+    ],
+    count: Annotated[int, typer.Option("--count", help="Pairs of each.")] = 8,
+    seed: options.Seed = 0,
+    batch: Annotated[
+        int,
+        typer.Option("--batch", help="Pairs made at a time, for speed; a data set keeps its own."),
+    ] = 4,
+    guidance: Annotated[
+        float | None,
+        typer.Option("--guidance", help="Strength of the prompt; by default the bundle's."),
+    ] = None,
+    tau: Annotated[
+        float | None, typer.Option("--tau", help="Mask threshold; by default the bundle's.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="One of the bundle's schedules.")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="One of the bundle's samplers.")] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate/--no-gate", help="Reject and retry pairs that cannot be right.")
+    ] = True,
+    backend: options.Backend = "cpu",
+    threads: options.Threads = None,
+    require_signature: options.RequireSignature = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Generate labelled pairs from a bundle into a data set in MVTec AD layout, without PyTorch."""
+    from seas_export.progress import pairs_progress
+    from seas_runtime import DatasetRequest, Generator, write_dataset
+
+    request = DatasetRequest(
+        defects=tuple(defect),
+        count=count,
+        seed=seed,
+        batch=batch,
+        guidance=guidance,
+        tau=tau,
+        steps=steps,
+        sampler=sampler,
+        gate=gate,
+    )
+    generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
+    if generator.chosen:
+        output.say(generator.chosen)
+    with pairs_progress("generate") as progress:
+        summary = write_dataset(generator, request, out, progress, force=force)
+    rows: list[tuple[object, ...]] = [
+        (name, entry.pairs, entry.accepted, entry.first_try, entry.rejected)
+        for name, entry in summary.defects.items()
+    ]
+    words = f"{summary.path}: {summary.seconds_per_pair:.2f} s per pair"
+    if summary.continued:
+        words += f"; {summary.continued} pairs were there already"
+    text = output.group(
+        output.table("", "pairs", "accepted", "at the first try", "never accepted", rows=rows), words
+    )
+    output.report(summary.to_dict(), text, json)

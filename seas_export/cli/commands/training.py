@@ -1,0 +1,147 @@
+"""`train` and `export`: from photographs to a checkpoint, and from a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seas_export.cli import options, output
+
+if TYPE_CHECKING:
+    from seas_export.config.build import ExportConfig
+
+
+@output.command("Add --resume to the same command: training goes on from its last save.")
+def train(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A product's folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Checkpoint folder to make; --dry-run needs none.")
+    ] = None,
+    base: options.Base = "micro",
+    allow_pickle: options.AllowPickle = False,
+    reproduce: options.Reproduce = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="Folder for saves, losses and previews; OUT-training by default."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last save in the run folder.")
+    ] = False,
+    force: options.Force = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
+    save_every: Annotated[
+        int | None,
+        typer.Option("--save-every", help="Steps between saves: the most that a killed run loses."),
+    ] = None,
+    preview_every: Annotated[
+        int | None, typer.Option("--preview-every", help="Steps between preview sheets; 0 for none.")
+    ] = None,
+    layout: options.Layout = None,
+    fit: options.Fit = None,
+    shots: options.Shots = None,
+    normals: options.Normals = None,
+    defect: options.Defects = None,
+    memory: options.Memory = None,
+    lora: options.Lora = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Estimate memory and time, and train nothing.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE.yaml", help="Training options; the command line wins."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any training option, such as finetune.steps=200."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Fine-tune a base on a product: U-Net and prompt tokens, then the mask head."""
+    from seas_export.config.photographs import photographs_config
+    from seas_export.pipeline.training.training import TrainRequest, estimate, train_checkpoint
+    from seas_runtime.errors import UserError
+
+    if out is None and not dry_run:
+        raise UserError("--out: expected the checkpoint's folder, found none. Give it: --out CKPT")
+    folder = out if out is not None else Path("checkpoint")
+    request = TrainRequest(
+        directory=directory,
+        base=base,
+        out=folder,
+        run=run if run is not None else folder.with_name(folder.name + "-training"),
+        photographs=photographs_config(layout=layout, fit=fit, shots=shots, normals=normals, defects=defect),
+        resume=resume,
+        force=force,
+        memory=options.memory_options(memory, lora),
+        allow_pickle=allow_pickle,
+        reproduce=reproduce,
+    )
+    words = set_ or []
+    given = options.given(seed=seed, save_every=save_every, preview_every=preview_every)
+    if dry_run:
+        found = estimate(request, file=config, assignments=words, given=given, say=output.say)
+        output.report(found.to_dict(), found.to_text(), json)
+        return
+    made = train_checkpoint(request, file=config, assignments=words, given=given, say=output.say)
+    text = (
+        f"{made.checkpoint}: {made.product} ({', '.join(made.defects)}) on {made.base}; {made.seconds:.0f} s"
+    )
+    output.report(made.to_dict(), text, json)
+
+
+@output.command("Run the same command again: the bundle appears whole or not at all.")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle folder to make.")],
+    precision: Annotated[str, typer.Option("--precision", help="fp32 or fp16.")] = "fp32",
+    target: Annotated[
+        str, typer.Option("--target", help="What it is for: cpu, openvino, cuda, rtx, tensorrt.")
+    ] = "cpu",
+    steps: Annotated[int, typer.Option("--steps", help="Denoising steps of the schedule, 3 or more.")] = 25,
+    layout: Annotated[
+        str,
+        typer.Option("--layout", help="bundle, or optimum: the plain parts, for Hugging Face's pipelines."),
+    ] = "bundle",
+    parity: Annotated[
+        bool, typer.Option("--parity/--no-parity", help="Check every graph against PyTorch.")
+    ] = True,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Turn a checkpoint into a bundle of ONNX graphs and tables, and check it against PyTorch."""
+    from seas_export.config.build import ExportConfig, ExportLayout
+    from seas_export.config.layers import choice
+
+    config = ExportConfig(precision=precision, target=target, steps=steps)
+    if choice(ExportLayout, layout, "--layout") is ExportLayout.OPTIMUM:
+        _export_optimum(checkpoint, out, config, force, json)
+        return
+    from seas_export.export import export_bundle
+
+    result = export_bundle(
+        checkpoint,
+        out,
+        precision=config.precision,
+        target=config.target,
+        steps=config.steps,
+        parity=parity,
+        force=force,
+        progress=output.say,
+    )
+    output.report(result.to_dict(), result.to_text(), json)
+
+
+def _export_optimum(checkpoint: Path, out: Path, config: ExportConfig, force: bool, json: bool) -> None:
+    """Write the plain parts; the target is whatever runs ONNX."""
+    from seas_export.export.optimum import export_optimum
+    from seas_runtime.errors import UserError
+
+    if config.target != "cpu":
+        raise UserError(
+            f"--target {config.target}: --layout optimum writes plain graphs, for any target. Leave it out."
+        )
+    export_optimum(checkpoint, out, precision=config.precision, force=force, progress=output.say)
+    data = {"folder": str(out), "layout": "optimum", "precision": config.precision}
+    output.report(data, f"{out}: {config.precision} parts for optimum's ORTStableDiffusionPipeline", json)

@@ -1,0 +1,1 @@
+"""Configuration: defaults, YAML file, command line."""

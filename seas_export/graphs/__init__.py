@@ -1,0 +1,1 @@
+"""What methods export with: traced graphs, weights, schedules."""

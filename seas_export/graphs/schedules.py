@@ -1,0 +1,149 @@
+"""Schedule tables, from diffusers' own scheduler objects.
+
+A row is (timestep, s, p, q, a, b, c, d) of `seas_runtime.manifest.schedule`. The coefficients are worked out
+in float64 from the scheduler's timesteps and noise levels; the tests prove each table against its
+own `step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.schedule import Schedule
+from seas_train.diffusion.solver import dpm_solver
+
+DPMPP_2M = "dpmpp_2m"
+DDIM = "ddim"
+STEP_COUNTS = (10, 15, 20, 25, 50)
+"""Tabulated for every sampler; a bundle's default number of steps is added where it is not among them."""
+START_TIMESTEPS = 1500
+"""The schedule is stretched to this many steps for the start alone (authors' inference)."""
+
+_Float64 = npt.NDArray[np.float64]
+
+
+def make_scheduler(sampler: str, config: Any, steps: int) -> Any:
+    """Return diffusers' scheduler object for `sampler`, with the base's configuration and its timesteps set.
+
+    DPM-Solver++ 2M ends at t = 0 by a second-order step (authors' sampler).
+    """
+    from diffusers import DDIMScheduler
+
+    if sampler == DPMPP_2M:
+        return dpm_solver(config, steps)
+    scheduler = DDIMScheduler.from_config(config, clip_sample=False, set_alpha_to_one=False)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def make_start_scheduler(config: Any) -> Any:
+    """Return the scheduler that noises a reference to the start: `add_noise(reference, noise, 1499)`."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler.from_config(config, num_train_timesteps=START_TIMESTEPS)
+
+
+def make_schedule(sampler: str, config: Any, steps: int) -> Schedule:
+    """Return the table of `sampler` at `steps` steps for a base's scheduler configuration.
+
+    Raises:
+        UserError: unknown sampler, steps out of range, or a scheduler configuration that these tables do not
+        cover.
+    """
+    if sampler not in _ROWS:
+        raise UserError(f"sampler: expected one of {', '.join(_ROWS)}, found {sampler!r}")
+    trained = int(config["num_train_timesteps"])
+    if not 1 <= steps < trained:
+        raise UserError(f"steps: expected 1 to {trained - 1}, found {steps}")
+    _check_config(config)
+    scheduler = make_scheduler(sampler, config, steps)
+    table = _ROWS[sampler](scheduler)
+    final = float(make_start_scheduler(config).alphas_cumprod[-1])
+    start = np.array([np.sqrt(final), np.sqrt(1 - final)])
+    return Schedule(sampler, table.astype(np.float32), start.astype(np.float32))
+
+
+def make_schedules(config: Any, steps: int) -> dict[str, Schedule]:
+    """Return every table of a bundle by key; `steps` is its default number of steps."""
+    made = (make_schedule(sampler, config, count) for sampler in _ROWS for count in _counts(steps, config))
+    return {schedule.key: schedule for schedule in made}
+
+
+def _counts(steps: int, config: Any) -> Iterable[int]:
+    trained = int(config["num_train_timesteps"])
+    return sorted({steps, *(count for count in STEP_COUNTS if count < trained)})
+
+
+def _check_config(config: Any) -> None:
+    """Refuse what would make the update other than linear, or the prediction other than noise."""
+    expected = {
+        "prediction_type": "epsilon",
+        "thresholding": False,
+        "use_karras_sigmas": False,
+        "rescale_betas_zero_snr": False,
+    }
+    for key, value in expected.items():
+        found = config.get(key, value)
+        if (found or False) != (value or False):
+            raise UserError(
+                f"scheduler: {key}: expected {value}, found {found}; these schedules do not cover it"
+            )
+
+
+def _dpmpp_2m_rows(scheduler: Any) -> _Float64:
+    """DPM-Solver++ 2M, midpoint (Lu et al. 2022, algorithm 2), first step of first order."""
+    sigmas = np.asarray(scheduler.sigmas, np.float64)  # [N + 1], ratio of noise to signal
+    alpha = 1 / np.sqrt(1 + sigmas**2)
+    sigma = sigmas * alpha
+    log_snr = -np.log(sigmas)  # lambda
+    rows = []
+    for i, timestep in enumerate(np.asarray(scheduler.timesteps, np.float64)):
+        step = log_snr[i + 1] - log_snr[i]
+        gain = -alpha[i + 1] * np.expm1(-step)
+        ratio = 0.0 if i == 0 else 0.5 * step / (log_snr[i] - log_snr[i - 1])  # 1 / (2 r)
+        rows.append(
+            (
+                timestep,
+                1.0,
+                1 / alpha[i],
+                -sigma[i] / alpha[i],
+                sigma[i + 1] / sigma[i],
+                gain * (1 + ratio),
+                -gain * ratio,
+                0.0,
+            )
+        )
+    return np.array(rows)
+
+
+def _ddim_rows(scheduler: Any) -> _Float64:
+    """DDIM with eta 0 (Song et al. 2021, equation 12), ending at the signal level of t = 0."""
+    levels = np.asarray(scheduler.alphas_cumprod, np.float64)
+    timesteps = np.asarray(scheduler.timesteps)
+    stride = scheduler.config.num_train_timesteps // len(timesteps)
+    rows = []
+    for timestep in timesteps:
+        here = levels[timestep]
+        following = levels[timestep - stride] if timestep >= stride else float(scheduler.final_alpha_cumprod)
+        kept = np.sqrt((1 - following) / (1 - here))
+        rows.append(
+            (
+                timestep,
+                1.0,
+                1 / np.sqrt(here),
+                -np.sqrt((1 - here) / here),
+                kept,
+                np.sqrt(following) - kept * np.sqrt(here),
+                0.0,
+                0.0,
+            )
+        )
+    return np.array(rows)
+
+
+_ROWS: dict[str, Callable[[Any], _Float64]] = {DPMPP_2M: _dpmpp_2m_rows, DDIM: _ddim_rows}

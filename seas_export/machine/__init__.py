@@ -1,0 +1,1 @@
+"""What this machine is, can run, and how fast."""

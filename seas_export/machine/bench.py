@@ -1,0 +1,257 @@
+"""Measures how fast a bundle generates on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seas_export.machine.machine import Machine, describe_machine, peak_memory
+from seas_export.machine.power import PowerReading, PowerWatch
+from seas_export.report.charts import line_chart, share_bar
+from seas_export.report.latency import PARTS, parts_of, percentile
+from seas_export.version import version
+from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.files import atomic_write_text, os_errors, write_json
+
+if TYPE_CHECKING:
+    from seas_runtime.generation.generator import Generator
+
+BATCHES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What one batch size gave. Seconds; `parts` are means per pair, `share` their fractions of the whole."""
+
+    batch: int
+    pairs: int
+    seconds: float
+    pairs_per_second: float
+    parts: dict[str, float]
+    share: dict[str, float]
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """What a bundle does on a machine. latency: seconds of one pair on its own, median and 95th percentile.
+
+    failed: the batch size that could not be run, and why; larger ones were not tried.
+    peak_memory: the most bytes that the process held, loading included.
+    """
+
+    version: str
+    bundle: str
+    product: str
+    precision: str
+    fingerprint: str
+    backend: str
+    backend_identity: dict[str, str]
+    threads: int | None
+    defect: str
+    steps: int
+    sampler: str
+    guidance: float
+    image: tuple[int, int]
+    load_seconds: float
+    latency_median: float
+    latency_p95: float
+    latencies: tuple[float, ...]
+    batches: tuple[BatchResult, ...]
+    failed: tuple[int, str] | None
+    peak_memory: int | None
+    machine: Machine
+    power: PowerReading
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def bench(
+    bundle: Path,
+    *,
+    batches: Sequence[int] = BATCHES,
+    pairs: int = 8,
+    defect: str | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    sampler: str | None = None,
+    guidance: float | None = None,
+    backend: str = "cpu",
+    threads: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> BenchResult:
+    """Generate at every batch size, after a warm-up of one batch each, and measure.
+
+    Gates are off, so that every pair costs one attempt. Latency is always measured at batch size 1.
+    pairs: how many at each batch size; rounded up to whole batches. Where a larger batch fails, what was
+    measured before it is kept.
+
+    Raises:
+        UserError: the bundle cannot be opened, or an option is out of range.
+        CheckFailed: not even the smallest batch could be made.
+    """
+    from seas_runtime.generation.generator import Generator
+
+    sizes = sorted(set(batches))
+    if not sizes or sizes[0] < 1:
+        raise UserError(f"--batches: expected sizes of 1 or more, such as 1,2,4,8; found {list(batches)}")
+    begun = time.perf_counter()
+    generator = Generator.open(bundle, backend, threads)
+    if generator.chosen:
+        say(generator.chosen)
+    load_seconds = time.perf_counter() - begun
+    manifest = generator.manifest
+    chosen = defect if defect is not None else manifest.defects[0] if manifest.defects else "good"
+    settings = generator.settings(chosen, seed, guidance=guidance, steps=steps, sampler=sampler, gate=False)
+
+    def run(batch: int) -> tuple[BatchResult, list[float]]:
+        """Measure one batch size; also each pair's own seconds."""
+        options: dict[str, Any] = {"guidance": guidance, "steps": steps, "sampler": sampler, "gate": False}
+        list(generator.generate(chosen, batch, seed, batch=batch, **options))
+        return _measure(generator, chosen, -(-pairs // batch) * batch, seed, batch, options)
+
+    results: list[BatchResult] = []
+    latencies: list[float] = []
+    failed = None
+    with PowerWatch() as power:
+        for batch in sizes if 1 in sizes else [1, *sizes]:
+            try:
+                result, seconds = run(batch)
+            except CheckFailed as error:
+                if not results:
+                    raise
+                failed = (batch, str(error))
+                say(f"batch {batch}: {error}")
+                break
+            say(f"batch {batch}: {result.pairs_per_second:.3f} pairs per second")
+            if batch == 1:
+                latencies = seconds
+            if batch in sizes:
+                results.append(result)
+    for warning in power.reading.warnings:
+        say(f"warning: {warning}")
+    return BenchResult(
+        version=version(),
+        bundle=str(bundle),
+        product=manifest.product,
+        precision=manifest.precision,
+        fingerprint=generator.bundle.fingerprint,
+        backend=generator.backend.name,
+        backend_identity=generator.backend.identity(generator.bundle),
+        threads=getattr(generator.backend, "threads", threads),
+        defect=chosen,
+        steps=settings.schedule.steps,
+        sampler=settings.schedule.sampler,
+        guidance=settings.guidance,
+        image=(manifest.image.height, manifest.image.width),
+        load_seconds=load_seconds,
+        latency_median=statistics.median(latencies),
+        latency_p95=percentile(latencies, 95),
+        latencies=tuple(latencies),
+        batches=tuple(results),
+        failed=failed,
+        peak_memory=peak_memory(),
+        machine=describe_machine(),
+        power=power.reading,
+    )
+
+
+def write_bench(result: BenchResult, out: Path) -> list[Path]:
+    """Write bench.json and a plot into `out`: a PNG where matplotlib is installed, else an SVG."""
+    with os_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    data = out / "bench.json"
+    write_json(data, result.to_dict())
+    plot = _write_png(result, out / "bench.png") or _write_svg(result, out / "bench.svg")
+    return [data, plot]
+
+
+def _measure(
+    generator: Generator, defect: str, count: int, seed: int, batch: int, options: dict[str, Any]
+) -> tuple[BatchResult, list[float]]:
+    """Time `count` pairs in batches of `batch`."""
+    begun = time.perf_counter()
+    records = [pair.record for pair in generator.generate(defect, count, seed, batch=batch, **options)]
+    seconds = time.perf_counter() - begun
+    times = [asdict(record.times) for record in records]
+    parts = parts_of(times)
+    whole = sum(parts.values())
+    share = {name: value / whole if whole else 0.0 for name, value in parts.items()}
+    result = BatchResult(batch, count, seconds, count / seconds, parts, share)
+    return result, [entry["total"] for entry in times]
+
+
+def _caption(result: BenchResult) -> str:
+    """What was measured, where."""
+    return (
+        f"{result.product}, {result.precision}, {result.sampler} {result.steps} steps, "
+        f"{result.image[1]}x{result.image[0]} px, {result.backend}, {result.machine.in_words()}"
+    )
+
+
+def _write_png(result: BenchResult, file: Path) -> Path | None:
+    """Plot with matplotlib; None where it is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    sizes = [str(entry.batch) for entry in result.batches]
+    left.bar(sizes, [entry.pairs_per_second for entry in result.batches], color="#2563eb", width=0.6)
+    left.set(xlabel="batch size", ylabel="pairs per second", title="throughput")
+    bottom = [0.0] * len(sizes)
+    for name, colour in zip(PARTS, ("#2563eb", "#d97706", "#059669", "#94a3b8"), strict=True):
+        heights = [1000 * entry.parts[name] for entry in result.batches]
+        right.bar(sizes, heights, bottom=bottom, label=name, color=colour, width=0.6)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    right.set(xlabel="batch size", ylabel="ms per pair", title="where a pair's time goes")
+    right.legend(frameon=False)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(_caption(result), fontsize=9)
+    with os_errors(file):
+        figure.savefig(file, dpi=130)
+    pyplot.close(figure)
+    return file
+
+
+def _write_svg(result: BenchResult, file: Path) -> Path:
+    """Plot without matplotlib: pairs per second per batch size; below, the shares at the first of them."""
+    first = result.batches[0]
+    curve = line_chart(
+        [(entry.batch, entry.pairs_per_second) for entry in result.batches],
+        title="pairs per second",
+        x_label="batch size (pairs per second above)",
+        markers=True,
+    )
+    bar = share_bar(
+        [(name, 1000 * value) for name, value in first.parts.items()], title=f"batch {first.batch}"
+    )
+    style = "<style>text{font:11px sans-serif;fill:#475569}.grid{stroke:#e2e8f0}</style>"
+    placed = (
+        curve.replace("<svg ", '<svg x="20" y="30" width="500" height="294" ', 1)
+        + bar.replace("<svg ", '<svg x="20" y="340" width="720" height="74" ', 1)
+    )  # fmt: skip
+    atomic_write_text(
+        file,
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 430">'
+        f'{style}<rect width="760" height="430" fill="#fff"/>'
+        f'<text x="20" y="20">{_escaped(_caption(result))}</text>'
+        f"{placed}</svg>\n",
+    )
+    return file
+
+
+def _escaped(text: str) -> str:
+    """Text for XML."""
+    from html import escape
+
+    return escape(text)

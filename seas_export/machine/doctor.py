@@ -1,0 +1,162 @@
+"""What this machine can run: its packages, job by job, and what to install for those that it cannot yet."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from seas_export.machine.machine import Machine, describe_machine
+from seas_export.version import DISTRIBUTION, version
+from seas_runtime.backends.auto import Candidate, candidates
+
+OLDEST_PYTHON = (3, 10)
+
+# Any of these distributions is ONNX Runtime; they share one import name.
+ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+BACKENDS = (
+    *ONNX_RUNTIMES,
+    "openvino",
+    "tensorrt",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
+    "tensorrt-rtx",
+    "tensorrt-rtx-cu13-bindings",
+)
+RTX = ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
+# What each extra's jobs need. Lower bounds come from the installed distribution's own requirements.
+_TRAIN = ("torch", "diffusers", "transformers", "accelerate", "pyyaml", "tensorboard")
+JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("generate, bench, verify, inspect", "runtime", ("onnxruntime",)),
+    ("train", "train", _TRAIN),
+    (
+        "build, export, verify --parity",
+        "export",
+        (*_TRAIN, "onnxruntime", "onnx", "onnxscript", "polygraphy"),
+    ),
+    ("engine --target cuda", "engines", ("onnx", "onnx-ir", "onnxruntime")),
+    ("engine --target rtx", "engines", ("onnx", "onnx-ir", "onnxruntime", "polygraphy", *RTX)),
+    ("plots as PNG", "report", ("matplotlib",)),
+)
+# Useful where they are, needed nowhere.
+OPTIONAL = ("bitsandbytes", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a set of commands needs and whether it is here; `missing` and `old` are in words."""
+
+    commands: str
+    ready: bool
+    missing: tuple[str, ...]
+    old: tuple[str, ...]
+    install: str | None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `doctor` found. `packages`: distribution -> version, None where it is not installed.
+
+    `auto`: what `--backend auto` goes through for a bundle whose engines are built, the fastest first.
+    """
+
+    version: str
+    python_ok: bool
+    machine: Machine
+    jobs: tuple[Job, ...]
+    packages: dict[str, str | None]
+    backends: dict[str, str]
+    auto: tuple[Candidate, ...]
+    advice: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def diagnose(folder: Path = Path()) -> Diagnosis:
+    """Look at this machine and the packages of this environment; nothing is imported to do so."""
+    machine = describe_machine(folder)
+    names = dict.fromkeys(name for _, _, needs in JOBS for name in needs) | dict.fromkeys(OPTIONAL)
+    packages = {name: installed(name) for name in names}
+    backends = {name: found for name in BACKENDS if (found := installed(name)) is not None}
+    if packages["onnxruntime"] is None:
+        packages["onnxruntime"] = next((backends[name] for name in ONNX_RUNTIMES if name in backends), None)
+    bounds = _lower_bounds()
+    jobs = tuple(_job(commands, extra, needs, packages, bounds) for commands, extra, needs in JOBS)
+    return Diagnosis(
+        version=version(),
+        python_ok=sys.version_info >= OLDEST_PYTHON,
+        machine=machine,
+        jobs=jobs,
+        packages=packages,
+        backends=backends,
+        auto=candidates(),
+        advice=_advice(machine, backends, packages),
+    )
+
+
+def installed(name: str) -> str | None:
+    """A distribution's version, None where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _job(
+    commands: str, extra: str, needs: tuple[str, ...], packages: dict[str, str | None], bounds: dict[str, str]
+) -> Job:
+    """Whether the packages that some commands need are here and new enough."""
+    missing = tuple(name for name in needs if packages[name] is None)
+    old = tuple(
+        f"{name} {found} (needs {bounds[name]})"
+        for name in needs
+        if (found := packages[name]) and name in bounds and _numbers(found) < _numbers(bounds[name])
+    )
+    ready = not missing and not old
+    return Job(commands, ready, missing, old, None if ready else f"pip install -U '{DISTRIBUTION}[{extra}]'")
+
+
+def _advice(machine: Machine, backends: dict[str, str], packages: dict[str, str | None]) -> tuple[str, ...]:
+    """What a person with this machine should know."""
+    lines = []
+    if sys.version_info < OLDEST_PYTHON:
+        lines.append(f"Python {machine.python} is too old: install 3.10 or newer.")
+    if machine.gpus and "+cpu" in (packages["torch"] or ""):
+        lines.append(
+            f"There is a GPU ({machine.gpus[0].name}), but torch {packages['torch']} runs on the CPU only: "
+            "install a CUDA build of torch to train on it."
+        )
+    if machine.gpus and packages["bitsandbytes"] is None:
+        lines.append(
+            "bitsandbytes would train Stable Diffusion 1.x with 8-bit AdamW: pip install bitsandbytes"
+        )
+    if not machine.gpus:
+        lines.append(
+            "No NVIDIA GPU found: the base micro trains on this CPU; Stable Diffusion 1.x needs a GPU."
+        )
+    if len([name for name in ONNX_RUNTIMES if name in backends]) > 1:
+        lines.append("More than one ONNX Runtime is installed; they overwrite each other. Keep one of them.")
+    if machine.disk_free is not None and machine.disk_free < 2 * 2**30:
+        lines.append(f"Only {machine.disk_free / 2**30:.1f} GiB of disk are free here; a build may need 2.")
+    return tuple(lines)
+
+
+def _lower_bounds() -> dict[str, str]:
+    """The lower bounds that the installed distribution asks for, by distribution name in lower case."""
+    try:
+        lines = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return {}
+    found = (re.match(r"([A-Za-z0-9_.-]+)[^;]*?>=\s*([0-9.]+)", line) for line in lines)
+    return {match[1].lower(): match[2] for match in found if match}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The leading numbers of a version, to compare by."""
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(number) for number in match[0].split(".")) if match else ()

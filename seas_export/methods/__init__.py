@@ -1,0 +1,1 @@
+"""Each method's export: its parts, its composed graphs, its reference loop."""

@@ -1,0 +1,1 @@
+"""SeaS: parts, composed graphs, reference loop."""

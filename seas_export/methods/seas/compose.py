@@ -1,0 +1,187 @@
+"""The graphs that generation runs, composed from the traced parts (decisions 1 and 2 of the design).
+
+Composing ONNX graphs, and not tracing PyTorch again, keeps every weight the same tensor in part and
+composition, so that it is stored once; and it takes a moment where tracing takes half a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from seas_engines.graphs.attention import fuse_attention
+from seas_engines.graphs.guidance import divide
+from seas_engines.graphs.upsampling import split_upsampling
+from seas_engines.targets.targets import TargetSpec
+from seas_export.graphs.graph_builder import GraphBuilder
+from seas_export.graphs.trace import BATCH
+from seas_export.graphs.weights import WeightStore
+from seas_export.methods.seas.parts import MASK_HEAD, UNET, VAE_DECODER, VAE_TAPS
+from seas_runtime.manifest.schedule import COLUMNS
+from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
+from seas_train.bases.base import Geometry
+
+
+def compose_step(
+    unet: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: int, guided: bool = True
+) -> ir.Model:
+    """Return the graph of one denoising step: scheduler, guidance and U-Net; see DESIGN decision 1.
+
+    Guidance 1 leaves the unconditional half unread: without `guided` the U-Net runs on the conditional half
+    alone, and the inputs `guidance` and `negative_context` are not there.
+    """
+    build = GraphBuilder(STEP if guided else STEP_UNGUIDED, opset)
+    float32 = ir.DataType.FLOAT
+    size = geometry.latent_size
+    latent_shape: list[int | str] = [BATCH, geometry.latent_channels, size, size]
+    words = [geometry.context_length, geometry.context_width]
+    latents = build.input("latents", float32, latent_shape)
+    previous_x0 = build.input("previous_x0", float32, latent_shape)
+    schedule = build.input("schedule", float32, ["steps", len(COLUMNS)])
+    step_index = build.input("step_index", ir.DataType.INT64, [1])
+    guidance = build.input("guidance", float32, [1]) if guided else None
+    context = build.input("context", dtype, [BATCH, *words])
+    negative_context = build.input("negative_context", dtype, [1, *words]) if guided else None
+
+    (row,) = build.op("Gather", schedule, step_index, axis=0)  # [1,8]
+    (columns,) = build.op("Reshape", row, build.constant(np.array([len(COLUMNS), 1, 1, 1], np.int64)))
+    timestep, s, p, q, a, b, c, _ = build.op("Split", columns, outputs=8, num_outputs=8, axis=0)  # [1,1,1,1]
+    (timestep,) = build.op("Reshape", timestep, build.constant(np.array([1], np.int64)))
+
+    (scaled,) = build.op("Mul", latents, s)
+    if guidance is None or negative_context is None:
+        predicted = build.inline(unet, {"latents": scaled, "timestep": timestep, "context": context})
+        noise, tap_coarse, tap_fine = (
+            predicted[name] for name in ("noise_prediction", "tap_coarse", "tap_fine")
+        )
+    else:
+        noise, tap_coarse, tap_fine = _guided(
+            build, unet, scaled, timestep, context, negative_context, guidance
+        )
+    x0 = _sum(build, (p, latents), (q, noise))
+    next_latents = _sum(build, (a, latents), (b, x0), (c, previous_x0))
+    return build.build(
+        {
+            "next_latents": (next_latents, float32, latent_shape),
+            "x0": (x0, float32, latent_shape),
+            "tap_coarse": (tap_coarse, dtype, [BATCH, geometry.tap_coarse_channels, size // 2, size // 2]),
+            "tap_fine": (tap_fine, dtype, [BATCH, geometry.tap_fine_channels, size, size]),
+        }
+    )
+
+
+def _guided(
+    build: GraphBuilder,
+    unet: ir.Model,
+    scaled: ir.Value,
+    timestep: ir.Value,
+    context: ir.Value,
+    negative_context: ir.Value,
+    guidance: ir.Value,
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """Run the U-Net on both halves; return the guided noise and the conditional half's taps."""
+    (shape,) = build.op("Shape", context)
+    (negative,) = build.op("Expand", negative_context, shape)
+    (contexts,) = build.op("Concat", negative, context, axis=0)  # [2B,L,D]: unconditional half first
+    halves = divide(unet)
+    if halves is None:
+        (scaled,) = build.op("Concat", scaled, scaled, axis=0)  # [2B,C,h,w]
+    inputs = {"latents": scaled, "timestep": timestep, "context": contexts}
+    predicted = build.inline(unet, inputs, halves)
+
+    unconditional, conditional = build.op(
+        "Split", predicted["noise_prediction"], outputs=2, num_outputs=2, axis=0
+    )
+    (difference,) = build.op("Sub", conditional, unconditional)
+    (guided,) = build.op("Mul", guidance, difference)
+    (noise,) = build.op("Add", unconditional, guided)
+    tap_coarse = build.op("Split", predicted["tap_coarse"], outputs=2, num_outputs=2, axis=0)[1]
+    tap_fine = build.op("Split", predicted["tap_fine"], outputs=2, num_outputs=2, axis=0)[1]
+    return noise, tap_coarse, tap_fine
+
+
+def _sum(build: GraphBuilder, *terms: tuple[ir.Value, ir.Value]) -> ir.Value:
+    """Return the sum of coefficient times tensor over the terms."""
+    products = [build.op("Mul", *term)[0] for term in terms]
+    total = products[0]
+    for product in products[1:]:
+        (total,) = build.op("Add", total, product)
+    return total
+
+
+def compose_decode_mask(
+    vae_decoder: ir.Model, mask_head: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: int
+) -> ir.Model:
+    """Return the graph from latents and U-Net taps to probability; the decoder stops where the head does."""
+    build = GraphBuilder(DECODE_MASK, opset)
+    size, side = geometry.latent_size, geometry.image_size
+    latents = build.input("latents", ir.DataType.FLOAT, [BATCH, geometry.latent_channels, size, size])
+    taps = {
+        "tap_coarse": build.input(
+            "tap_coarse", dtype, [BATCH, geometry.tap_coarse_channels, size // 2, size // 2]
+        ),
+        "tap_fine": build.input("tap_fine", dtype, [BATCH, geometry.tap_fine_channels, size, size]),
+    }
+    decoded = build.inline(vae_decoder, {"latents": _unscaled(build, latents, geometry)})
+    taps |= {name: decoded[name] for name in VAE_TAPS}
+    probability = build.inline(mask_head, taps)["probability"]
+    return build.build({"probability": (probability, ir.DataType.FLOAT, [BATCH, side, side])})
+
+
+def compose_decode_image(vae_decoder: ir.Model, geometry: Geometry, opset: int) -> ir.Model:
+    """Return the graph from latents to pixels: clamped, rounded half to even as diffusers does; NHWC."""
+    build = GraphBuilder(DECODE_IMAGE, opset)
+    size, side = geometry.latent_size, geometry.image_size
+    latents = build.input("latents", ir.DataType.FLOAT, [BATCH, geometry.latent_channels, size, size])
+    pixels = build.inline(vae_decoder, {"latents": _unscaled(build, latents, geometry)})["image"]
+    (halved,) = build.op("Mul", pixels, build.constant(np.array(0.5, np.float32)))
+    half, zero, one, levels = (
+        build.constant(np.array(value, np.float32)) for value in (0.5, 0.0, 1.0, 255.0)
+    )
+    (centred,) = build.op("Add", halved, half)
+    (clamped,) = build.op("Clip", centred, zero, one)
+    (stretched,) = build.op("Mul", clamped, levels)
+    (rounded,) = build.op("Round", stretched)
+    (bytes_,) = build.op("Cast", rounded, to=int(ir.DataType.UINT8))
+    (image,) = build.op("Transpose", bytes_, perm=[0, 2, 3, 1])
+    return build.build({"image": (image, ir.DataType.UINT8, [BATCH, side, side, 3])})
+
+
+def _unscaled(build: GraphBuilder, latents: ir.Value, geometry: Geometry) -> ir.Value:
+    """Return latents as the VAE sees them."""
+    scaling = build.constant(np.array(geometry.scaling_factor, np.float32))
+    return build.op("Div", latents, scaling)[0]
+
+
+def compose(
+    parts: Mapping[str, ir.Model],
+    geometry: Geometry,
+    dtype: ir.DataType,
+    spec: TargetSpec,
+    store: WeightStore,
+) -> dict[str, ir.Model]:
+    """Return `step`, with and without guidance, `decode_mask` and `decode_image`, as a target wants them.
+
+    Args:
+        parts: whose weights are in `store`; new ones go there.
+        geometry: of the base.
+        dtype: of embeddings and U-Net taps.
+        spec: the target's.
+        store: of the bundle's weights.
+    """
+    opset = spec.opset
+    composed = {
+        STEP: compose_step(parts[UNET], geometry, dtype, opset),
+        STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False),
+        DECODE_MASK: compose_decode_mask(parts[VAE_DECODER], parts[MASK_HEAD], geometry, dtype, opset),
+        DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
+    }
+    for model in composed.values():
+        if spec.fused_attention:
+            fuse_attention(model)
+        if spec.split_upsampling:
+            split_upsampling(model)
+        store.move([model])
+    return composed

@@ -1,0 +1,234 @@
+"""The authors' loop in PyTorch: what the runtime's pairs are compared with, in values and in speed.
+
+Everything is diffusers' own: the U-Net's and the VAE's forward (taps are read by hooks), the scheduler
+object, and one whole VAE decode in each of the final steps and one for the image. Noise and reference are the
+runtime's choice, so that a pair of the same seed and index is the same pair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seas_runtime.errors import UserError
+from seas_runtime.generation import noise
+from seas_runtime.manifest.types import GOOD
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from seas_train.methods.seas.checkpoint import Checkpoint
+
+MASK_STEPS = 3
+"""The final steps whose probability maps are averaged (SeaS, section 3.4)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferencePair:
+    """A pair as the authors' loop makes it.
+
+    Attributes:
+        image: uint8 [H,W,3].
+        mask: uint8 [H,W], 0 or 255.
+        probability: float32 [H,W], the mean of the final steps' maps.
+        latents: float32 [C,h,w], final and scaled.
+        seconds: this pair's share of its batch.
+    """
+
+    image: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint8]
+    probability: npt.NDArray[np.float32]
+    latents: npt.NDArray[np.float32]
+    seconds: float
+
+
+class ReferenceLoop:
+    """Generates pairs from a checkpoint with PyTorch, by default in float32 on the CPU.
+
+    Args:
+        checkpoint: or its folder; one that is given is moved to the device and the precision.
+        steps: of the sampler.
+        sampler: one of the schedules'.
+        mask_steps: the final steps that give a mask.
+        device: PyTorch's name of one.
+        dtype: PyTorch's name of the precision of weights and activations; latents stay in float32.
+        compiled: whether `torch.compile` compiles the U-Net and the VAE's decoder.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | Path,
+        steps: int = 25,
+        sampler: str = "dpmpp_2m",
+        mask_steps: int = MASK_STEPS,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        compiled: bool = False,
+    ) -> None:
+        import torch
+
+        from seas_export.graphs.schedules import make_start_scheduler
+        from seas_train.diffusion.taps import tap_indices
+        from seas_train.methods.seas.checkpoint import load_checkpoint
+
+        if isinstance(checkpoint, Path):
+            checkpoint = load_checkpoint(checkpoint)
+        self.checkpoint = checkpoint
+        self.steps, self.sampler, self.mask_steps = steps, sampler, mask_steps
+        self._start = make_start_scheduler(checkpoint.scheduler.config)
+        self._taps = tap_indices(checkpoint.unet)
+        self._contexts: dict[str, Tensor] = {}
+        self._device, self._dtype = torch.device(device), getattr(torch, dtype)
+        self._compiled = _compile() if compiled else None
+        if (device, dtype) != ("cpu", "float32"):
+            for module in (checkpoint.unet, checkpoint.vae, checkpoint.mask_head):
+                torch.nn.Module.to(module, self._device, self._dtype)
+
+    def generate(
+        self,
+        defect: str,
+        count: int,
+        seed: int = 0,
+        *,
+        start: int = 0,
+        batch: int = 1,
+        guidance: float | None = None,
+        tau: float | None = None,
+    ) -> Iterator[ReferencePair]:
+        """Yield pairs `start` to `start + count - 1`, `batch` at a time; defaults are the checkpoint's.
+
+        Raises:
+            UserError: a defect that the checkpoint does not have.
+        """
+        known = (*self.checkpoint.defects, GOOD)
+        if defect not in known:
+            raise UserError(f"defect: expected one of {', '.join(known)}, found {defect!r}")
+        settings = self.checkpoint.meta["generation"]
+        guidance = float(settings["guidance"] if guidance is None else guidance)
+        tau = float(settings["tau"] if tau is None else tau)
+        for first in range(start, start + count, batch):
+            indices = range(first, min(first + batch, start + count))
+            yield from self._pairs(defect, indices, seed, guidance, tau)
+
+    def prepare(self, batch: int = 1) -> None:
+        """Run each model once at a batch size: what is compiled or touched for the first time, is then."""
+        import torch
+
+        geometry, context = self.checkpoint.geometry, self._context("")
+        size = geometry.latent_size
+        latents = torch.zeros(batch, geometry.latent_channels, size, size, device=self._device)
+        contexts = context.expand(2 * batch, -1, -1).to(self._device, self._dtype)
+        with torch.inference_mode():
+            _, taps = self._predict(torch.cat([latents, latents]), torch.tensor(999), contexts)
+            _, vae_taps = self._decode(latents)
+            self.checkpoint.mask_head(*(tap.chunk(2)[1] for tap in taps), vae_taps)
+
+    def _pairs(
+        self, defect: str, indices: Sequence[int], seed: int, guidance: float, tau: float
+    ) -> Iterator[ReferencePair]:
+        import torch
+
+        began = time.perf_counter()
+        with torch.inference_mode():
+            images, probabilities, latents = self._run(defect, indices, seed, guidance)
+        seconds = (time.perf_counter() - began) / len(indices)
+        for image, probability, latent in zip(images, probabilities, latents, strict=True):
+            mask = np.where(probability >= tau, np.uint8(255), np.uint8(0))
+            yield ReferencePair(image, mask, probability, latent, seconds)
+
+    def _run(
+        self, defect: str, indices: Sequence[int], seed: int, guidance: float
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        import torch
+
+        from seas_export.graphs.schedules import make_scheduler
+        from seas_train.diffusion.taps import to_uint8
+
+        scheduler = make_scheduler(self.sampler, self.checkpoint.scheduler.config, self.steps)
+        latents = self._noised_references(indices, seed).to(self._device)  # [B,C,h,w]
+        contexts = torch.cat([self._context(""), self._context(self.checkpoint.prompts[defect])])
+        contexts = contexts.repeat_interleave(len(indices), dim=0)  # [2B,L,D], unconditional half first
+        contexts = contexts.to(self._device, self._dtype)
+        probabilities = []
+        for number, timestep in enumerate(scheduler.timesteps):
+            doubled = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
+            both, taps = self._predict(doubled, timestep, contexts)
+            unconditional, conditional = both.float().chunk(2)
+            predicted = unconditional + guidance * (conditional - unconditional)
+            if number >= self.steps - self.mask_steps:
+                _, vae_taps = self._decode(latents)
+                conditional_taps = [tap.chunk(2)[1] for tap in taps]
+                probabilities.append(self.checkpoint.mask_head(*conditional_taps, vae_taps))
+            latents = scheduler.step(predicted, timestep, latents, return_dict=False)[0]
+        pixels, _ = self._decode(latents)
+        mean = torch.stack(probabilities).mean(dim=0)
+        return to_uint8(pixels).cpu().numpy(), mean.cpu().numpy(), latents.cpu().numpy()
+
+    def _noised_references(self, indices: Sequence[int], seed: int) -> Tensor:
+        """The authors' start: unscaled latents of normal images, at the end of the stretched schedule."""
+        import torch
+
+        references = self.checkpoint.references
+        chosen = [noise.reference_index(seed, index, 0, len(references)) for index in indices]
+        shape = tuple(references.shape[1:])
+        fresh = torch.from_numpy(np.stack([noise.start_noise(seed, index, 0, shape) for index in indices]))
+        last = torch.tensor([len(self._start.alphas_cumprod) - 1])
+        result: Tensor = self._start.add_noise(references[chosen], fresh, last)
+        return result
+
+    def _context(self, prompt: str) -> Tensor:
+        if prompt not in self._contexts:
+            self._contexts[prompt] = self.checkpoint.context(prompt)
+        return self._contexts[prompt]
+
+    def _predict(self, latents: Tensor, timestep: Tensor, contexts: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Noise [2B,C,h,w], and the outputs of the two tapped up-blocks."""
+        unet, latents = self.checkpoint.unet, latents.to(self._dtype)
+        if self._compiled is not None:
+            predicted, *taps = self._compiled[0](unet, latents, timestep, contexts)
+            return predicted, taps
+        blocks = [unet.up_blocks[index] for index in self._taps]
+        return _with_outputs(blocks, lambda: unet(latents, timestep, contexts).sample)
+
+    def _decode(self, latents: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Pixels [B,3,H,W] in about -1..1 of scaled latents, and the first three up-blocks' outputs."""
+        vae = self.checkpoint.vae
+        latents = (latents / vae.config.scaling_factor).to(self._dtype)
+        if self._compiled is not None:
+            pixels, taps = self._compiled[1](vae, latents)
+            return pixels, taps[:3]
+        blocks = list(vae.decoder.up_blocks)[:3]
+        return _with_outputs(blocks, lambda: vae.decode(latents).sample)
+
+
+def _compile() -> tuple[Any, Any]:
+    """The U-Net's and the decoder's forward, compiled, with their taps as outputs: hooks would break it."""
+    import torch
+
+    from seas_train.diffusion.taps import decode_pixels, unet_with_taps
+
+    return torch.compile(unet_with_taps), torch.compile(decode_pixels)
+
+
+def _with_outputs(blocks: Sequence[Any], run: Any) -> tuple[Tensor, list[Tensor]]:
+    """Run, and collect what each of the modules gave."""
+    outputs: dict[int, Tensor] = {}
+    handles = [
+        block.register_forward_hook(
+            lambda _module, _inputs, output, place=place: outputs.__setitem__(place, output)
+        )
+        for place, block in enumerate(blocks)
+    ]
+    try:
+        result = run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return result, [outputs[place] for place in range(len(blocks))]

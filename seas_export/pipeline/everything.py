@@ -1,0 +1,161 @@
+"""`build --all`: every product of a folder, each in its own process, so that none stops the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seas_export.pipeline.ledger import BUILD_FILE, duration
+from seas_runtime.errors import UserError
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one product ended. state: built, current or failed; code: its process's exit code."""
+
+    product: str
+    state: str
+    code: int
+    seconds: float
+    out: Path
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Everything:
+    """How every product ended, in the folder's order."""
+
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Those that did not come to their end."""
+        return tuple(outcome for outcome in self.outcomes if outcome.state == "failed")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        products = [{**asdict(outcome), "out": str(outcome.out)} for outcome in self.outcomes]
+        return {"products": products, "failed": len(self.failed), "seconds": self.seconds}
+
+    def to_text(self) -> str:
+        """A line for each product, and a sum."""
+        width = max(len(outcome.product) for outcome in self.outcomes)
+        lines = [
+            f"{outcome.product.ljust(width)}  {outcome.state.ljust(7)}  {duration(outcome.seconds)}"
+            f"  {outcome.words or outcome.out}"
+            for outcome in self.outcomes
+        ]
+        counts = {state: 0 for state in ("built", "current", "failed")}
+        for outcome in self.outcomes:
+            counts[outcome.state] += 1
+        total = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        return "\n".join([*lines, f"{len(self.outcomes)} products: {total}; {duration(self.seconds)}"])
+
+
+def build_everything(
+    data: Path,
+    out: Path,
+    values: Mapping[str, Any],
+    *,
+    jobs: int = 1,
+    force: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Everything:
+    """Build every product of the folder `data` into `out`/PRODUCT, `jobs` at a time.
+
+    `values` are the configuration of all of them, without product, data and out. What is current is kept.
+    What a product says goes to stderr, or with several jobs to `out`/PRODUCT.log. Raises UserError where
+    there is no product; how each ended is in the result.
+    """
+    from seas_train.data.layouts import products_in
+
+    if not data.is_dir():
+        raise UserError(f"--data {data}: expected a folder of products, found no such folder. Name one.")
+    names = products_in(data)
+    if not names:
+        raise UserError(
+            f"--data {data}: expected a folder of products, found none in it. "
+            "Give the folder that the products' own folders lie in."
+        )
+    begun = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    if jobs > 1 and values.get("threads") is None:
+        values = {**values, "threads": max(1, (os.cpu_count() or 1) // jobs)}
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "all.yaml"
+        config.write_text(json.dumps(values, default=str), encoding="utf-8")  # JSON is YAML
+
+        def run(name: str) -> Outcome:
+            words = [*_command(), "--config", str(config), "--product", name, "--data", str(data)]
+            words += ["--out", str(out / name), "--json", *(["--force"] if force else [])]
+            log = out / f"{name}.log" if jobs > 1 else None
+            outcome = _run(name, words, out / name, log)
+            say(f"{name}: {outcome.state}, {duration(outcome.seconds)}")
+            return outcome
+
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                outcomes = tuple(pool.map(run, names))
+            except KeyboardInterrupt:
+                pool.shutdown(cancel_futures=True)  # the products' processes were interrupted with this one
+                raise
+    if any(outcome.code == INTERRUPTED for outcome in outcomes):
+        raise KeyboardInterrupt
+    return Everything(outcomes, time.perf_counter() - begun)
+
+
+def _command() -> list[str]:
+    """The words that run one build."""
+    return [sys.executable, "-m", "seas_export", "build"]
+
+
+def _run(name: str, words: list[str], out: Path, log: Path | None) -> Outcome:
+    begun = time.perf_counter()
+    before = _parts(out)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+        assert process.stderr is not None
+        for line in process.stderr:
+            text = line.decode("utf-8", "replace")
+            said.write(text)
+            if log is None:
+                sys.stderr.write(text)
+        code = process.wait()
+        said.seek(0)
+        lines = said.read().splitlines()
+    if log is not None:
+        log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    seconds = time.perf_counter() - begun
+    if code == 0:
+        state = "current" if before is not None and before == _parts(out) else "built"
+        return Outcome(name, state, code, seconds, out)
+    return Outcome(name, "failed", code, seconds, out, _reason(lines, code))
+
+
+def _parts(out: Path) -> Any:
+    """What a build's record says of its parts; None where there is none."""
+    try:
+        return json.loads((out / BUILD_FILE).read_text(encoding="utf-8")).get("parts")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _reason(lines: list[str], code: int) -> str:
+    """Why a build failed, in the words of its last error."""
+    errors = [line for line in lines if line.startswith(("error: ", "failed: "))]
+    if errors:
+        return errors[-1]
+    return f"ended with code {code}; {lines[-1] if lines else 'it said nothing'}"

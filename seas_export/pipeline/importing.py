@@ -1,0 +1,148 @@
+"""`import-seas`: the authors' training output and photographs to a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seas_export.config.build import PhotographsConfig
+from seas_export.config.photographs import load_photographs, warning_lines
+from seas_export.pipeline.source import DATA
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.types import GOOD
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What `import-seas` is asked for.
+
+    Attributes:
+        generation: the authors' `generation-checkpoint`.
+        mask: the authors' `mask-checkpoint/rmp`.
+        base: what they were trained from: its VAE is theirs too.
+        product: its folder's name in `data`.
+        data: the folder of products; None for `data/`.
+        out: the checkpoint folder to make.
+        photographs: how the photographs are read; `defects` names the folders that were trained.
+        guidance: None for the authors'.
+        tau: None for the authors'.
+        force: replace a checkpoint that is there.
+        allow_pickle: of the base; the authors' own files are pickles anyway.
+    """
+
+    generation: Path
+    mask: Path
+    base: str
+    product: str
+    data: Path | None
+    out: Path
+    photographs: PhotographsConfig
+    guidance: float | None = None
+    tau: float | None = None
+    force: bool = False
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What `import-seas` made: `tokens` are each defect's, in the order of training."""
+
+    checkpoint: Path
+    product: str
+    base: str
+    tokens: dict[str, tuple[str, ...]]
+    references: int
+    guidance: float
+    tau: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        tokens = {name: list(words) for name, words in self.tokens.items()}
+        return {**self.__dict__, "checkpoint": str(self.checkpoint), "tokens": tokens}
+
+    def to_text(self) -> str:
+        """For a person: above all which defect has which tokens, as nothing else would tell a mistake."""
+        lines = [
+            f"{self.checkpoint}: {self.product}, trained by the authors' code on {self.base}; "
+            f"{self.references} references, guidance {self.guidance:g}, tau {self.tau:g}"
+        ]
+        lines += [f"  {name}: {' '.join(words)}" for name, words in self.tokens.items()]
+        return "\n".join(lines)
+
+
+def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> ImportResult:
+    """Check everything, then write the checkpoint.
+
+    Raises:
+        UserError: a file, an option or the photographs are not usable, or something is in the way.
+    """
+    from seas_train.methods.seas.authors.generation import read_generation
+    from seas_train.methods.seas.authors.importing import import_checkpoint
+
+    directory = _photographs(request)
+    _check_out(request)
+    say(f"read {request.generation}")
+    generation = read_generation(request.generation, request.base, allow_pickle=request.allow_pickle)
+    geometry = generation.models.geometry
+    photographs, named = request.photographs, request.photographs.defects
+    if named is not None:  # names of what was trained; the photographs need not show it
+        photographs = PhotographsConfig(photographs.layout, photographs.fit, normals=photographs.normals)
+    product = load_photographs(
+        directory,
+        photographs,
+        size=geometry.image_size,
+        latent_factor=geometry.latent_factor,
+        defects_needed=False,
+    )
+    for line in warning_lines(product.report):
+        say(line)
+    say(f"encode {len(product.normals)} normal photographs as references")
+    made = import_checkpoint(
+        generation,
+        request.mask,
+        product,
+        request.product,
+        request.out,
+        defects=named,
+        guidance=request.guidance,
+        tau=request.tau,
+    )
+    tokens: dict[str, tuple[str, ...]] = {GOOD: (made.prompts.normal_token,)}
+    tokens.update({defect: made.prompts.defect_tokens(defect) for defect in made.prompts.defects})
+    return ImportResult(
+        made.checkpoint,
+        request.product,
+        generation.models.name,
+        tokens,
+        made.references,
+        made.guidance,
+        made.tau,
+    )
+
+
+def _photographs(request: ImportRequest) -> Path:
+    """The product's folder: generation starts from the latents of its normal photographs."""
+    directory = (request.data or DATA) / request.product
+    if not directory.is_dir():
+        raise UserError(
+            f"--data: expected the photographs of {request.product} in {directory}, found no such folder. "
+            "Generation starts from the latents of normal photographs, which the authors' checkpoints do not "
+            f"hold: give the folder that the product lies in, with {request.product}/train/good: --data ROOT"
+        )
+    return directory
+
+
+def _check_out(request: ImportRequest) -> None:
+    """Refuse numbers out of range, and to write over something unless asked to."""
+    if request.guidance is not None and not 0 <= request.guidance <= 100:
+        raise UserError(f"--guidance: expected 0 to 100, found {request.guidance:g}")
+    if request.tau is not None and not 0 < request.tau < 1:
+        raise UserError(f"--tau: expected a number between 0 and 1, found {request.tau:g}")
+    out = request.out
+    if not request.force and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            f"--out {out}: expected nothing there, found something. "
+            "Replace it with --force, or choose another."
+        )

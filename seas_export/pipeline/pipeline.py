@@ -1,0 +1,351 @@
+"""The build: each part reads what the part before it wrote, and is made only when it is not current."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seas_export.config.build import BuildConfig
+from seas_export.config.photographs import load_photographs, warning_lines
+from seas_export.machine.machine import describe_machine
+from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, locked
+from seas_export.pipeline.result import BuildResult
+from seas_export.pipeline.source import Source, find_source
+from seas_export.pipeline.training.training import training_config
+from seas_export.version import version
+
+if TYPE_CHECKING:
+    from seas_engines.targets.options import EngineOptions
+    from seas_train.bases.base import Base
+    from seas_train.data import Product
+    from seas_train.methods.seas.config import TrainConfig
+
+Say = Callable[[str], None]
+
+SAMPLE_SEED = 0
+MASK_SCORES_FILE = "mask_scores.json"
+
+
+def build(config: BuildConfig, *, force: bool = False, say: Say = lambda text: None) -> BuildResult:
+    """Make everything that `config` asks for under its folder; with `force` also what is current.
+
+    Raises:
+        UserError: the photographs, the base or an option is not usable. Found before any work starts.
+        CheckFailed: a part failed its check: training diverged, or parity was out of bounds.
+    """
+    begun = time.perf_counter()
+    out = config.folder
+    source = find_source(config.product, config.data, out)
+    with locked(out):
+        ledger = Ledger.open(out, config.product, force=force, say=say)
+        return _Build(config, out, source, ledger, say).run(begun)
+
+
+class _Build:
+    """One run of a build."""
+
+    def __init__(self, config: BuildConfig, out: Path, source: Source, ledger: Ledger, say: Say) -> None:
+        self.config, self.out, self.source, self.ledger, self.say = config, out, source, ledger, say
+        self.checkpoint, self.training = out / "checkpoint", out / "training"
+        self.mask_scores = out / MASK_SCORES_FILE
+        self.bundle, self.dataset = out / "bundle", out / "dataset"
+        self.report, self.overview = out / "report.html", out / "overview.png"
+
+    def run(self, begun: float) -> BuildResult:
+        """Check what is given, then make the parts one after the other."""
+        from seas_engines.building.compile import check_engines
+        from seas_train.bases.base import load_base
+
+        self.say(f"{self.config.product}: {self.source.words}")
+        if self.config.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.config.threads)
+        options = self._engine_options()
+        if options is not None:
+            check_engines(options)  # before hours of training, not after
+        base = load_base(self.config.base, allow_pickle=self.config.allow_pickle)
+        product = self._product(base)
+        values = {**self.config.train, "seed": self.config.seed}
+        train = training_config(base, product, values, "train", self.config.reproduce)
+        self._note(base, product, train)
+        self._train(base, product, train)
+        self._evaluate(product)
+        self._export()
+        self._engines()
+        self._generate()
+        self._report(product)
+        seconds = time.perf_counter() - begun
+        self.ledger.note(finished=True, seconds=seconds)
+        return self._result(seconds)
+
+    def _product(self, base: Base) -> Product:
+        """The checked product; the sample is rendered first where it is the source."""
+        from seas_train.data.published import recognition_line
+
+        size = base.geometry.image_size
+        if self.source.sample:
+            self._sample(size)
+        product = load_photographs(
+            self.source.directory,
+            self.config.photographs,
+            size=size,
+            latent_factor=base.geometry.latent_factor,
+        )
+        names = [defect.name for defect in product.defects]
+        if line := recognition_line(product.name, product.layout, names):
+            self.say(f"recognised: {line}")
+        counts = ", ".join(f"{d.name} {len(d.train)} + {len(d.test)}" for d in product.defects)
+        self.say(f"product: {len(product.normals)} normals train; pairs (training + held out): {counts}")
+        for line in warning_lines(product.report):
+            self.say(f"  {line}")
+        if product.report.warnings:
+            self.say(f"  all of it: seas-export data inspect {self.source.directory}")
+        return product
+
+    def _sample(self, size: int) -> None:
+        """Render the sample product."""
+        from seas_train.sample import write_sample
+        from seas_train.sample.write import VERSION
+
+        self.ledger.part(
+            "sample",
+            {"seed": SAMPLE_SEED, "size": size, "version": VERSION},
+            self.source.directory,
+            lambda before: _ignore(
+                write_sample(self.source.directory.parent, SAMPLE_SEED, size, overwrite=True)
+            ),
+        )
+
+    def _note(self, base: Base, product: Product, train: TrainConfig) -> None:
+        """Write down everything that this build follows from."""
+        self.ledger.note(
+            version=version(),
+            finished=False,
+            source={"directory": self.source.directory, "sample": self.source.sample},
+            fingerprints={"product": product.fingerprint, "base": base.fingerprint},
+            layout=product.layout.value,
+            base={"name": base.name, "licence": base.licence},
+            config={**self.config.to_dict(), "train": train.to_dict()},
+            machine=describe_machine(self.out).to_dict(),
+        )
+
+    def _train(self, base: Base, product: Product, config: TrainConfig) -> None:
+        """Both stages of training, to a checkpoint."""
+        from seas_train.methods.seas.training import train_product
+        from seas_train.training.loop import AnotherRun
+
+        def run(resume: bool) -> None:
+            train_product(
+                product,
+                base,
+                self.checkpoint,
+                self.training,
+                config,
+                resume=resume,
+                progress=sys.stderr.isatty(),
+            )
+
+        def make(before: Before) -> None:
+            # A checkpoint that was damaged, or is to recommend something else, is written again from its
+            # training's last state.
+            try:
+                run(before is not Before.NOTHING)
+            except AnotherRun as error:  # as on a processor of another kind; nothing else voids the states
+                if before is not Before.RESTATED:
+                    raise
+                self.say(f"train: its states are of no use here, training again ({error})")
+                run(False)
+
+        inputs = {
+            "version": version(),
+            "product": product.name,
+            "photographs": product.fingerprint,
+            "base": base.fingerprint,
+            # How often a state is saved does not change what is trained.
+            "config": {**config.to_dict(), "save_every": None, "preview_every": None},
+        }
+        self.ledger.part("train", inputs, self.checkpoint, make, restated="config.generation")
+
+    def _evaluate(self, product: Product) -> None:
+        """The mask head's scores on the pairs that did not train."""
+        from seas_export.pipeline.mask_scores import held_out, score_masks
+
+        wanted, tau = self.config.evaluate, self.config.generate.tau
+        inputs = {
+            "version": version(),
+            "checkpoint": self._output("train"),
+            "held_out": held_out(product, wanted),
+            "tau": tau,
+            "seed": self.config.seed,
+        }
+        self.ledger.part(
+            "evaluate",
+            inputs,
+            self.mask_scores,
+            lambda before: score_masks(
+                self.checkpoint, product, wanted, tau, self.config.seed, self.mask_scores
+            ),
+        )
+
+    def _export(self) -> None:
+        """The bundle, checked against PyTorch."""
+        from seas_export.export import export_bundle
+        from seas_runtime.bundle.reading import MANIFEST_NAME
+
+        wanted = self.config.export
+
+        def make(before: Before) -> None:
+            if self.bundle.is_dir() and not (self.bundle / MANIFEST_NAME).is_file():
+                shutil.rmtree(self.bundle)  # damaged; it lies in our own folder, so it is ours
+            export_bundle(
+                self.checkpoint,
+                self.bundle,
+                precision=wanted.precision,
+                target=wanted.target,
+                steps=wanted.steps,
+                parity=True,
+                force=True,
+                progress=self.say,
+            )
+
+        inputs = {"version": version(), "checkpoint": self._output("train"), "config": asdict(wanted)}
+        self.ledger.part("export", inputs, self.bundle, make, bundle_digest)
+
+    def _engines(self) -> None:
+        """The engines, where the target has some; they are keyed by content themselves."""
+        from seas_engines.building.compile import compile_bundle
+        from seas_export.progress import build_progress
+
+        options = self._engine_options()
+        if options is not None:
+            with build_progress() as progress:
+                compile_bundle(self.bundle, options, self.say, progress)
+
+    def _engine_options(self) -> EngineOptions | None:
+        """What engines are built of the bundle: static ones for the batch that is generated."""
+        from seas_engines.targets.options import EngineOptions
+        from seas_engines.targets.targets import require_target
+        from seas_runtime.engines.store import BatchRange
+
+        wanted, batch = self.config.export, self.config.generate.batch
+        _, _, spec = require_target(wanted.target, wanted.precision)
+        if not spec.builds_engine:
+            return None
+        return EngineOptions(
+            target=wanted.target,
+            devices=wanted.device,
+            batch=BatchRange(batch, batch, batch),
+            ship=wanted.target == "cuda" or (wanted.device is not None and wanted.target == "rtx"),
+        )
+
+    def _generate(self) -> None:
+        """The data set."""
+        from seas_export.progress import pairs_progress
+        from seas_runtime import DatasetRequest, Generator, write_dataset
+        from seas_runtime.backends.contract import AUTO
+        from seas_runtime.dataset.folder import backend_of
+
+        wanted = self.config.generate
+
+        def make(before: Before) -> None:
+            backend = wanted.backend
+            if before is not Before.UNFINISHED and self.dataset.exists():
+                shutil.rmtree(self.dataset)
+            elif backend == AUTO:  # what is fastest may have changed since it was begun
+                backend = backend_of(self.dataset) or AUTO
+            generator = Generator.open(self.bundle, backend, self.config.threads)
+            if generator.chosen:
+                self.say(generator.chosen)
+            request = DatasetRequest(
+                defects=("all",),
+                count=wanted.pairs,
+                seed=self.config.seed,
+                batch=wanted.batch,
+                guidance=wanted.guidance,
+                tau=wanted.tau,
+                gate=wanted.gate,
+            )
+            with pairs_progress("generate") as progress:
+                write_dataset(generator, request, self.dataset, progress)
+
+        inputs = {
+            "version": version(),
+            "bundle": self._output("export"),
+            "seed": self.config.seed,
+            "config": asdict(wanted),
+        }
+        self.ledger.part("generate", inputs, self.dataset, make)
+
+    def _report(self, product: Product) -> None:
+        """The page and the picture."""
+        from seas_export.report import gather, write_overview, write_page
+
+        def make(before: Before) -> None:
+            content = gather(self.out, product, self.ledger.content)
+            write_overview(content, self.overview)
+            write_page(content, self.report)
+
+        inputs = {
+            "version": version(),
+            **{name: entry.output for name, entry in self.ledger.entries.items() if name != "report"},
+        }
+        self.ledger.part("report", inputs, self.report, make)
+
+    def _output(self, part: str) -> str:
+        """The hash of what a part made."""
+        output = self.ledger.entries[part].output
+        assert output is not None
+        return output
+
+    def _result(self, seconds: float) -> BuildResult:
+        """What there is now."""
+        from seas_export.report.gather import gate_counts, notes, read_records
+        from seas_runtime.dataset.layout import CONTACT_SHEET_NAME
+
+        gates = list(gate_counts(list(read_records(self.dataset))))
+        made = {
+            "checkpoint": self.checkpoint,
+            "training": self.training,
+            "mask scores": self.mask_scores,
+            "bundle": self.bundle,
+            "dataset": self.dataset,
+            "contact sheet": self.dataset / CONTACT_SHEET_NAME,
+            "overview": self.overview,
+            "record": self.out / BUILD_FILE,
+            "report": self.report,
+        }
+        if self.source.sample:
+            made = {"sample": self.source.directory, **made}
+        return BuildResult(
+            product=self.config.product,
+            source=self.source.words,
+            out=self.out,
+            parts={name: entry.seconds for name, entry in self.ledger.entries.items()},
+            made=made,
+            pairs={gate.name: gate.pairs - gate.given_up for gate in gates},
+            notes=tuple(notes(gates)),
+            seconds=seconds,
+        )
+
+
+def bundle_digest(path: Path) -> str:
+    """A bundle's fingerprint, once its files are found to be as its manifest says. Engines do not count.
+
+    Raises:
+        UserError: it is not a whole bundle.
+    """
+    from seas_runtime.bundle.reading import check_files, read_manifest_file
+
+    manifest, fingerprint = read_manifest_file(path)
+    check_files(path, manifest)
+    return fingerprint
+
+
+def _ignore(value: object) -> None:
+    """Call for effect."""

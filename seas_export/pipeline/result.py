@@ -1,0 +1,46 @@
+"""What a build made, to print."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from seas_export.pipeline.ledger import duration
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build made. parts: seconds that each took when it was made; seconds: of this run."""
+
+    product: str
+    source: str
+    out: Path
+    parts: dict[str, float]
+    made: dict[str, Path]
+    pairs: dict[str, int]
+    notes: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            **asdict(self),
+            "out": str(self.out),
+            "made": {name: str(path) for name, path in self.made.items()},
+        }
+
+    def to_text(self) -> str:
+        """What there is now, and where."""
+        pairs = ", ".join(f"{count} {name}" for name, count in self.pairs.items())
+        words = {"dataset": f"  {pairs}", "report": "  open this one"}
+        width = max(len(name) for name in self.made)
+        lines = [f"{name.ljust(width)}  {path}{words.get(name, '')}" for name, path in self.made.items()]
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join(
+            [
+                f"{self.product}: built from {self.source}, in {duration(self.seconds)}",
+                *("  " + line for line in lines),
+                *notes,
+            ]
+        )

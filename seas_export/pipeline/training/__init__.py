@@ -1,0 +1,1 @@
+"""`train`: a run, and what it will cost."""

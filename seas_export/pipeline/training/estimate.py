@@ -1,0 +1,145 @@
+"""`train --dry-run`: what a training will take of memory and time, before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from seas_export.machine.machine import describe_machine
+
+if TYPE_CHECKING:
+    from seas_train.bases.base import Base
+    from seas_train.data import Product
+    from seas_train.methods.seas.config import TrainConfig
+
+_MATRIX = 2048
+"""Side of the matrices that the rate is measured with; large enough to fill a card, soon done on a CPU."""
+
+
+@dataclass(frozen=True)
+class TrainingEstimate:
+    """Bytes on the device (None without a GPU) and on the host, by part; operations and seconds of stage 1.
+
+    Seconds are calculated: operations over the matrix rate that was measured here, which no training
+    reaches; so they are the least that it takes.
+    """
+
+    product: str
+    base: str
+    device: str
+    precision: str
+    steps: int
+    trained_parameters: int
+    device_parts: dict[str, int] | None
+    host_parts: dict[str, int]
+    device_memory: int | None
+    host_memory: int | None
+    flops_per_step: float
+    flops_per_second: float
+    eight_bit: bool
+
+    @property
+    def device_bytes(self) -> int | None:
+        """All that lies on the device."""
+        return None if self.device_parts is None else sum(self.device_parts.values())
+
+    @property
+    def host_bytes(self) -> int:
+        """All that lies on the host."""
+        return sum(self.host_parts.values())
+
+    @property
+    def seconds(self) -> float:
+        """The least that stage 1 takes here."""
+        return self.steps * self.flops_per_step / self.flops_per_second
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether there is memory for it, None where that cannot be told."""
+        pairs = [(self.host_bytes, self.host_memory), (self.device_bytes, self.device_memory)]
+        known = [need <= there for need, there in pairs if need is not None and there is not None]
+        return all(known) if known else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            **asdict(self),
+            "device_bytes": self.device_bytes,
+            "host_bytes": self.host_bytes,
+            "seconds": self.seconds,
+            "fits": self.fits,
+        }
+
+    def to_text(self) -> str:
+        """What a person wants to know."""
+        lines = [
+            f"{self.product} on {self.base}: fine-tuning (stage 1), {self.steps} steps in {self.precision}, "
+            f"{self.trained_parameters / 1e6:.1f} million trained parameters"
+        ]
+        for place, parts, there in (
+            (self.device, self.device_parts, self.device_memory),
+            ("host", self.host_parts, self.host_memory),
+        ):
+            if parts is None:
+                continue
+            shown = ", ".join(f"{name} {_gib(size)}" for name, size in parts.items())
+            free = "" if there is None else f" of {_gib(there)} free"
+            lines.append(f"memory, {place}: about {_gib(sum(parts.values()))}{free} ({shown})")
+        lines.append(
+            f"time, calculated: {self.seconds / 3600:.2f} h or more "
+            f"({self.flops_per_step / 1e12:.3g} TFLOP a step, at the "
+            f"{self.flops_per_second / 1e12:.3g} TFLOP/s that large matrix products reach on {self.device})"
+        )
+        if self.fits is False:
+            lines.append("It does not fit: try --memory medium, --memory low, or a smaller --lora.")
+        return "\n".join(lines)
+
+
+def estimate_training(base: Base, product: Product, config: TrainConfig) -> TrainingEstimate:
+    """Estimate stage 1 of a training on the device that it would use here; stage 2 takes less memory."""
+    import torch
+
+    from seas_train.methods.seas.finetune.memory import CONTEXT, estimate_memory
+    from seas_train.training.loop import Precision
+    from seas_train.training.optimizer import uses_eight_bit
+
+    found = estimate_memory(base, config.finetune, config.precision, product.preprocessing.size)
+    cuda = torch.cuda.is_available()
+    half = config.precision is not Precision.FP32
+    kind = torch.float32 if not half else torch.bfloat16
+    if config.precision is Precision.FP16:
+        kind = torch.float16
+    device = torch.device("cuda" if cuda else "cpu")
+    return TrainingEstimate(
+        product=product.name,
+        base=base.name,
+        device=torch.cuda.get_device_name() if cuda else "the CPU",
+        precision=config.precision.value,
+        steps=config.finetune.steps,
+        trained_parameters=found.trained,
+        device_parts={**found.parts, "the device's context": CONTEXT} if cuda else None,
+        host_parts=dict(found.host) if cuda else {**found.parts, **found.host},
+        device_memory=int(torch.cuda.mem_get_info()[0]) if cuda else None,
+        host_memory=describe_machine().memory_available,
+        flops_per_step=found.flops,
+        flops_per_second=_matrix_rate(device, kind),
+        eight_bit=uses_eight_bit(config.finetune.optimizer),
+    )
+
+
+def _matrix_rate(device: Any, kind: Any) -> float:
+    """Floating-point operations per second of a large matrix product here; the best of three."""
+    import torch
+
+    a = torch.ones(_MATRIX, _MATRIX, device=device, dtype=kind)
+    best = float("inf")
+    for _ in range(4):  # the first one warms up
+        begun = time.perf_counter()
+        float((a @ a)[0, 0])  # reading a number waits for the device
+        best = min(best, time.perf_counter() - begun)
+    return 2.0 * _MATRIX**3 / best
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,155 @@
+"""`train`: a product's folder and options to a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seas_export.config.build import REPRODUCED, PhotographsConfig
+from seas_export.config.layers import merge, overlay, parse_assignments, read_yaml
+from seas_export.config.photographs import load_photographs, warning_lines
+from seas_runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from seas_export.pipeline.training.estimate import TrainingEstimate
+    from seas_train.bases.base import Base
+    from seas_train.data import Product
+    from seas_train.methods.seas.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `train` is asked for. run: the folder for saves, losses and previews. memory: options that make it
+    fit, over the base's defaults and the file."""
+
+    directory: Path
+    base: str
+    out: Path
+    run: Path
+    photographs: PhotographsConfig
+    resume: bool = False
+    force: bool = False
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    allow_pickle: bool = False
+    reproduce: str | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` made."""
+
+    checkpoint: Path
+    run: Path
+    product: str
+    base: str
+    defects: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "checkpoint": str(self.checkpoint), "run": str(self.run)}
+
+
+def train_checkpoint(
+    request: TrainRequest,
+    *,
+    file: Path | None,
+    assignments: Sequence[str],
+    given: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> Trained:
+    """Check everything, then train both stages. `given` are top-level training options of the command line.
+
+    Raises:
+        UserError: the product, the base or an option is not usable, or something is in the way.
+        CheckFailed: training went wrong, a loss that is not finite for one.
+    """
+    from seas_train.methods.seas.training import train_product
+
+    _check_way(request)
+    begun = time.perf_counter()
+    base, product, config = _inputs(request, file, assignments, given, say)
+    train_product(
+        product, base, request.out, request.run, config, resume=request.resume, progress=sys.stderr.isatty()
+    )
+    names = tuple(defect.name for defect in product.defects)
+    return Trained(request.out, request.run, product.name, base.name, names, time.perf_counter() - begun)
+
+
+def estimate(
+    request: TrainRequest,
+    *,
+    file: Path | None,
+    assignments: Sequence[str],
+    given: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> TrainingEstimate:
+    """What `train_checkpoint` would take of memory and time; nothing is trained or written.
+
+    Raises:
+        UserError: as `train_checkpoint`.
+    """
+    from seas_export.pipeline.training.estimate import estimate_training
+
+    return estimate_training(*_inputs(request, file, assignments, given, say))
+
+
+def _inputs(
+    request: TrainRequest,
+    file: Path | None,
+    assignments: Sequence[str],
+    given: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> tuple[Base, Product, TrainConfig]:
+    """Everything that a training follows from, checked."""
+    from seas_train.bases.base import load_base
+
+    if request.reproduce not in (*REPRODUCED, None):
+        raise UserError(f"--reproduce: expected {' | '.join(REPRODUCED)}, found {request.reproduce!r}")
+    values = read_yaml(file) if file is not None else {}
+    options = merge(request.memory, parse_assignments(assignments))
+    base = load_base(request.base, allow_pickle=request.allow_pickle)
+    geometry = base.geometry
+    product = load_photographs(
+        request.directory, request.photographs, size=geometry.image_size, latent_factor=geometry.latent_factor
+    )
+    for line in warning_lines(product.report):
+        say(line)
+    config = training_config(base, product, values, str(file or "defaults"), request.reproduce)
+    return base, product, overlay(config, {**options, **given}, "the command line")
+
+
+def training_config(
+    base: Base, product: Product, values: Mapping[str, Any], source: str, reproduce: str | None = None
+) -> TrainConfig:
+    """The defaults for a base and a product, by the rules of `reproduce`, with `values` over them.
+
+    Raises:
+        UserError: an unknown option, or one out of range.
+    """
+    from seas_train.methods.seas.config import TrainConfig
+    from seas_train.methods.seas.reproduce import Reproduced, reproduced
+
+    config = TrainConfig.for_base(base, defects=len(product.defects), layout=product.layout)
+    if reproduce is not None:
+        config = reproduced(config, Reproduced(reproduce), product.layout)
+    return overlay(config, values, source, "train")
+
+
+def _check_way(request: TrainRequest) -> None:
+    """Refuse to write over a checkpoint or a run, unless asked to."""
+    if request.resume and request.force:
+        raise UserError("--resume: continues a run, and --force starts it over. Give one of them.")
+    if request.resume or request.force or int(os.environ.get("RANK", "0")) > 0:
+        return  # of several processes the first one asks
+    for option, path in (("--out", request.out), ("--run", request.run)):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(
+                f"{option} {path}: expected nothing there, found something. "
+                "Continue with --resume, replace it with --force, or choose another."
+            )

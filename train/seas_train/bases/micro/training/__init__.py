@@ -1,0 +1,1 @@
+"""How micro's weights were trained."""

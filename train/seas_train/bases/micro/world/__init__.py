@@ -1,0 +1,1 @@
+"""The rendered world that micro was trained on."""

@@ -1,0 +1,281 @@
+"""Folders in diffusers' format: what is in them, checked before anything large is read, and loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from seas_runtime.errors import UserError
+from seas_runtime.files import read_json, sha256_file
+
+COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+_CONFIG_FILES = {
+    "scheduler": "scheduler_config.json",
+    "text_encoder": "config.json",
+    "tokenizer": "tokenizer_config.json",
+    "unet": "config.json",
+    "vae": "config.json",
+}
+WEIGHTED = ("text_encoder", "unet", "vae")
+"""The components that have weights."""
+_WEIGHTS = {
+    "text_encoder": ("model.safetensors", "pytorch_model.bin"),
+    "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+    "vae": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
+}
+"""What each component's weights are called: as safetensors, and pickled."""
+
+
+def component_folders(path: Path) -> dict[str, Path]:
+    """Where the components of one whole model lie."""
+    return {component: path / component for component in COMPONENTS}
+
+
+def check_folder(path: Path, what: str, *, allow_pickle: bool = False) -> None:
+    """Check that a folder holds a Stable Diffusion 1.x model, from its JSON files alone.
+
+    Raises:
+        UserError: naming the file, what was expected in it, and what was found.
+    """
+    check_index(path, what)
+    check_components(component_folders(path), what, allow_pickle=allow_pickle)
+
+
+def check_index(path: Path, what: str) -> None:
+    """Check that a folder's `model_index.json` is that of a Stable Diffusion 1.x model.
+
+    A safety checker and a feature extractor may be named there or not: they are not used.
+
+    Raises:
+        UserError: it is missing, or of another kind of model.
+    """
+    index_file = path / "model_index.json"
+    if not index_file.is_file():
+        raise UserError(
+            f"{what}: {index_file} is missing; expected a Stable Diffusion 1.x model in diffusers' format"
+        )
+    index = _object(index_file)
+    kind = str(index.get("_class_name", "nothing"))
+    if kind != "StableDiffusionPipeline":
+        raise UserError(
+            f"{what}: expected a StableDiffusionPipeline (Stable Diffusion 1.x), {index_file} says {kind}"
+            f"{_hint(kind)}; use a Stable Diffusion 1.x model such as CompVis/stable-diffusion-v1-4"
+        )
+
+
+def check_components(folders: Mapping[str, Path], what: str, *, allow_pickle: bool = False) -> None:
+    """Check that every component is there, is of the right kind, and fits the others.
+
+    Args:
+        folders: each component's folder, by its name.
+        what: the model, for messages.
+        allow_pickle: take `.bin` files where there are no safetensors; see `seas_train.bases.tensor_files`.
+
+    Raises:
+        UserError: naming the file, what was expected in it, and what was found.
+    """
+    for component, folder in folders.items():
+        config_file = folder / _CONFIG_FILES[component]
+        if not config_file.is_file():
+            raise UserError(f"{what}: {config_file} is missing; expected the folder of a whole model")
+        _object(config_file)
+        if component in WEIGHTED and not any(folder.glob("*model*.safetensors*")):
+            _check_pickled(component, folder, what, allow_pickle)
+    _check_configs(folders, what)
+
+
+def _check_pickled(component: str, folder: Path, what: str, allow_pickle: bool) -> None:
+    pickled = folder / _WEIGHTS[component][1]
+    if pickled.is_file() and allow_pickle:
+        return
+    found = sorted(file.name for file in folder.iterdir() if file.suffix != ".json")
+    hint = "pickled weights are not read without --allow-pickle" if pickled.is_file() else "no pickled ones"
+    raise UserError(
+        f"{what}: expected a .safetensors file in {folder}, found {found or 'no weights'}; "
+        f"{hint}: save the model again with safe_serialization=True"
+    )
+
+
+def _hint(kind: str) -> str:
+    if "XL" in kind:
+        return ", which is SDXL: it has two text encoders and other U-Net inputs"
+    if "Inpaint" in kind:
+        return ", an inpainting model"
+    if "3" in kind or "Flux" in kind:
+        return ", whose denoiser is a transformer without the U-Net's features that the mask head reads"
+    return ""
+
+
+def _check_configs(folders: Mapping[str, Path], what: str) -> None:
+    unet, vae, text, scheduler = (
+        _object(folders[component] / _CONFIG_FILES[component])
+        for component in ("unet", "vae", "text_encoder", "scheduler")
+    )
+    latent_channels = vae.get("latent_channels", 4)
+    if unet.get("in_channels", 4) == 2 * latent_channels + 1:
+        raise UserError(
+            f"{what}: the U-Net takes {unet['in_channels']} channels, so this is an inpainting model; "
+            f"expected {latent_channels}: use the plain model it was made from"
+        )
+    if unet.get("addition_embed_type") is not None or unet.get("class_embed_type") is not None:
+        raise UserError(
+            f"{what}: the U-Net takes more than a prompt (as SDXL's does); use a Stable Diffusion 1.x model"
+        )
+    prediction = scheduler.get("prediction_type", "epsilon")
+    expectations: list[tuple[str, object, object]] = [
+        ("scheduler: prediction_type", "epsilon", prediction),
+        ("unet: _class_name", "UNet2DConditionModel", unet.get("_class_name", "UNet2DConditionModel")),
+        ("unet: in_channels (the VAE's latent channels)", latent_channels, unet.get("in_channels", 4)),
+        ("unet: out_channels (the VAE's latent channels)", latent_channels, unet.get("out_channels", 4)),
+        ("vae: _class_name", "AutoencoderKL", vae.get("_class_name", "AutoencoderKL")),
+        ("text_encoder: model_type", "clip_text_model", text.get("model_type", "clip_text_model")),
+        (
+            "unet: cross_attention_dim (the text encoder's hidden_size)",
+            text.get("hidden_size", 512),
+            unet.get("cross_attention_dim", 1280),
+        ),
+    ]
+    for key, expected, found in expectations:
+        if expected != found:
+            hint = " (a v-prediction model, as SD 2 at 768 pixels)" if found == "v_prediction" else ""
+            raise UserError(
+                f"{what}: {key}: expected {expected}, found {found}{hint}; use a Stable Diffusion 1.x model"
+            )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    values = read_json(path, f"{path.parent.name}/{path.name}")
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object, found {json.dumps(values)[:40]}")
+    return values
+
+
+def load_components(folders: Mapping[str, Path], what: str) -> dict[str, Any]:
+    """Tokenizer, text encoder, VAE, U-Net (float32, evaluation mode) and noise schedule of checked folders.
+
+    Raises:
+        UserError: a file is broken, or weights are missing or do not fit the configuration.
+    """
+    components = {name: load_component(name, folder, what) for name, folder in folders.items()}
+    check_vocabulary(components, what)
+    return components
+
+
+def check_vocabulary(components: Mapping[str, Any], what: str) -> None:
+    """Check that the text encoder has an embedding for each of the tokenizer's tokens.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    if components["text_encoder"].get_input_embeddings().weight.shape[0] < len(components["tokenizer"]):
+        raise UserError(
+            f"{what}: the tokenizer has more tokens than the text encoder has embeddings; they do not match"
+        )
+
+
+def load_component(name: str, folder: Path, what: str) -> Any:
+    """One component of a checked folder; models are float32, in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: a file is broken, or weights are missing or do not fit the configuration.
+    """
+    try:
+        with quiet_transformers(), _as_safetensors(name, folder) as readable:
+            if name not in WEIGHTED:
+                return _kinds()[name].from_pretrained(str(readable))
+            model, found = _kinds()[name].from_pretrained(
+                str(readable), use_safetensors=True, output_loading_info=True
+            )
+    except UserError:
+        raise
+    except Exception as error:  # diffusers and transformers raise anything for a broken file
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{what}: {folder} could not be loaded: {reason}") from error
+    missing = sorted(map(str, found["missing_keys"]))
+    if missing:  # which the libraries would fill with random numbers
+        raise UserError(
+            f"{what}: {folder} could not be loaded: {len(missing)} of its weights are missing: "
+            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"
+        )
+    return model.float().eval()
+
+
+def _kinds() -> dict[str, Any]:
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    return {
+        "tokenizer": CLIPTokenizer,
+        "text_encoder": CLIPTextModel,
+        "vae": AutoencoderKL,
+        "unet": UNet2DConditionModel,
+        "scheduler": DDPMScheduler,
+    }
+
+
+@contextlib.contextmanager
+def _as_safetensors(name: str, folder: Path) -> Iterator[Path]:
+    """The folder itself, or, where its weights are pickled, a temporary one with the same as safetensors.
+
+    So no library but `read_pickle` ever opens a pickle.
+    """
+    if name not in WEIGHTED or any(folder.glob("*model*.safetensors*")):
+        yield folder
+        return
+    from seas_train.bases.tensor_files import read_pickle, write_safetensors
+
+    safe, pickled = _WEIGHTS[name]
+    with tempfile.TemporaryDirectory(prefix="seas-export-") as made:
+        config = _CONFIG_FILES[name]
+        (Path(made) / config).write_bytes((folder / config).read_bytes())
+        write_safetensors(read_pickle(folder / pickled), Path(made) / safe)
+        yield Path(made)
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without transformers' bars for weights that load or save in an instant."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def folder_fingerprint(path: Path) -> str:
+    """sha256 over the names and contents of a model's own files."""
+    digest = hashlib.sha256()
+    files = [path / "model_index.json"]
+    files += [
+        file for component in COMPONENTS for file in sorted((path / component).rglob("*")) if file.is_file()
+    ]
+    for file in files:
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def model_index(scheduler: str) -> dict[str, Any]:
+    """What `model_index.json` of a Stable Diffusion 1.x folder says; `scheduler` is its scheduler's class."""
+    import diffusers
+
+    return {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "feature_extractor": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", scheduler],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }

@@ -1,0 +1,1 @@
+"""What every method trains and samples with."""

@@ -1,0 +1,184 @@
+"""The product's training images as latents, with their masks, in every augmentation that training may draw.
+
+Encoding is the same for every step, so each (image, augmentation) is encoded once, when first asked for or
+ahead of training, and its posterior's mean and deviation are kept in memory: sampling from it, as the authors
+do, stays fresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+
+from seas_train.bases.base import Geometry
+from seas_train.data import Product
+from seas_train.training.precision import native_autocast
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One of the eight symmetries of a square: rotated by `turns` times 90 degrees, then mirrored."""
+
+    turns: int
+    mirrored: bool
+
+    def apply(self, image: Tensor) -> Tensor:
+        """The augmented image [..., H, W]; the same for an image, a mask, or a map of attention."""
+        turned = torch.rot90(image, self.turns, dims=(-2, -1))
+        return turned.flip(-1) if self.mirrored else turned
+
+
+def augmentations(rotate: bool, flip: bool) -> tuple[Augmentation, ...]:
+    """Every augmentation that the two options allow; the first is the identity."""
+    return tuple(
+        Augmentation(turns, mirrored)
+        for turns in range(4 if rotate else 1)
+        for mirrored in ((False, True) if flip else (False,))
+    )
+
+
+@dataclass(frozen=True)
+class Example:
+    """A photograph to train on."""
+
+    image: Path
+    defect: int | None
+    """Its defect's index in the product, None for a normal image."""
+    mask: Tensor
+    """[1, H, W] bool; all False for a normal image."""
+    augmentations: tuple[Augmentation, ...]
+    """Those that it is drawn in."""
+
+
+class Examples:
+    """A product's training images: which there are, and their latents.
+
+    Attributes:
+        defects: the defect pairs of all defects, mixed, as `train` pairs of the product.
+        normals: the normal images.
+    """
+
+    def __init__(
+        self,
+        product: Product,
+        geometry: Geometry,
+        *,
+        rotate: bool,
+        flip: bool,
+        normal_augmentations: int | None = None,
+        half_precision: bool = False,
+    ) -> None:
+        """List the images, and read the masks.
+
+        Args:
+            product: whose images.
+            geometry: of the base at the product's image size.
+            rotate: augment by rotations of multiples of 90 degrees.
+            flip: augment by mirroring.
+            normal_augmentations: how many augmentations each normal image is drawn in, spread evenly over the
+                images, where encoding all of them takes too long; all by default.
+            half_precision: encode in bfloat16 on a CPU that computes it natively.
+        """
+        size = product.preprocessing.size
+        self.product = product
+        self.geometry = geometry
+        self.augmentations = augmentations(rotate, flip)
+        self.defects = tuple(
+            Example(pair.image, index, torch.from_numpy(product.mask(pair))[None], self.augmentations)
+            for index, defect in enumerate(product.defects)
+            for pair in defect.train
+        )
+        empty = torch.zeros(1, size, size, dtype=torch.bool)
+        self.normals = tuple(
+            Example(path, None, empty, self._some(index, normal_augmentations))
+            for index, path in enumerate(product.normals)
+        )
+        self._half_precision = half_precision
+        self._vae: Any = None
+        self._moments: dict[tuple[Path, Augmentation], Tensor] = {}  # [2, C, h, w]
+
+    def use(self, vae: Any) -> None:
+        """Encode with this VAE, on the device it is on. What was encoded is kept.
+
+        On a CPU its weights are laid out channels last, in which it encodes in two thirds of the time.
+        """
+        self._vae = vae.eval()
+        if next(vae.parameters()).device.type == "cpu":
+            vae.to(memory_format=torch.channels_last)
+
+    def encode_all(self, *, progress: bool) -> None:
+        """Encode everything that training may draw, ahead of it."""
+        wanted = [(e.image, choice) for e in (*self.defects, *self.normals) for choice in e.augmentations]
+        missing = [key for key in wanted if key not in self._moments]
+        for path, choice in track(
+            missing, description="encoding images", disable=not progress, transient=True
+        ):
+            self._encode(path, choice)
+
+    def moments(self, examples: Sequence[Example], choices: Sequence[Augmentation]) -> Tensor:
+        """The posteriors' means and deviations [B, 2, C, h, w] f32 on the CPU, unscaled."""
+        keys = [(example.image, choice) for example, choice in zip(examples, choices, strict=True)]
+        for key in keys:
+            if key not in self._moments:
+                self._encode(*key)
+        return torch.stack([self._moments[key] for key in keys])
+
+    def latents(
+        self, examples: Sequence[Example], choices: Sequence[Augmentation], generator: torch.Generator
+    ) -> Tensor:
+        """Latents [B, C, h, w] f32, drawn from the posteriors and *scaled*."""
+        mean, deviation = self.moments(examples, choices).unbind(1)
+        noise = torch.randn(mean.shape, generator=generator)
+        return (mean + deviation * noise) * self.geometry.scaling_factor
+
+    def references(self) -> Tensor:
+        """Unscaled posterior means [n, C, h, w] f32 of the normal images as they are."""
+        return self.moments(self.normals, [self.augmentations[0]] * len(self.normals))[:, 0].contiguous()
+
+    def draw(
+        self, pool: Sequence[Example], count: int, random: np.random.Generator
+    ) -> tuple[list[Example], list[Augmentation]]:
+        """Random examples of a pool, without repeating one before all were drawn, each with a random
+        augmentation."""
+        rounds = -(-count // len(pool))
+        order = [int(index) for _ in range(rounds) for index in random.permutation(len(pool))]
+        drawn = [pool[index] for index in order[:count]]
+        return drawn, [e.augmentations[int(random.integers(len(e.augmentations)))] for e in drawn]
+
+    def masks(self, examples: Sequence[Example], choices: Sequence[Augmentation]) -> Tensor:
+        """Masks [B, 1, H, W] bool, augmented as the latents are."""
+        return torch.stack(
+            [choice.apply(example.mask) for example, choice in zip(examples, choices, strict=True)]
+        )
+
+    def _some(self, index: int, count: int | None) -> tuple[Augmentation, ...]:
+        """`count` augmentations for the image of that index, evenly spaced and starting at another one each
+        time."""
+        all_of_them = len(self.augmentations)
+        count = min(count or all_of_them, all_of_them)
+        return tuple(
+            self.augmentations[(index + k * all_of_them // count) % all_of_them] for k in range(count)
+        )
+
+    def _encode(self, path: Path, choice: Augmentation) -> None:
+        """Encode an image alone: a convolution's last bits may depend on what else is in the batch, and a
+        resumed run must see what the unbroken one saw. On a CPU it is the faster way, too.
+        """
+        parameter = next(self._vae.parameters())
+        pixels = choice.apply(_pixels(self.product.image(path)))[None]
+        with torch.no_grad(), native_autocast(parameter.device, self._half_precision):
+            posterior = self._vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
+        self._moments[path, choice] = torch.cat([posterior.mean, posterior.std]).float().cpu()
+
+
+def _pixels(image: NDArray[np.uint8]) -> Tensor:
+    """An image [H, W, 3] uint8 as [3, H, W] f32 in -1..1, as the VAE takes it."""
+    return torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1

@@ -1,0 +1,1 @@
+"""SeaS: separation-and-sharing fine-tuning and its mask head."""

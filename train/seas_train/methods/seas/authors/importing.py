@@ -1,0 +1,124 @@
+"""From the authors' training output to a checkpoint of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seas_runtime.errors import UserError
+from seas_runtime.files import sha256_file
+from seas_train.data import Product
+from seas_train.diffusion.examples import Examples
+from seas_train.methods.seas.authors.generation import Generation
+from seas_train.methods.seas.authors.head import read_authors_head
+from seas_train.methods.seas.authors.prompts import AuthorsPrompts, check_tokens, count_defects, make_prompts
+from seas_train.methods.seas.checkpoint import save_checkpoint
+from seas_train.methods.seas.config import AUTHORS_GUIDANCE, AUTHORS_TAU
+from seas_train.methods.seas.result import FineTuned
+
+# The authors' sampler as their code has it; the toolkit's defaults are the same.
+SAMPLER = {
+    "sampler": "dpmpp_2m",
+    "final_sigmas_type": "sigma_min",
+    "steps": 25,
+    "start_timesteps": 1500,
+    "mask_steps": 3,
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What `import_checkpoint` made.
+
+    Attributes:
+        checkpoint: its folder.
+        prompts: the defects, in the order of their tokens.
+        references: how many normal photographs became references.
+        guidance: the checkpoint's own.
+        tau: the checkpoint's own.
+    """
+
+    checkpoint: Path
+    prompts: AuthorsPrompts
+    references: int
+    guidance: float
+    tau: float
+
+
+def import_checkpoint(
+    generation: Generation,
+    mask: Path,
+    product: Product,
+    name: str,
+    out: Path,
+    *,
+    defects: Sequence[str] | None = None,
+    guidance: float | None = None,
+    tau: float | None = None,
+) -> Imported:
+    """Write a checkpoint folder from the authors' models and mask head; it appears whole or not at all.
+
+    Args:
+        generation: their fine-tuned models with the base's VAE.
+        mask: their `mask-checkpoint/rmp`.
+        product: the photographs: its training normals become the references, its defects' folders name the
+            defects where `defects` does not.
+        name: the product's name.
+        out: the checkpoint folder to make.
+        defects: the names of the folders of all defects that were trained, in any order.
+        guidance: by default the authors' for the layout of the photographs: 8, VisA 2, MVTec 3D AD 5.
+        tau: by default the authors' 0.2.
+
+    Raises:
+        UserError: tokens, names, mask head and models do not fit together, or nothing can be written.
+    """
+    models = generation.models
+    tokenizer_folder = "--generation: tokenizer"
+    count = count_defects(models.tokenizer, tokenizer_folder)
+    labels = [entry.label for entry in product.report.defects] if defects is None else list(defects)
+    source = f"--data {product.root}" if defects is None else "--defect"
+    prompts = make_prompts(labels, count, source)
+    check_tokens(models.tokenizer, prompts, models.geometry.context_length, tokenizer_folder)
+    if mask.is_dir():
+        raise UserError(f"--mask {mask}: expected a file, found a folder; give mask-checkpoint/rmp in it")
+    head = read_authors_head(mask, models.geometry)
+
+    examples = Examples(product, models.geometry, rotate=False, flip=False)
+    examples.use(models.vae)
+    references = examples.references()
+    guidance = AUTHORS_GUIDANCE[product.layout] if guidance is None else guidance
+    tau = AUTHORS_TAU if tau is None else tau
+    sources: dict[str, Any] = {
+        "generation": generation.fingerprint,
+        "mask": sha256_file(mask),
+        "base": models.fingerprint,
+        "data": product.fingerprint,
+        "defects": list(prompts.defects),
+    }
+    shots = {defect.label: len(defect.train) for defect in product.defects}
+    save_checkpoint(
+        out,
+        FineTuned(models, prompts, generation.fingerprint),
+        head,
+        references,
+        {
+            "product": name,
+            "preprocessing": product.preprocessing.to_dict(),
+            "layout": product.layout.value,
+            "data_fingerprint": product.fingerprint,
+            "normals": len(product.normals),
+            "shots": {
+                defect: shots.get(label, 0)
+                for defect, label in zip(prompts.defects, sorted(labels), strict=True)
+            },
+            "training": {"imported_from": "HUST-SLOW/SeaS", "files": sources, **SAMPLER},
+            "losses": {},
+            "generation": {"guidance": guidance, "tau": tau},
+            "fingerprint": hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest(),
+        },
+    )
+    return Imported(out, prompts, len(references), guidance, tau)

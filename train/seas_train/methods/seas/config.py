@@ -1,0 +1,148 @@
+"""The configuration of a whole training run, and its defaults for a base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
+
+from seas_train.bases.base import Base
+from seas_train.data import Layout
+from seas_train.methods.seas.finetune.config import FinetuneConfig
+from seas_train.methods.seas.mask_head.config import MaskHeadConfig
+from seas_train.training.loop import LoopConfig, Precision
+from seas_train.training.optimizer import OptimizerConfig, Schedule
+from seas_train.training.settings import require, to_plain, updated
+
+STEPS_PER_DEFECT = 800
+"""Of either stage, for SD 1.x (the authors' scripts)."""
+SMALL_BASE_PARAMETERS = 50_000_000
+"""U-Nets below this are trained like `micro`; SD 1.4's has 860 million, the smallest BK-SDM's 320 million."""
+AUTHORS_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
+"""The authors' guidance per dataset (section 4 and scripts of SeaS)."""
+AUTHORS_TAU = 0.2
+"""The authors' threshold on the mean of the last three maps."""
+_SMALL_GUIDANCE = 3.5
+"""Of a base as small as `micro`: at 2 more small defects are missing, as seen side by side from 2 to 4."""
+
+
+class ReferenceScale(str, Enum):
+    """What generation's start is made from."""
+
+    UNSCALED = "unscaled"
+    """The VAE's latents of normal images as they are, as in the authors' code."""
+    SCALED = "scaled"
+    """Multiplied by the scaling factor, as the U-Net was trained to see latents."""
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """What the checkpoint recommends to those who generate with it."""
+
+    guidance: float = 8.0
+    tau: float = AUTHORS_TAU
+    """A pixel is defective where the mean probability is at least this."""
+    references: ReferenceScale = ReferenceScale.UNSCALED
+
+    def __post_init__(self) -> None:
+        require(0 <= self.guidance <= 100, "guidance", "0 to 100", self.guidance)
+        require(0 < self.tau < 1, "tau", "between 0 and 1", self.tau)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Both stages, and how they are run."""
+
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
+    generation: GenerationConfig = field(default_factory=GenerationConfig)
+    seed: int = 0
+    save_every: int = 100
+    """Steps between saved states: the most that a killed run loses."""
+    preview_every: int = 0
+    """Steps between preview sheets; 0 for none."""
+    precision: Precision = Precision.FP32
+
+    def __post_init__(self) -> None:
+        _ = self.loop  # checks the four
+
+    @property
+    def loop(self) -> LoopConfig:
+        """What the training loop takes of it."""
+        return LoopConfig(self.seed, self.save_every, self.preview_every, self.precision)
+
+    @classmethod
+    def for_base(cls, base: Base, defects: int, layout: Layout = Layout.MVTEC) -> TrainConfig:
+        """The defaults: the authors' for SD 1.x and its relatives, our measured ones for a base as small as
+        `micro`.
+
+        Args:
+            base: what will be trained.
+            defects: how many the product has; the authors train 800 steps for each.
+            layout: VisA's products are not rotated or flipped, and the datasets differ in guidance.
+        """
+        if is_small(base):
+            finetune, mask_head = _small_finetune(), _small_mask_head()
+        else:
+            steps = STEPS_PER_DEFECT * defects
+            finetune = FinetuneConfig(steps=steps)
+            mask_head = replace(MaskHeadConfig(), steps=steps)
+        every = 200 if is_small(base) else 500
+        upright = layout is Layout.VISA
+        finetune = replace(finetune, rotate=not upright, flip=not upright)
+        guidance = AUTHORS_GUIDANCE[layout]
+        generation = GenerationConfig(guidance=min(guidance, _SMALL_GUIDANCE) if is_small(base) else guidance)
+        # A small base's training is short, and sheets are a part of its time: one, of the end.
+        previews = finetune.steps if is_small(base) else every
+        return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)
+
+    def updated(self, values: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
+        """With some (nested) values replaced, as a YAML file gives them.
+
+        Raises:
+            UserError: a key is unknown, or a value is of the wrong type or out of range.
+        """
+        return updated(self, values, where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return to_plain(self)
+
+
+def is_small(base: Base) -> bool:
+    """Whether a base is trained like `micro` rather than like Stable Diffusion 1.x."""
+    parameters: int = sum(parameter.numel() for parameter in base.unet.parameters())
+    return parameters < SMALL_BASE_PARAMETERS
+
+
+def _small_finetune() -> FinetuneConfig:
+    return FinetuneConfig(
+        steps=650,
+        unet_learning_rate=1.2e-3,
+        embedding_learning_rate=5e-2,
+        normal_augmentations=2,
+        noisy_share=0.5,
+        high_noise_weight=50.0,
+        region_weight=5.0,
+        half_precision=True,
+        optimizer=OptimizerConfig(
+            schedule=Schedule.COSINE, warmup_steps=20, final_learning_rate=0.05, gradient_clip=1.0, ema=0.98
+        ),
+    )
+
+
+def _small_mask_head() -> MaskHeadConfig:
+    # A quarter of the authors' width, with their channels per head (24) and per group (6).
+    return MaskHeadConfig(
+        steps=60,
+        learning_rate=2e-3,
+        coarse_width=32,
+        fine_width=16,
+        heads=2,
+        groups=8,
+        max_timestep=200,
+        calibrate_to=0.2,
+        half_precision=True,
+        optimizer=OptimizerConfig(schedule=Schedule.COSINE, warmup_steps=10, gradient_clip=1.0),
+    )

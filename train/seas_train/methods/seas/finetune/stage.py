@@ -1,0 +1,259 @@
+"""Stage 1 as the training loop runs it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from seas_runtime.errors import UserError
+from seas_train.bases.base import Base, unet_reduction
+from seas_train.data import Product
+from seas_train.diffusion.examples import Example, Examples
+from seas_train.diffusion.sampling import preview_sheet
+from seas_train.methods.seas.finetune.attention import REDUCTIONS
+from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig, TrainedTokens
+from seas_train.methods.seas.finetune.lora import add_adapters, merged
+from seas_train.methods.seas.finetune.losses import (
+    alignment_loss,
+    high_noise_weights,
+    noise_loss,
+    pool_mask,
+    region_weights,
+    token_maps,
+)
+from seas_train.methods.seas.finetune.model import FinetuneModel
+from seas_train.methods.seas.prompts import Prompts, extend, tokenize, write_back
+from seas_train.methods.seas.result import FineTuned
+from seas_train.training.precision import computes_bfloat16, native_autocast
+from seas_train.training.random import StepRandom
+from seas_train.training.settings import to_plain
+from seas_train.training.stage import Batch, Stage
+
+_OPEN_SCORES = 2**24
+"""Numbers of one attention head's scores over a batch, up to which they are held whole on a CPU."""
+
+
+class FinetuneStage(Stage):
+    """Separation and Sharing fine-tuning of a base on a product (paper section 3.2)."""
+
+    name = "finetune"
+
+    def __init__(self, product: Product, base: Base, config: FinetuneConfig) -> None:
+        """Copy what is trained from the base, which stays as it is.
+
+        Args:
+            product: what to train on; its images' size may differ from the base's own.
+            base: what to start from.
+            config: the stage's configuration.
+
+        Raises:
+            UserError: the base cannot be trained so: its context is too short, or it lacks the
+            cross-attention.
+        """
+        size, factor = product.preprocessing.size, base.geometry.latent_factor
+        multiple = factor * unet_reduction(base.unet)
+        if size % multiple:
+            raise UserError(
+                f"image size: expected a multiple of {multiple} for base {base.name}, found {size}"
+            )
+        self.product = product
+        self.base = base
+        self.config = config
+        self.steps = config.steps
+        self.optimizer = config.optimizer
+        self.geometry = base.geometry.at(size)
+        self.examples = Examples(
+            product,
+            self.geometry,
+            rotate=config.rotate,
+            flip=config.flip,
+            normal_augmentations=config.normal_augmentations,
+            half_precision=config.half_precision,
+        )
+        self.prompts = Prompts(tuple(defect.name for defect in product.defects), config.anomaly_tokens)
+
+        self._tokenizer = copy.deepcopy(base.tokenizer)
+        text_encoder = copy.deepcopy(base.text_encoder)
+        embedding = extend(
+            self._tokenizer,
+            text_encoder,
+            self.prompts,
+            train_all=config.trained_tokens is TrainedTokens.ALL,
+        )
+        unet = copy.deepcopy(base.unet)
+        if config.lora_rank:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)  # the same adapters to begin with, whatever ran before
+                add_adapters(unet, config.lora_rank, half_frozen=config.half_frozen)
+        if config.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+        self.module: FinetuneModel = FinetuneModel(unet, text_encoder, embedding, config.attention)
+
+        # Row 0 is the normal prompt, row 1 + i that of defect i.
+        self._prompt_ids = tokenize(
+            self._tokenizer, list(self.prompts.texts.values()), self.geometry.context_length
+        )
+        normal_id, *anomaly_ids = self._tokenizer.convert_tokens_to_ids(list(self.prompts.tokens))
+        new = (self._prompt_ids >= min(anomaly_ids)) & (self._prompt_ids <= max(anomaly_ids))
+        self._anomaly_positions = torch.stack([row.nonzero()[:, 0] for row in new[1:]])  # [defects, N]
+        self._normal_position = int((self._prompt_ids[0] == normal_id).nonzero()[0, 0])
+        self._pixel_weights = self._weigh_pixels()
+        self._device = torch.device("cpu")
+
+    def identity(self) -> dict[str, Any]:
+        """Configuration, data and base."""
+        return {
+            "config": to_plain(self.config),
+            "native_bfloat16": self.config.half_precision and computes_bfloat16(),
+            "data": self.product.fingerprint,
+            "base": self.base.fingerprint,
+            "image_size": self.geometry.image_size,
+        }
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The U-Net, and the rows of the token embedding that are trained."""
+        rate = self.config.lora_learning_rate if self.config.lora_rank else self.config.unet_learning_rate
+        trained = [parameter for parameter in self.module.unet.parameters() if parameter.requires_grad]
+        return [
+            {"params": trained, "lr": rate},
+            {"params": [self.module.embedding.rows], "lr": self.config.embedding_learning_rate},
+        ]
+
+    def prepare(self, device: torch.device, *, progress: bool) -> None:
+        """Encode the product's images."""
+        self._device = device
+        if device.type == "cpu":  # its convolutions run faster so, above all in bfloat16
+            self.module.unet.to(memory_format=torch.channels_last)
+            batch = self.config.defect_images + self.config.normal_images
+            few = batch * self.geometry.latent_size**4 <= _OPEN_SCORES
+            if few and self.config.half_precision and computes_bfloat16():
+                self.module.recorder.compute_openly()
+        self.examples.use(self.base.vae.to(device))
+        self.examples.encode_all(progress=progress)
+
+    def draw(self, random: StepRandom) -> Batch:
+        """Defect images, then normal images, with their noise and timesteps."""
+        defects, defect_choices = self.examples.draw(
+            self.examples.defects, self.config.defect_images, random.numpy
+        )
+        normals, normal_choices = self.examples.draw(
+            self.examples.normals, self.config.normal_images, random.numpy
+        )
+        drawn, choices = [*defects, *normals], [*defect_choices, *normal_choices]
+        latents = self.examples.latents(drawn, choices, random.torch)
+        noise = torch.randn(latents.shape, generator=random.torch)
+        timesteps = self._timesteps(len(drawn), random.torch)
+        prompts = torch.tensor([_prompt_row(example) for example in drawn])
+        distinct, index = torch.unique(prompts, return_inverse=True)
+        return Batch(
+            tensors={
+                "noisy": self.base.scheduler.add_noise(latents, noise, timesteps),
+                "noise": noise,
+                "timesteps": timesteps,
+                "weights": self._pixel_weights[prompts]
+                * high_noise_weights(
+                    self.base.scheduler.alphas_cumprod, timesteps, self.config.high_noise_weight
+                ),
+                "prompt_ids": self._prompt_ids[distinct],
+                "prompt_index": index,
+                "defects": prompts[: len(defects)] - 1,
+                "masks": self.examples.masks(defects, defect_choices),
+            },
+            files=tuple(str(example.image) for example in drawn),
+        )
+
+    def _weigh_pixels(self) -> Tensor:
+        """The noise loss's weights of pixels [1 + defects, 1, s, s] f32, a row for each prompt."""
+        size = self.geometry.latent_size
+        rows = [torch.ones(1, size, size)]
+        for index in range(len(self.product.defects)):
+            masks = [example.mask for example in self.examples.defects if example.defect == index]
+            union = torch.stack(masks).any(0)  # [1, H, W]
+            augmented = torch.stack([choice.apply(union) for choice in self.examples.augmentations])
+            rows.append(region_weights(augmented, size, self.config.region_weight))
+        return torch.stack(rows)
+
+    def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:
+        """Timesteps [count] int64, `noisy_share` of them from the schedule's noisier half."""
+        highest: int = self.base.scheduler.config.num_train_timesteps
+        timesteps = torch.randint(0, highest, (count,), generator=generator)
+        if self.config.noisy_share > 0:
+            noisier = torch.rand(count, generator=generator) < self.config.noisy_share
+            timesteps = torch.where(noisier, highest - 1 - timesteps // 2, timesteps)
+        return timesteps
+
+    def losses(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The noise loss on the defect images, the NA loss, and the DA loss."""
+        with native_autocast(self._device, self.config.half_precision):
+            eps, maps = model(
+                tensors["noisy"], tensors["timesteps"], tensors["prompt_ids"], tensors["prompt_index"]
+            )
+        eps = eps.float()
+        count = tensors["masks"].shape[0]
+        noise, weights = tensors["noise"], tensors["weights"]
+        defect = noise_loss(eps[:count], noise[:count], weights[:count])
+        normal = noise_loss(eps[count:], noise[count:], weights[count:])
+        alignment = self._alignment(
+            {r: m[:count] for r, m in maps.items()}, tensors["defects"], tensors["masks"]
+        )
+        total = defect + normal + self.config.alignment_weight * alignment
+        return {"loss": total, "noise_defect": defect, "noise_normal": normal, "alignment": alignment}
+
+    def _alignment(self, maps: Mapping[int, Tensor], defects: Tensor, masks: Tensor) -> Tensor:
+        positions = self._anomaly_positions.to(defects.device)[defects]  # [B, N]
+        terms = [
+            alignment_loss(
+                token_maps(maps[reduction].float(), positions),
+                maps[reduction][..., self._normal_position].float(),
+                pool_mask(masks, maps[reduction].shape[1]),
+                over_batch=self.config.attention is AttentionMaps.AUTHORS,
+            )
+            for reduction in REDUCTIONS
+        ]
+        return torch.stack(terms).sum()
+
+    def preview(self) -> NDArray[np.uint8]:
+        """Two generated images per prompt, a row each."""
+        with native_autocast(self._device, self.config.half_precision):
+            return preview_sheet(
+                unet=self.module.unet,
+                vae=self.base.vae,
+                scheduler=self.base.scheduler,
+                contexts=self.module.context(self._prompt_ids.to(self._device)),
+                unconditional=self.module.context(
+                    tokenize(self._tokenizer, [""], self.geometry.context_length).to(self._device)
+                ),
+                geometry=self.geometry,
+            )
+
+    def result(self, fingerprint: str) -> FineTuned:
+        """The fine-tuned models, to be called once, after training: what was trained is handed over, not
+        copied."""
+        self.module.recorder.remove()
+        unet, text_encoder = self.module.unet, self.module.text_encoder
+        if self.config.gradient_checkpointing:
+            unet.disable_gradient_checkpointing()
+        unet.to(memory_format=torch.contiguous_format)
+        if self.config.lora_rank:
+            unet = merged(self.base.unet, unet)
+        write_back(text_encoder, self.module.embedding)
+        models = replace(
+            self.base,
+            geometry=self.geometry,
+            tokenizer=self._tokenizer,
+            text_encoder=text_encoder.requires_grad_(False).eval(),
+            unet=unet.requires_grad_(False).eval(),
+            vae=self.base.vae.to("cpu"),
+        )
+        return FineTuned(models=models, prompts=self.prompts, fingerprint=fingerprint)
+
+
+def _prompt_row(example: Example) -> int:
+    return 0 if example.defect is None else 1 + example.defect

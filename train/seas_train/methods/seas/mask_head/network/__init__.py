@@ -1,0 +1,1 @@
+"""The mask head as a network."""

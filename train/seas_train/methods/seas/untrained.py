@@ -1,0 +1,117 @@
+"""A checkpoint without training: a base with new tokens, a random mask head and random references.
+
+It exports and generates as a trained one does, at the same cost in time and memory; its pictures and masks
+say nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from seas_runtime.disk import require_space
+from seas_runtime.errors import UserError
+from seas_train.bases.base import Base, load_base, unet_reduction
+from seas_train.methods.seas.checkpoint import DESCRIPTION_FILE, save_checkpoint
+from seas_train.methods.seas.config import TrainConfig
+from seas_train.methods.seas.mask_head.network.head import MaskHead
+from seas_train.methods.seas.mask_head.network.normalization import batch_norms
+from seas_train.methods.seas.prompts import Prompts, extend, write_back
+from seas_train.methods.seas.result import FineTuned
+from seas_train.training.settings import to_plain
+
+PRODUCT = "untrained"
+DEFECTS = ("broken_large", "broken_small", "contamination")
+"""The defects of MVTec AD's bottle, a product like any other."""
+REFERENCES = 4
+_VAE_GAIN = 0.2  # the head multiplies by features of the VAE three times, which training keeps small
+
+
+@dataclass(frozen=True)
+class UntrainedRequest:
+    """What `write_untrained` is asked for.
+
+    Attributes:
+        base: name or folder.
+        out: the checkpoint folder to make.
+        size: of the images in pixels; None for the base's own.
+        seed: of the mask head and the references.
+        force: replace a checkpoint that is there.
+    """
+
+    base: str
+    out: Path
+    size: int | None = None
+    seed: int = 0
+    force: bool = False
+
+
+def write_untrained(request: UntrainedRequest) -> Base:
+    """Write the checkpoint, whole or not at all; returns the base that it was made from.
+
+    Raises:
+        UserError: the base cannot be read, the size does not fit it, something is in the way, or the disk has
+            no room.
+    """
+    _check_way(request)
+    base = load_base(request.base)
+    if request.size is not None:
+        base = replace(base, geometry=base.geometry.at(_checked_size(base, request.size)))
+    modules = (base.unet, base.vae, base.text_encoder)
+    require_space(
+        request.out, sum(p.nbytes for module in modules for p in module.parameters()), "this checkpoint"
+    )
+    config = TrainConfig.for_base(base, len(DEFECTS))
+    prompts = Prompts(DEFECTS, config.finetune.anomaly_tokens)
+    write_back(base.text_encoder, extend(base.tokenizer, base.text_encoder, prompts))
+    geometry = base.geometry
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request.seed)
+        head = MaskHead(config.mask_head.architecture(geometry))
+        for module in (head.MRM1, head.MRM2, head.MRM3):
+            batch_norms(module.conv1)[0].gain.data.mul_(_VAE_GAIN)
+        size = geometry.latent_size
+        references = torch.randn(REFERENCES, geometry.latent_channels, size, size) / geometry.scaling_factor
+    identity = {"base": base.fingerprint, "size": geometry.image_size, "seed": request.seed}
+    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    description = {
+        "product": PRODUCT,
+        "preprocessing": {"size": geometry.image_size, "fit": "crop"},
+        "layout": "mvtec",
+        "data_fingerprint": hashlib.sha256(b"").hexdigest(),
+        "normals": 0,
+        "shots": dict.fromkeys(DEFECTS, 0),
+        "training": {"steps": 0, "seed": request.seed},
+        "losses": {},
+        "generation": to_plain(config.generation),
+        "fingerprint": fingerprint,
+    }
+    fine_tuned = FineTuned(base, prompts, fingerprint)
+    save_checkpoint(request.out, fine_tuned, head.eval(), references, description)
+    return base
+
+
+def _check_way(request: UntrainedRequest) -> None:
+    out = request.out
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out}: expected a folder or nothing, found a file; choose another name")
+    if any(out.iterdir()):
+        if not (out / DESCRIPTION_FILE).is_file():
+            raise UserError(
+                f"{out}: expected an empty folder or a checkpoint, found other files; choose another folder"
+            )
+        if not request.force:
+            raise UserError(f"{out}: there is a checkpoint already; give --force to replace it")
+
+
+def _checked_size(base: Base, size: int) -> int:
+    multiple = base.geometry.latent_factor * unet_reduction(base.unet)
+    if size < multiple or size % multiple:
+        raise UserError(f"--size: expected a multiple of {multiple} for base {base.name}, found {size}")
+    return size

@@ -1,5 +1,0 @@
-"""Stable Diffusion 1.x from a single file, with everything that the file lacks from this package."""
-
-from seas_train.single_file.load import CONFIGS, load_single_file
-
-__all__ = ["CONFIGS", "load_single_file"]

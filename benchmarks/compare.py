@@ -39,8 +39,10 @@ from machine import describe_machine
 from seas_export.operations import HALVES, UNET, VAE_DECODER, count_pair
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.files import write_json
-from seas_runtime.generation import noise
+from seas_runtime.generation.resolve import resolve
 from seas_runtime.manifest.types import UNCONDITIONAL
+from seas_runtime.methods.request import PairRequest, Request, Sampling
+from seas_runtime.methods.table import find_method
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "compare.json"
@@ -57,16 +59,9 @@ def make_task(options: argparse.Namespace) -> Task:
     bundle = Bundle.read(options.bundle, verify=False)
     manifest = bundle.manifest
     steps = options.steps or manifest.sampler.steps
-    schedule = bundle.schedule(steps=steps)
     defect = options.defect or manifest.defects[0]
-    latent = manifest.latent
-    shape = (latent.channels, latent.height, latent.width)
-    indices = range(options.pairs + options.warm_up)
-    references = [
-        bundle.references[noise.reference_index(options.seed, index, 0, len(bundle.references))]
-        for index in indices
-    ]
-    fresh = [noise.start_noise(options.seed, index, 0, shape) for index in indices]
+    request = resolve(Request(defect, options.seed, Sampling(steps=steps)), bundle)
+    asked = [PairRequest(request, index) for index in range(options.pairs + options.warm_up)]
     scheduler = {}
     if options.plain is not None:
         file = options.plain / "scheduler" / "scheduler_config.json"
@@ -82,13 +77,13 @@ def make_task(options: argparse.Namespace) -> Task:
         warm_up=options.warm_up,
         steps=steps,
         guidance=manifest.sampler.guidance if options.guidance is None else options.guidance,
-        mask_steps=manifest.sampler.mask_steps,
+        mask_steps=manifest.generation["mask_steps"],
         threads=options.threads,
         device=options.device,
         scheduler=scheduler,
-        starts=schedule.start_latents(np.stack(references), np.stack(fresh)),
-        context=bundle.embeddings[defect].astype(np.float32),
-        negative=bundle.embeddings[UNCONDITIONAL].astype(np.float32),
+        starts=find_method(manifest.method).inputs(bundle, asked, 0).values["latents"],
+        context=bundle.tables["embeddings"][defect].astype(np.float32),
+        negative=bundle.tables["embeddings"][UNCONDITIONAL].astype(np.float32),
     )
 
 

@@ -77,8 +77,8 @@ def main() -> int:
 
     torch.set_num_threads(options.threads)
     generator = Generator.open(options.bundle, threads=options.threads)
-    sampler = generator.manifest.sampler
-    loop = ReferenceLoop(options.checkpoint, sampler.steps, sampler.name, sampler.mask_steps)
+    sampler, generation = generator.manifest.sampler, generator.manifest.generation
+    loop = ReferenceLoop(options.checkpoint, sampler.steps, sampler.name, generation["mask_steps"])
     defect = generator.manifest.defects[0]
     makers: dict[str, Make] = {
         "runtime": lambda size: generator.generate(defect, size, batch=size, gate=False),

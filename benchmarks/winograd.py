@@ -30,7 +30,7 @@ from seas_runtime.backends.openvino import convolutions as openvino_convolutions
 from seas_runtime.backends.openvino.importing import import_openvino
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.files import write_json
-from seas_runtime.manifest.types import RUNTIME_GRAPHS
+from seas_runtime.methods.seas import GRAPHS
 
 RESULTS = Path(__file__).parent / "results" / "winograd.json"
 LAYERS = (
@@ -142,7 +142,7 @@ def measure_graphs(bundle: Bundle, precision: str, threads: int, rounds: int) ->
     """Return what `compare` finds for each graph of a bundle."""
     core = import_openvino().Core()
     found = {}
-    for graph in RUNTIME_GRAPHS:
+    for graph in GRAPHS:
         read = partial(core.read_model, str(bundle.graph_path(graph)))
         found[graph] = compare(read, graph_feeds(bundle, graph), precision, threads, rounds)
         print(f"{precision} {graph}: {found[graph]['times_faster']} times", flush=True)

@@ -69,9 +69,10 @@ def count_pair(bundle: Path, manifest: Manifest, steps: int | None = None) -> Pa
     sampler = manifest.sampler
     count = sampler.steps if steps is None else steps
     graphs = {name: count_graph(bundle / spec.file).total for name, spec in manifest.graphs.items()}
-    ours = count * graphs[STEP] + sampler.mask_steps * graphs[DECODE_MASK] + graphs[DECODE_IMAGE]
+    mask_steps = manifest.generation["mask_steps"]
+    ours = count * graphs[STEP] + mask_steps * graphs[DECODE_MASK] + graphs[DECODE_IMAGE]
     masked = graphs[VAE_DECODER] + graphs[MASK_HEAD]
-    authors = count * HALVES * graphs[UNET] + sampler.mask_steps * masked + graphs[VAE_DECODER]
+    authors = count * HALVES * graphs[UNET] + mask_steps * masked + graphs[VAE_DECODER]
     share = graphs[DECODE_MASK] / (graphs[DECODE_IMAGE] + graphs[MASK_HEAD])
     return PairOperations(graphs, ours, authors, share)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def run_ours(task: Task, backend: str) -> Outcome:
         for pair in generator.generate(
             task.defect, count, task.seed, start=start, batch=task.batch, **options
         ):
-            times.append(asdict(pair.record.times))
+            times.append(pair.record.times.to_dict())
             yield pair
 
     outcome = _measure(task, began, loaded, make, RUNTIME_PACKAGES)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
     from seas_runtime.generation.generator import Generator
     from seas_runtime.generation.records import GeneratedPair, PairRecord
+    from seas_runtime.methods.request import Request, Sampling
 
 __all__ = [
     "Bundle",
@@ -21,6 +22,8 @@ __all__ = [
     "GeneratedPair",
     "Generator",
     "PairRecord",
+    "Request",
+    "Sampling",
     "UserError",
     "write_dataset",
 ]
@@ -32,6 +35,8 @@ _LAZY = {  # imported when first used, so that importing the package costs nothi
     "GeneratedPair": "generation.records",
     "Generator": "generation.generator",
     "PairRecord": "generation.records",
+    "Request": "methods.request",
+    "Sampling": "methods.request",
     "write_dataset": "dataset.writing",
 }
 

@@ -18,6 +18,7 @@ def describe_bundle(
         UserError: it is no bundle, or a broken one.
     """
     from seas_runtime.bundle.reading import Bundle
+    from seas_runtime.methods.table import find_method
 
     bundle = Bundle.read(path, verify, require_signature)
     manifest = bundle.manifest
@@ -35,14 +36,13 @@ def describe_bundle(
             "name": manifest.sampler.name,
             "steps": manifest.sampler.steps,
             "guidance": manifest.sampler.guidance,
-            "mask_steps": manifest.sampler.mask_steps,
         },
         "schedules": sorted(bundle.schedules),
-        "tau": manifest.tau,
+        "generation": dict(manifest.generation),
+        "in_words": list(find_method(manifest.method).describe(bundle)),
         "precision": manifest.precision,
         "target": manifest.target,
         "opset": manifest.opset,
-        "references": int(bundle.references.shape[0]),
         "graphs": sorted(manifest.graphs),
         "files": len(manifest.files),
         "size": sum(entry.size for entry in manifest.files.values()),
@@ -64,11 +64,9 @@ def in_words(facts: dict[str, Any]) -> str:
         f"{facts['bundle']}: makes pairs of {facts['product']!r} by the method {facts['method']}.",
         f"Defects: {', '.join(facts['defects']) or 'none'}; and `good` for normals.",
         f"Images: {image['width']}x{image['height']} pixels, from latents of "
-        f"{'x'.join(str(side) for side in facts['latent'])}; "
-        f"{facts['references']} normal images to start from.",
-        f"Sampling: {sampler['name']}, {sampler['steps']} steps, guidance {sampler['guidance']:g}; "
-        "the mask is the mean "
-        f"of the last {sampler['mask_steps']} steps, cut at {facts['tau']:g}.",
+        f"{'x'.join(str(side) for side in facts['latent'])}.",
+        *facts["in_words"],
+        f"Sampling: {sampler['name']}, {sampler['steps']} steps, guidance {sampler['guidance']:g}.",
         *([f"Other schedules: {', '.join(tables)}."] if tables else []),
         f"Built for: {facts['target']}, {facts['precision']}, opset {facts['opset']}.",
         *_half_lines(facts["half"]),

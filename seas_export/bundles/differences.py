@@ -16,7 +16,7 @@ _PLAIN = {  # fields of the manifest that are said as they are
     "method": "the method",
     "product": "the product",
     "unconditional": "the empty prompt",
-    "tau": "the mask threshold",
+    "schema": "the schema",
     "precision": "the precision",
     "opset": "the opset",
     "target": "the target",
@@ -26,6 +26,7 @@ _NESTED = {  # mappings and dataclasses that are said key by key
     "latent": "latent",
     "preprocessing": "preprocessing",
     "sampler": "sampler",
+    "generation": "generation",
     "prompts": "prompt",
     "half": "half precision",
     "parity": "parity",
@@ -80,7 +81,10 @@ def compare_bundles(a: Path, b: Path) -> Comparison:
 
 
 def _differences(a: Bundle, b: Bundle) -> Iterator[Difference]:
-    left, right = a.manifest.to_dict(), b.manifest.to_dict()
+    left, right = (
+        {**item.to_dict(), "sampler": asdict(item.sampler), "generation": item.generation}
+        for item in (a.manifest, b.manifest)
+    )
     for key, words in _PLAIN.items():
         if left[key] != right[key]:
             yield _changed(key, words, left[key], right[key])
@@ -155,25 +159,23 @@ def _signature(graph: GraphSpec, kind: str) -> dict[str, str]:
 
 
 def _tables(a: Bundle, b: Bundle) -> Iterator[Difference]:
-    for name in (key for key in a.embeddings if key in b.embeddings):
-        old, new = a.embeddings[name], b.embeddings[name]
-        if old.shape != new.shape or old.dtype != new.dtype:
-            shapes = [f"{array.dtype} {list(array.shape)}" for array in (old, new)]
-            yield _changed(f"embeddings.{name}", f"the embedding of {name!r}", *shapes)
-        elif not np.array_equal(old, new):
-            away = float(np.abs(old.astype(np.float64) - new.astype(np.float64)).max())
-            words = f"The embedding of {name!r} changed, by {away:.3g} at most."
-            yield Difference(f"embeddings.{name}", None, away, words)
+    yield from _names("table", list(a.tables), list(b.tables))
+    for table in (name for name in a.tables if name in b.tables):
+        before, after = a.tables[table], b.tables[table]
+        for name in (key for key in before if key in after):
+            old, new = before[name], after[name]
+            place, words = f"{table}.{name}", f"the table {table}: {name!r}"
+            if old.shape != new.shape or old.dtype != new.dtype:
+                shapes = [f"{array.dtype} {list(array.shape)}" for array in (old, new)]
+                yield _changed(place, words, *shapes)
+            elif not np.array_equal(old, new):
+                away = float(np.abs(old.astype(np.float64) - new.astype(np.float64)).max())
+                yield Difference(place, None, away, f"{_capital(words)} changed, by {away:.3g} at most.")
     yield from _names("schedule", list(a.schedules), list(b.schedules))
     for name in (key for key in a.schedules if key in b.schedules):
         old_table, new_table = a.schedules[name].to_tensors(), b.schedules[name].to_tensors()
         if any(not np.array_equal(old_table[key], new_table[key]) for key in old_table):
             yield Difference(f"schedules.{name}", None, None, f"The schedule {name!r} has other numbers.")
-    before, after = a.references, b.references
-    if len(before) != len(after):
-        yield _changed("references", "the number of normal images to start from", len(before), len(after))
-    elif before.shape != after.shape or not np.array_equal(before, after):
-        yield Difference("references", None, None, "The normal images to start from are other ones.")
 
 
 def _licences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> Iterator[Difference]:

@@ -29,7 +29,7 @@ from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.compose import compose
 from seas_export.methods.seas.parts import PART_NAMES, TEXT_ENCODER, VAE_DECODER, VAE_ENCODER, VAE_TAPS
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.manifest.types import RUNTIME_GRAPHS
+from seas_runtime.methods.table import find_method
 from seas_train.bases.base import Geometry
 from seas_train.diffusion.taps import decode_image
 from seas_train.methods.seas.checkpoint import Checkpoint
@@ -108,15 +108,16 @@ def choose_half(
         found = preparer.measure(part, cases=inputs)
         kept[part] = set(found.float32)
         measured[part] = _figures(found.to_dict())
-    say(f"half precision: measure {', '.join(RUNTIME_GRAPHS)}")
-    chosen = preparer.choose(RUNTIME_GRAPHS, {}, BOUNDS["fp16"].pipeline.psnr)
+    graphs = find_method(bundle.manifest.method).graphs
+    say(f"half precision: measure {', '.join(graphs)}")
+    chosen = preparer.choose(graphs, {}, BOUNDS["fp16"].pipeline.psnr)
     for graph, choice in chosen.items():
         for name in choice["float32"]:
             copied = origin(name)
             if copied is not None:  # what composing adds only moves what was given or computed before
                 kept[copied[0]].add(copied[1])
         measured[graph] = _figures(choice)
-    pairs = chosen[RUNTIME_GRAPHS[0]]["loop"]
+    pairs = chosen[graphs[0]]["loop"]
     return HalfChoice({part: tuple(sorted(names)) for part, names in kept.items()}, measured, pairs)
 
 

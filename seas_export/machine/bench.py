@@ -107,11 +107,12 @@ def bench(
     load_seconds = time.perf_counter() - begun
     manifest = generator.manifest
     chosen = defect if defect is not None else manifest.defects[0] if manifest.defects else "good"
-    settings = generator.settings(chosen, seed, guidance=guidance, steps=steps, sampler=sampler, gate=False)
+    options: dict[str, Any] = {"guidance": guidance, "steps": steps, "sampler": sampler, "gate": False}
+    generator.request(chosen, seed, **options)  # what the bundle has not is refused before the work
+    schedule = generator.bundle.schedule(sampler, steps)
 
     def run(batch: int) -> tuple[BatchResult, list[float]]:
         """Measure one batch size; also each pair's own seconds."""
-        options: dict[str, Any] = {"guidance": guidance, "steps": steps, "sampler": sampler, "gate": False}
         list(generator.generate(chosen, batch, seed, batch=batch, **options))
         return _measure(generator, chosen, -(-pairs // batch) * batch, seed, batch, options)
 
@@ -145,9 +146,9 @@ def bench(
         backend_identity=generator.backend.identity(generator.bundle),
         threads=getattr(generator.backend, "threads", threads),
         defect=chosen,
-        steps=settings.schedule.steps,
-        sampler=settings.schedule.sampler,
-        guidance=settings.guidance,
+        steps=schedule.steps,
+        sampler=schedule.sampler,
+        guidance=manifest.sampler.guidance if guidance is None else guidance,
         image=(manifest.image.height, manifest.image.width),
         load_seconds=load_seconds,
         latency_median=statistics.median(latencies),
@@ -178,7 +179,7 @@ def _measure(
     begun = time.perf_counter()
     records = [pair.record for pair in generator.generate(defect, count, seed, batch=batch, **options)]
     seconds = time.perf_counter() - begun
-    times = [asdict(record.times) for record in records]
+    times = [record.times.to_dict() for record in records]
     parts = parts_of(times)
     whole = sum(parts.values())
     share = {name: value / whole if whole else 0.0 for name, value in parts.items()}

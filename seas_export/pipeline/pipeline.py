@@ -247,7 +247,7 @@ class _Build:
     def _generate(self) -> None:
         """The data set."""
         from seas_export.progress import pairs_progress
-        from seas_runtime import DatasetRequest, Generator, write_dataset
+        from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
         from seas_runtime.backends.contract import AUTO
         from seas_runtime.dataset.folder import backend_of
 
@@ -267,9 +267,7 @@ class _Build:
                 count=wanted.pairs,
                 seed=self.config.seed,
                 batch=wanted.batch,
-                guidance=wanted.guidance,
-                tau=wanted.tau,
-                gate=wanted.gate,
+                sampling=Sampling(guidance=wanted.guidance, tau=wanted.tau, gate=wanted.gate),
             )
             with pairs_progress("generate") as progress:
                 write_dataset(generator, request, self.dataset, progress)

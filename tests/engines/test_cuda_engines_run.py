@@ -17,7 +17,7 @@ from seas_runtime.backends.onnxruntime.graph_files import CUDA_FORM, graph_file
 from seas_runtime.bundle.reading import Bundle, hash_files, read_manifest_file, write_manifest
 from seas_runtime.engines.errors import EngineDamaged, EngineStale
 from seas_runtime.generation.generator import Generator
-from seas_runtime.manifest.types import RUNTIME_GRAPHS
+from seas_runtime.methods.seas import GRAPHS
 from tests.runtime.bundles import write_tiny_bundle
 
 
@@ -102,7 +102,7 @@ def test_half_precision_keeps_the_tensor_cores(
     """ONNX Runtime takes them from every convolution where TF32 is off."""
     compile_bundle(bundle, EngineOptions("cuda", precision=precision))
     backend = OnnxRuntimeBound([(PROVIDER, {"cudnn_conv_algo_search": "HEURISTIC"})])
-    for graph in RUNTIME_GRAPHS:
+    for graph in GRAPHS:
         with pytest.raises(Opened):
             backend.load(Bundle.read(bundle), graph)
     assert {providers[0][1]["use_tf32"] for _, providers in opened} == {tf32}

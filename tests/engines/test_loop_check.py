@@ -13,6 +13,7 @@ from seas_engines.targets.targets import Precision, Target
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
 from seas_runtime.generation.generator import Generator
+from seas_runtime.manifest.types import SamplerDefaults
 from tests.runtime.bundles import write_tiny_bundle
 
 
@@ -32,7 +33,12 @@ def sessions(bundle: Bundle) -> dict[str, Run]:
     return {name: load(name) for name in ("step", "decode_mask", "decode_image")}
 
 
-def test_pairs_are_those_that_generation_makes(bundle: Bundle) -> None:
+@pytest.mark.parametrize(
+    "sampler", [SamplerDefaults("dpmpp_2m", 5, 8.0), SamplerDefaults("ddim_eta", 4, 8.0)]
+)
+def test_pairs_are_those_that_generation_makes(tmp_path: Path, sampler: SamplerDefaults) -> None:
+    """Of a sampler with fresh noise in its steps too."""
+    bundle = Bundle.read(write_tiny_bundle(tmp_path / "bundle", sampler=sampler))
     found = make_pairs(bundle, sessions(bundle), 2)
     defect = bundle.manifest.defects[0]
     for place, pair in enumerate(Generator.open(bundle.path).generate(defect, 2, 0, gate=False)):
@@ -40,18 +46,22 @@ def test_pairs_are_those_that_generation_makes(bundle: Bundle) -> None:
         np.testing.assert_allclose(found.probabilities[place], pair.probability, atol=1e-6)
 
 
+def pairs_of(images: np.ndarray, probabilities: np.ndarray) -> Pairs:
+    return Pairs(images, probabilities >= 0.5, probabilities)
+
+
 def test_figures() -> None:
     images = np.zeros((1, 2, 2, 3), np.uint8)
     map_ = np.array([[[0.9, 0.9], [0.1, 0.1]]], np.float32)
-    same = compare(Pairs(images, map_), Pairs(images, map_), 0.5)
+    same = compare(pairs_of(images, map_), pairs_of(images, map_))
     assert same == LoopFigures(1, 999.0, 1.0)
     assert same.within(40)
-    other = compare(Pairs(images + 1, map_[:, ::-1]), Pairs(images, map_), 0.5)
+    other = compare(pairs_of(images + 1, map_[:, ::-1]), pairs_of(images, map_))
     assert other.psnr == pytest.approx(48.13)
     assert other.iou == 0.0
     assert not other.within(30)
-    assert not compare(Pairs(images, map_ * np.nan), Pairs(images, map_), 0.5).within(30)
-    darker = compare(Pairs(images + 5, map_), Pairs(images, map_), 0.5)  # 34.2 dB
+    assert not compare(pairs_of(images, map_ * np.nan), pairs_of(images, map_)).within(30)
+    darker = compare(pairs_of(images + 5, map_), pairs_of(images, map_))  # 34.2 dB
     assert darker.within(30)
     assert not darker.within(40)
 

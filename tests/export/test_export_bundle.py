@@ -17,7 +17,8 @@ from seas_export.export.provenance import provenance
 from seas_export.methods.seas.parts import PART_NAMES
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.generation.generator import Generator
-from seas_runtime.manifest.types import RUNTIME_GRAPHS, STEP_UNGUIDED
+from seas_runtime.manifest.types import STEP_UNGUIDED
+from seas_runtime.methods.seas import GRAPHS
 from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 from tests.export.conftest import STEPS
 
@@ -34,7 +35,7 @@ def test_bundle_says_what_it_is(exported: ExportResult, checkpoint: Checkpoint) 
     assert manifest.sampler.guidance == 3.0
     assert manifest.tau == 0.5
     assert manifest.prompts == checkpoint.prompts
-    assert set(manifest.graphs) == {*PART_NAMES, *RUNTIME_GRAPHS, STEP_UNGUIDED}
+    assert set(manifest.graphs) == {*PART_NAMES, *GRAPHS, STEP_UNGUIDED}
     assert manifest.provenance["checkpoint"] == checkpoint.fingerprint
     assert manifest.provenance["base"] == checkpoint.meta["base"]
     assert manifest.provenance["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__

@@ -25,7 +25,8 @@ from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.disk import MARGIN
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.generation.generator import Generator
-from seas_runtime.manifest.types import RUNTIME_GRAPHS, STEP_UNGUIDED
+from seas_runtime.manifest.types import STEP_UNGUIDED
+from seas_runtime.methods.seas import GRAPHS
 from seas_train.bases.base import Base
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from tests.engines.cuda_operators import beside_the_bundles, in_standard_operators
@@ -128,7 +129,7 @@ def test_weights_are_stored_once(half: ExportResult) -> None:
             for value in ir.load(half.bundle / "graphs" / f"{graph}.onnx").graph.initializers.values()
             if isinstance(value.const_value, ir.ExternalTensor)
         }
-        for graph in ("unet", "vae_decoder", "mask_head", *RUNTIME_GRAPHS, STEP_UNGUIDED)
+        for graph in ("unet", "vae_decoder", "mask_head", *GRAPHS, STEP_UNGUIDED)
     }
     assert places["unet"]
     assert places["step"] == places["step_unguided"] == places["unet"]
@@ -253,7 +254,7 @@ def inflated_cuda(inflated: ExportResult, tmp_path_factory: pytest.TempPathFacto
     return Bundle.read(copy)
 
 
-@pytest.mark.parametrize("graph", RUNTIME_GRAPHS)
+@pytest.mark.parametrize("graph", GRAPHS)
 def test_engines_keep_what_export_chose(inflated_cuda: Bundle, graph: str, tmp_path: Path) -> None:
     """The provider's operators around float32 nodes: the same values, as standard operators compute them."""
     found = graph_file(inflated_cuda, graph).checked()
@@ -272,5 +273,5 @@ def test_engines_keep_what_export_chose(inflated_cuda: Bundle, graph: str, tmp_p
 def test_typed_engines_are_built_with_float32_inside(inflated: ExportResult, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(inflated.bundle, tmp_path / "bundle"))
     result = compile_bundle(copy, EngineOptions("rtx", "8.9"))
-    assert {engine.graph for engine in result.engines} == set(RUNTIME_GRAPHS)
+    assert {engine.graph for engine in result.engines} == set(GRAPHS)
     assert {engine.precision for engine in result.engines} == {"fp16"}

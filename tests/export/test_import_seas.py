@@ -13,8 +13,10 @@ from torch import Tensor
 
 from seas_export.export import export_bundle
 from seas_export.methods.seas.reference import ReferenceLoop
-from seas_runtime.generation import noise
 from seas_runtime.generation.generator import Generator
+from seas_runtime.manifest.types import SCHEMA
+from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.request import PairRequest
 from seas_train.methods.seas.checkpoint import load_checkpoint
 from tests.authors import reference_head, write_authors
 from tests.export.commands import Run
@@ -112,9 +114,10 @@ def test_the_authors_loop(authors: Path, run: Run, toy_product: Path, tmp_path: 
     assert checkpoint.prompts["dark_line"] == prompt
 
     references = checkpoint.references
-    chosen = [noise.reference_index(SEED, index, 0, len(references)) for index in range(PAIRS)]
+    noises = [PairNoise(SEED, index, 0, "dark_line", SCHEMA) for index in range(PAIRS)]
+    chosen = [noise.choice(Stream.REFERENCE, len(references)) for noise in noises]
     shape = tuple(references.shape[1:])
-    fresh = torch.from_numpy(np.stack([noise.start_noise(SEED, i, 0, shape) for i in range(PAIRS)]))
+    fresh = torch.from_numpy(np.stack([noise.normal(Stream.START, shape) for noise in noises]))
     latents, probability, pixels = described_loop(authors, prompt, references[chosen], fresh)
     tau = round(float(probability.median()), 4)  # where a difference would show most
     expected = (probability >= tau).numpy()
@@ -127,8 +130,8 @@ def test_the_authors_loop(authors: Path, run: Run, toy_product: Path, tmp_path: 
 
     bundle = export_bundle(out, tmp_path / "bundle").bundle
     generator = Generator.open(bundle, threads=1)
-    settings = generator.settings("dark_line", SEED, tau=tau, gate=False)
-    batch = generator._loop.run(settings, range(PAIRS), 0)
+    request = generator.request("dark_line", SEED, tau=tau, gate=False)
+    batch = generator._loop.run([PairRequest(request, index) for index in range(PAIRS)], 0)
     assert np.abs(batch.latents - latents.numpy()).max() <= 1e-3
     made = list(generator.generate("dark_line", PAIRS, SEED, tau=tau, gate=False))
     assert iou(np.stack([pair.mask for pair in made]) > 0, expected) >= 0.999

@@ -11,7 +11,7 @@ import pytest
 
 from seas_export.export import ExportResult
 from seas_export.graphs.weights import INLINE_BYTES, WEIGHTS_FILE, WeightStore, save_graphs
-from seas_runtime.manifest.types import RUNTIME_GRAPHS
+from seas_runtime.methods.seas import GRAPHS
 from seas_train.methods.seas.checkpoint import Checkpoint
 
 
@@ -109,7 +109,7 @@ def test_bundle_stores_each_weight_once(exported: ExportResult, checkpoint: Chec
         for name in ("unet", "vae_decoder", "mask_head")
         for place in places(graphs / f"{name}.onnx").values()
     }
-    for name in RUNTIME_GRAPHS:
+    for name in GRAPHS:
         composed = set(places(graphs / f"{name}.onnx").values())
         assert composed
         assert composed <= parts

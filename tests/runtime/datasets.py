@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from seas_runtime import DatasetRequest, Sampling
+
 WRITE = """
 import sys, time
 from pathlib import Path
@@ -20,6 +22,13 @@ request = DatasetRequest(("all",), int(count), 3, int(batch))
 write_dataset(Generator.open(Path(bundle), threads=1), request, Path(out), progress)
 """
 """Writes the dataset of every defect of a bundle; prints the pairs done after each batch."""
+
+
+def dataset_request(defects: tuple[str, ...], count: int, **options: Any) -> DatasetRequest:
+    """Return a request of which options of the sampling are given beside the others."""
+    names = [name for name in options if name in Sampling.__dataclass_fields__]
+    sampling = Sampling(**{name: options.pop(name) for name in names})
+    return DatasetRequest(defects, count, sampling=sampling, **options)
 
 
 def snapshot(out: Path) -> dict[str, bytes]:

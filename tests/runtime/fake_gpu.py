@@ -24,7 +24,7 @@ from seas_runtime.backends.tensorrt.backend import TensorRtBackend
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord
 from seas_runtime.engines.store import EngineStore
-from seas_runtime.manifest.types import RUNTIME_GRAPHS
+from seas_runtime.methods.seas import GRAPHS
 
 DEVICE = CudaDevice("Fake RTX", "8.6", False, 1 << 30)
 VERSION = "1.7.1"
@@ -286,7 +286,7 @@ def build_engines(
     bundle: Path,
     target: str,
     batch: str = "1:4:16",
-    graphs: Iterable[str] = RUNTIME_GRAPHS,
+    graphs: Iterable[str] = GRAPHS,
     device: CudaDevice = DEVICE,
     version: str = VERSION,
 ) -> EngineStore:

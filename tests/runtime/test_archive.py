@@ -256,7 +256,7 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "manifest in a folder": (changing("manifest.json", name="b/manifest.json"), "expected manifest.json"),
     "manifest that is no JSON": (changing("manifest.json", data=b"\x80\x04."), "is broken"),
     "manifest nested deeply": (changing("manifest.json", data=b"[" * 100_000), "nested too deeply"),
-    "manifest of another schema": (manifest(lambda values: values.update(schema=2)), "update seas-export"),
+    "manifest of another schema": (manifest(lambda values: values.update(schema=3)), "update seas-export"),
     "manifest with an absolute path": (renamed_file("/etc/cron.d/x"), NAME),
     "manifest that lists a parent": (
         manifest(lambda values: values["files"].update({"../x": {"sha256": "0" * 64, "size": 1}})),

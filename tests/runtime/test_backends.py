@@ -156,7 +156,9 @@ def test_a_gpu_runs_large_batches_in_turn_and_joins_only_small_ones(
     made = list(ours.generate("stain", 5, 5, batch=5, gate=False))
     assert {size for _, size in batches} == {1, 2}
     masks = [size for outputs, size in batches if outputs == {"probability"}]
-    assert len(masks) == 2 * ours.manifest.sampler.mask_steps  # of two pairs, and of the last: none joined
+    assert (
+        len(masks) == 2 * ours.manifest.generation["mask_steps"]
+    )  # of two pairs, and of the last: none joined
     expected = list(generator.generate("stain", 5, 5, batch=5, gate=False))
     for one, other in zip(made, expected, strict=True):
         assert np.abs(one.image.astype(int) - other.image).max() <= 1

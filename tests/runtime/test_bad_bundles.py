@@ -13,10 +13,11 @@ import pytest
 import safetensors.numpy
 
 from seas_runtime.bundle.reading import Bundle, hash_files
-from seas_runtime.dataset.writing import DatasetRequest, write_dataset
+from seas_runtime.dataset.writing import write_dataset
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import Toy, write_tiny_bundle
+from tests.runtime.datasets import dataset_request
 
 Spoil = Callable[[Path], None]
 
@@ -135,21 +136,24 @@ BAD_BUNDLES: dict[str, tuple[Spoil, str]] = {
         r"half: expected the names of nodes by part under `float32`, found",
     ),
     "schema of the future": (
-        setting("schema", 2),
-        r"schema 2 is newer than this version reads \(1\); update seas",
+        setting("schema", 3),
+        r"schema 3 is newer than this version reads \(2\); update seas",
     ),
     "schema of no time": (
         setting("schema", "1"),
-        r"\.schema: expected a whole number from 1 to 1, found '1'",
+        r"\.schema: expected a whole number from 1 to 2, found '1'",
     ),
-    "key missing": (manifest(lambda d: d.pop("tau")), r"the key 'tau' is missing"),
+    "key missing": (manifest(lambda d: d["generation"].pop("tau")), r"the key 'tau' is missing"),
     "key unknown": (setting("colour", "red"), r"unknown key 'colour': remove it, or update"),
     "method unknown": (setting("method", "magic"), r"\.method: expected one of seas, found 'magic'"),
     "precision unknown": (
         setting("precision", "int3"),
         r"\.precision: expected one of fp32, fp16, found 'int3'",
     ),
-    "tau out of range": (setting("tau", 1.5), r"\.tau: expected a number from 0\.0 to 1\.0, found 1\.5"),
+    "tau out of range": (
+        setting("generation", "tau", 1.5),
+        r"\.generation\.tau: expected a number from 0\.0 to 1\.0, found 1\.5",
+    ),
     "steps not whole": (
         setting("sampler", "steps", 2.5),
         r"sampler\.steps: expected a whole number .* found 2\.5",
@@ -159,7 +163,7 @@ BAD_BUNDLES: dict[str, tuple[Spoil, str]] = {
         r"sampler\.steps: expected a whole number .* found True",
     ),
     "more masks than steps": (
-        setting("sampler", "mask_steps", 6),
+        setting("generation", "mask_steps", 6),
         r"mask_steps: expected .* from 1 to 5, found 6",
     ),
     "sampler unknown": (
@@ -351,7 +355,7 @@ def test_bad_request(name: str, generator: Generator, tmp_path: Path) -> None:
         generator.generate(**options)
     defect = options.pop("defect")
     with pytest.raises(UserError, match=message):
-        write_dataset(generator, DatasetRequest((defect,), **options), tmp_path / "out")
+        write_dataset(generator, dataset_request((defect,), **options), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from seas_runtime.bundle.external_data import external_locations
+from seas_runtime.bundle.manifest_reading import read_manifest
 from seas_runtime.bundle.reading import Bundle, hash_files
 from seas_runtime.generation.generator import Generator
-from seas_runtime.manifest.reading import read_manifest
 from seas_runtime.manifest.types import Licence
 from tests.runtime.bundles import Toy, write_tiny_bundle
 
@@ -17,11 +17,11 @@ from tests.runtime.bundles import Toy, write_tiny_bundle
 def test_read(tiny_bundle: Path) -> None:
     bundle = Bundle.read(tiny_bundle)
     assert bundle.fingerprint == hashlib.sha256((tiny_bundle / "manifest.json").read_bytes()).hexdigest()
-    assert bundle.references.shape == (7, 4, 6, 6)
-    assert set(bundle.embeddings) == {"good", "broken_large", "stain", "unconditional"}
+    assert bundle.tables["references"]["latents"].shape == (7, 4, 6, 6)
+    assert set(bundle.tables["embeddings"]) == {"good", "broken_large", "stain", "unconditional"}
     assert bundle.schedule().key == "dpmpp_2m/5"
     assert bundle.schedule(steps=3).key == "dpmpp_2m/3"
-    assert bundle.schedule("ddim_eta", 4).needs_noise
+    assert bundle.schedule("ddim_eta", 4).noisy_steps
     assert bundle.graph_path("step") == tiny_bundle / "graphs/step.onnx"
 
 

@@ -18,13 +18,13 @@ from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_d
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import Toy, write_tiny_bundle
-from tests.runtime.datasets import WRITE, read_records, snapshot
+from tests.runtime.datasets import WRITE, dataset_request, read_records, snapshot
 from tests.runtime.interpreters import run_python
 
 
 def write(generator: Generator, out: Path, *defects: str, **options: Any) -> DatasetSummary:
     force = options.pop("force", False)
-    request = DatasetRequest(defects or ("all",), **{"count": 6, "seed": 3, "batch": 4, **options})
+    request = dataset_request(defects or ("all",), **{"count": 6, "seed": 3, "batch": 4, **options})
     return write_dataset(generator, request, out, force=force)
 
 
@@ -176,7 +176,7 @@ def test_another_bundle_or_defect_is_refused(generator: Generator, tmp_path: Pat
     write(generator, tmp_path / "out", "stain")
     with pytest.raises(UserError, match="another defects"):
         write(generator, tmp_path / "out", "good")
-    other = Generator.open(write_tiny_bundle(tmp_path / "bundle", tau=0.2, provenance={}), threads=1)
+    other = Generator.open(write_tiny_bundle(tmp_path / "bundle", provenance={}), threads=1)
     with pytest.raises(UserError, match="another bundle"):
         write(other, tmp_path / "out", "stain")
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from seas_runtime.errors import UserError
-from seas_runtime.generation import noise
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
+from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.request import PairRequest
 from tests.runtime.bundles import CHANNELS, FACTOR, SIZE, Toy, channel_mix, write_tiny_bundle
 
 SHAPE = (CHANNELS, SIZE, SIZE)
@@ -26,10 +27,14 @@ def numpy_pair(
     """Return (image, mean probability) of attempt 0 by the formulas alone, without graphs."""
     bundle, toy = generator.bundle, Toy()
     schedule = bundle.schedule(sampler, steps)
-    reference = bundle.references[noise.reference_index(seed, index, 0, len(bundle.references))]
-    latents = schedule.start_latents(reference, noise.start_noise(seed, index, 0, SHAPE))
-    context = bundle.embeddings[defect].mean()
-    negative = bundle.embeddings["unconditional"].mean()
+    noise, pool = (
+        PairNoise(seed, index, 0, defect, bundle.manifest.schema),
+        bundle.tables["references"]["latents"],
+    )
+    reference = pool[noise.choice(Stream.REFERENCE, len(pool))]
+    latents = schedule.start_latents(reference, noise.normal(Stream.START, SHAPE))
+    context = bundle.tables["embeddings"][defect].mean()
+    negative = bundle.tables["embeddings"]["unconditional"].mean()
     x0, maps = np.zeros_like(latents), []
     for step in range(steps):
         mixed = np.einsum("oi,ihw->ohw", channel_mix(), schedule.scaled_input(step, latents))
@@ -37,7 +42,7 @@ def numpy_pair(
             logit = toy.gain * (mixed + context).mean(axis=0) + toy.bias
             maps.append(1 / (1 + np.exp(-logit)))
         prediction = mixed + 0.03 * (negative + guidance * (context - negative))
-        fresh = noise.step_noise(seed, index, 0, step, SHAPE)
+        fresh = noise.normal(Stream.STEP, SHAPE, step)
         latents, x0 = schedule.apply_step(step, latents, x0, prediction, fresh)
     image = np.rint(np.clip(127.5 + 60 * latents[:3], 0, 255)).transpose(1, 2, 0)
     return enlarge(image), enlarge(np.mean(maps, axis=0))
@@ -67,7 +72,7 @@ def test_shapes_and_record(generator: Generator) -> None:
     assert pair.mask.shape == pair.probability.shape == (48, 48)
     record = pair.record.to_dict()
     times = record.pop("times")
-    reference = noise.reference_index(5, 9, 0, 7)
+    reference = PairNoise(5, 9, 0, "broken_large", 2).choice(Stream.REFERENCE, 7)
     assert record == {
         "seed": 5,
         "index": 9,
@@ -93,7 +98,7 @@ def test_pairs_do_not_depend_on_the_batch(generator: Generator) -> None:
     for others in (three, eight):
         for pair, other in zip(one, others, strict=True):
             assert pair.record.index == other.record.index
-            assert pair.record.reference == other.record.reference
+            assert pair.record.origin == other.record.origin
             assert np.abs(pair.image.astype(int) - other.image).max() <= 1
             assert np.abs(pair.probability - other.probability).max() < 1e-5
 
@@ -160,7 +165,7 @@ def test_guidance_and_tau_of_the_request(generator: Generator) -> None:
     assert np.abs(plain[0].image.astype(int) - guided[0].image).max() > 2
     low, high = (pairs(generator, "stain", 8, gate=False, tau=tau) for tau in (0.01, 0.9))
     assert sum(pair.mask.mean() for pair in low) > sum(pair.mask.mean() for pair in high)
-    assert low[0].record.tau == 0.01
+    assert low[0].record.request.sampling.tau == 0.01
 
 
 def test_non_finite_masks_are_rejected(tmp_path: Path) -> None:
@@ -173,9 +178,9 @@ def test_pairs_come_as_their_batch_is_done(generator: Generator, monkeypatch: py
     batches: list[int] = []
     run = generator._loop.run
 
-    def counting(settings: Any, indices: Any, *rest: Any) -> Any:
-        batches.append(len(indices))
-        return run(settings, indices, *rest)
+    def counting(asked: Any, *rest: Any) -> Any:
+        batches.append(len(asked))
+        return run(asked, *rest)
 
     monkeypatch.setattr(generator._loop, "run", counting)
     stream = generator.generate("good", 1000, batch=4)
@@ -226,9 +231,9 @@ def test_a_large_batch_runs_in_turn_and_is_the_same(
     sizes: list[int] = []
     plan = generator._loop._plan
 
-    def noting(settings: Any, count: int) -> Any:
-        sizes.append(count)
-        return plan(settings, count)
+    def noting(sampling: Any, inputs: Any) -> Any:
+        sizes.append(len(inputs.origins))
+        return plan(sampling, inputs)
 
     monkeypatch.setattr(generator._loop, "_plan", noting)
     large = pairs(generator, "stain", 11, batch=11, **options)
@@ -236,4 +241,31 @@ def test_a_large_batch_runs_in_turn_and_is_the_same(
     for one, other in zip(large, small, strict=True):
         assert np.array_equal(one.image, other.image)
         assert np.array_equal(one.probability, other.probability)
-        assert one.record.reference == other.record.reference
+        assert one.record.origin == other.record.origin
+
+
+def test_a_batch_may_mix_defects_and_seeds(generator: Generator) -> None:
+    asked = [("stain", 3, 7), ("good", 3, 7), ("broken_large", 4, 0), ("stain", 5, 7)]
+    batch = [
+        PairRequest(generator.request(defect, seed, gate=False, tau=0.1 + 0.1 * place), index)
+        for place, (defect, seed, index) in enumerate(asked)
+    ]
+    (mixed,) = generator.generate_batches([batch])
+    for place, (pair, (defect, seed, index)) in enumerate(zip(mixed, asked, strict=True)):
+        options = {"start": index, "gate": False, "tau": 0.1 + 0.1 * place}
+        (alone,) = pairs(generator, defect, 1, seed, **options)
+        assert np.abs(pair.image.astype(int) - alone.image).max() <= 1
+        assert np.array_equal(pair.mask, alone.mask)
+        assert {**pair.record.to_dict(), "times": 0} == {**alone.record.to_dict(), "times": 0}
+
+
+@pytest.mark.parametrize("other", [{"guidance": 1.0}, {"steps": 3}, {"sampler": "ddim_eta", "steps": 4}])
+def test_a_batch_has_one_sampling(generator: Generator, other: dict[str, Any]) -> None:
+    batch = [PairRequest(generator.request("stain"), 0), PairRequest(generator.request("stain", **other), 1)]
+    with pytest.raises(ValueError, match="one sampler, number of steps, guidance"):
+        list(generator.generate_batches([batch]))
+
+
+def test_options_of_another_method_are_refused(generator: Generator) -> None:
+    with pytest.raises(UserError, match="options: expected NoOptions, those of method seas, found"):
+        generator.generate("stain", 1, options={"strength": 0.5})

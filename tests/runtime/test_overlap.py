@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import seas_runtime.dataset.writing as dataset
+from seas_runtime import Sampling
 from seas_runtime.backends.onnxruntime.cpu import OnnxRuntimeSession
 from seas_runtime.dataset.writing import DatasetRequest, write_dataset
 from seas_runtime.errors import UserError
@@ -28,17 +29,17 @@ def test_the_next_batch_is_drawn_while_this_one_runs(
     second_is_drawn = threading.Event()
     prepare, run = Loop.prepare, Loop.run
 
-    def noting(self: Loop, settings: Any, indices: Any, attempt: int) -> Any:
-        drawn.append(indices[0])
-        if indices[0] == 4:
+    def noting(self: Loop, asked: Any, attempt: int) -> Any:
+        drawn.append(asked[0].index)
+        if asked[0].index == 4:
             assert threading.current_thread() is not threading.main_thread()
             second_is_drawn.set()
-        return prepare(self, settings, indices, attempt)
+        return prepare(self, asked, attempt)
 
-    def waiting(self: Loop, settings: Any, indices: Any, *rest: Any) -> Any:
-        if indices[0] == 0:
+    def waiting(self: Loop, asked: Any, *rest: Any) -> Any:
+        if asked[0].index == 0:
             assert second_is_drawn.wait(10)
-        return run(self, settings, indices, *rest)
+        return run(self, asked, *rest)
 
     monkeypatch.setattr(Loop, "prepare", noting)
     monkeypatch.setattr(Loop, "run", waiting)
@@ -75,7 +76,9 @@ def test_an_error_of_the_writer_stops_the_batch_in_the_making(
     monkeypatch.setattr(OnnxRuntimeSession, "bind", counting)
     generator = Generator.open(tiny_bundle, threads=1)
     with pytest.raises(UserError, match="the disk is full"):
-        write_dataset(generator, DatasetRequest(("stain",), 40, gate=False), tmp_path / "out")
+        write_dataset(
+            generator, DatasetRequest(("stain",), 40, sampling=Sampling(gate=False)), tmp_path / "out"
+        )
     assert CALLS_A_BATCH <= calls < 2 * CALLS_A_BATCH
 
 

@@ -18,7 +18,7 @@ def test_tensors_round_trip() -> None:
     tensors = {key: value for item in toy_schedules() for key, value in item.to_tensors().items()}
     schedules = schedules_from_tensors(tensors, "schedule.safetensors")
     assert list(schedules) == ["ddim_eta/4", "dpmpp_2m/3", "dpmpp_2m/5"]
-    assert [item.needs_noise for item in schedules.values()] == [True, False, False]
+    assert [item.noisy_steps for item in schedules.values()] == [(0, 1, 2), (), ()]
     assert np.array_equal(schedules["dpmpp_2m/5"].table, tensors["dpmpp_2m/5"])
 
 
@@ -43,7 +43,10 @@ def test_start_latents() -> None:
     ("change", "message"),
     [
         ({"x/3": table(4)}, "expected 3 steps, found 4"),
-        ({"x/3": table().astype(np.float64)}, r"expected float32 \[steps, 8\], found float64 \[3, 8\]"),
+        (
+            {"x/3": table().astype(np.float64)},
+            r"expected float32 \[steps, 8\] or \[steps, 10\], found float64 \[3, 8\]",
+        ),
         ({"x/3": table()[:, :7]}, r"found float32 \[3, 7\]"),
         ({"x/3": table()[0]}, r"found float32 \[8\]"),
         ({"x/3": np.full((3, 8), np.nan, np.float32)}, "expected finite values"),

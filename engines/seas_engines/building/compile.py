@@ -26,7 +26,7 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.engines.errors import EngineDamaged
 from seas_runtime.engines.store import BatchRange, Engine, EngineIdentity, EngineRecord, EngineStore
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import DECODE_MASK, RUNTIME_GRAPHS
+from seas_runtime.methods.table import find_method
 
 BuildProgress = Callable[[str, str, int, int], None]
 """Is told a graph, a phase of its build, how many of the phase's steps are done, and of how many."""
@@ -152,15 +152,16 @@ class _Compiler:
         return tuple(results)
 
     def _graphs(self) -> tuple[str, ...]:
+        method = find_method(self.bundle.manifest.method)
         known = [
             name
             for name, graph in self.bundle.manifest.graphs.items()
-            if name in RUNTIME_GRAPHS or graph.input("step_index") is not None
+            if name in method.graphs or graph.input("step_index") is not None
         ]
         for name in self.options.graphs:
             if name not in known:
                 raise UserError(f"--graph: expected one of {', '.join(known)}, found {name!r}")
-        return self.options.graphs or RUNTIME_GRAPHS
+        return self.options.graphs or method.graphs
 
     def _identity(self, graph: str) -> EngineIdentity:
         options = {"revision": REVISION}
@@ -178,13 +179,14 @@ class _Compiler:
         )
 
     def _batch(self, graph: str) -> BatchRange:
-        """Return a graph's batch sizes: the masked steps of a batch are decoded together where that helps."""
+        """Return a graph's batch sizes: the last steps of a batch are read together where that helps."""
         batch = self.options.batch
         if self.target is Target.CUDA:
             return BatchRange(1, 1, 1024)
-        if graph != DECODE_MASK:
-            return batch
-        together = self.bundle.manifest.sampler.mask_steps
+        manifest = self.bundle.manifest
+        together = next(
+            (item.steps for item in find_method(manifest.method).readouts(manifest) if item.graph == graph), 1
+        )
         return BatchRange(batch.minimum, batch.preferred * together, batch.maximum * together)
 
     def _current(self, graph: str) -> Engine | None:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from seas_engines.graphs.attention import PIECES
 from seas_engines.graphs.cuda import write_for_cuda
 from seas_engines.graphs.rewrite import Form, cast_last, rewrite
-from seas_engines.precision.cases import decode_cases, step_cases
+from seas_engines.precision.cases import reading_cases, step_cases
 from seas_engines.precision.evaluator import WEIGHTS_FILE, Case, Evaluator, save_model
 from seas_engines.precision.float32_nodes import BOUND, Islands, find_islands
 from seas_engines.precision.half import emulate_half, infer_types, to_half
@@ -32,7 +32,8 @@ from seas_engines.targets.targets import Precision
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import DECODE_MASK, RUNTIME_GRAPHS, STEP
+from seas_runtime.manifest.types import STEP, GraphSpec
+from seas_runtime.methods.table import find_method
 
 logger = logging.getLogger(__name__)
 _TIGHTENINGS, _TIGHTER = 2, 4.0
@@ -83,7 +84,8 @@ class Preparer:
         self._bundle, self._dialect, self._precision = bundle, dialect, precision
         self._folder, self._threads = folder, threads
         self._half_values = frozenset(half_values)
-        self._taps: list[Mapping[str, Array]] | None = None
+        self._method = find_method(bundle.manifest.method)
+        self._stepped: list[Mapping[str, Array]] | None = None
         self._seconds: dict[str, float] = {}
 
     @property
@@ -146,7 +148,7 @@ class Preparer:
         cases = self._cases(graph) if cases is None else cases
         with Evaluator(model, cases, self._folder, self._threads, self._half_values) as evaluator:
             if graph == STEP:
-                self._taps = [_only_taps(made) for made in evaluator.exact]
+                self._stepped = self._read_outputs(evaluator)
             found = find_islands(evaluator, bound)
             self._seconds[graph] = evaluator.seconds
         logger.info(
@@ -164,7 +166,7 @@ class Preparer:
         """Compare whole pairs; None where not every graph is at hand, or they would take too long here."""
         steps = self._bundle.schedule().steps
         expected_seconds = 2 * PAIRS * steps * self._seconds.get(STEP, 0.0)
-        if not set(RUNTIME_GRAPHS) <= set(chosen):
+        if not set(self._method.graphs) <= set(chosen):
             return None
         if expected_seconds > _LOOP_SECONDS:
             logger.info("whole pairs are not compared: they would take %.0f s", expected_seconds)
@@ -173,14 +175,14 @@ class Preparer:
         for half in (False, True):
             with contextlib.ExitStack() as stack:
                 runs: dict[str, Run] = {}
-                for graph in RUNTIME_GRAPHS:
+                for graph in self._method.graphs:
                     model = self._in_pieces(graph)
                     if half:
                         emulate_half(model, chosen[graph].float32, self._half_values)
                     opened = stack.enter_context(Evaluator(model, (), self._folder, self._threads))
                     runs[graph] = opened.run
                 made.append(make_pairs(self._bundle, runs))
-        return compare(made[1], made[0], self._bundle.manifest.tau)
+        return compare(made[1], made[0])
 
     def _in_pieces(self, graph: str) -> ir.Model:
         model = self._load(graph)
@@ -196,20 +198,27 @@ class Preparer:
         spec = self._bundle.manifest.graphs[graph]
         if any(tensor.name == "step_index" for tensor in spec.inputs):
             return step_cases(self._bundle, spec)
-        return decode_cases(self._bundle, graph, self._real_taps() if graph == DECODE_MASK else ())
+        step = self._bundle.manifest.graphs[STEP]
+        cases = step_cases(self._bundle, step) if _reads_steps(spec, step) else []
+        return reading_cases(self._bundle, graph, cases, self._step_outputs(cases) if cases else ())
 
-    def _real_taps(self) -> list[Mapping[str, Array]]:
-        """Return the step graph's taps for its cases, computed once in float32."""
-        if self._taps is None:
-            model = self._in_pieces(STEP)
-            cases = step_cases(self._bundle, self._bundle.manifest.graphs[STEP])
-            with Evaluator(model, cases, self._folder, self._threads) as evaluator:
-                self._taps = [_only_taps(made) for made in evaluator.exact]
-        return self._taps
+    def _step_outputs(self, cases: Sequence[Case]) -> list[Mapping[str, Array]]:
+        """Return what other graphs read of the step graph's outputs for its cases, once, in float32."""
+        if self._stepped is None:
+            with Evaluator(self._in_pieces(STEP), cases, self._folder, self._threads) as evaluator:
+                self._stepped = self._read_outputs(evaluator)
+        return self._stepped
+
+    def _read_outputs(self, evaluator: Evaluator) -> list[Mapping[str, Array]]:
+        graphs = self._bundle.manifest.graphs
+        read = {spec.name for name in self._method.graphs for spec in graphs[name].inputs if name != STEP}
+        return [{name: made[name] for name in read & set(made)} for made in evaluator.exact]
 
 
-def _only_taps(made: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: array for name, array in made.items() if name.startswith("tap_")}
+def _reads_steps(graph: GraphSpec, step: GraphSpec) -> bool:
+    """Whether a graph reads more than latents of what a step is given or gives."""
+    known = {spec.name for spec in (*step.inputs, *step.outputs)} - {"latents"}
+    return any(spec.name in known for spec in graph.inputs)
 
 
 def _with_wholes(model: ir.Model, names: Sequence[str]) -> set[str]:

@@ -8,19 +8,24 @@ import numpy as np
 
 from seas_engines.precision.evaluator import Case
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.manifest.schedule import Array, FloatArray, Schedule
-from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, GraphSpec
+from seas_runtime.generation.resolve import resolve
+from seas_runtime.manifest.schedule import Array, Schedule
+from seas_runtime.manifest.types import GraphSpec
+from seas_runtime.methods.request import PairRequest, Request
+from seas_runtime.methods.table import find_method
 
 _SEED = 0
 _EXTREME_SCALE = 3.0
 """Latents this many times their size: past four standard deviations of a pixel in ten thousand."""
 _EXTREME_GUIDANCE = 30.0
+_LAST, _FIRST, _EXTREME = 2, 0, -1
+"""Of `step_cases`: the last step, the first, and the last with extreme latents."""
 
 
 def step_cases(bundle: Bundle, graph: GraphSpec) -> list[Case]:
     """Return inputs of a step graph: the first, a middle and the last step, of a defect and of normals.
 
-    The latents are what the schedule says that they are: a reference, at the step's noise level. The last
+    The latents are what the schedule says that they are: a real image's, at the step's noise level. The last
     two cases are extreme: the first and the last step with latents three times as large and strong guidance.
     Early in a schedule x0 is what is left of large latents less noise as large, which magnifies any rounding
     just as it will be made small again: differences in it are held against those latents.
@@ -47,30 +52,26 @@ def step_cases(bundle: Bundle, graph: GraphSpec) -> list[Case]:
     return cases
 
 
-def decode_cases(bundle: Bundle, graph: str, taps: Sequence[Mapping[str, Array]]) -> list[Case]:
-    """Return inputs of a decode graph: a reference's latents and, for the mask, the taps of real steps.
+def reading_cases(
+    bundle: Bundle, graph: str, cases: Sequence[Case], made: Sequence[Mapping[str, Array]]
+) -> list[Case]:
+    """Return inputs of a graph that reads latents, and what steps were given and gave.
 
-    `taps` are outputs of the step graph for cases of `step_cases`, in their order.
+    `cases` are `step_cases`, `made` the step graph's outputs for them; both may be empty for a graph that
+    reads latents alone.
     """
-    clean = bundle.references[:1] * np.float32(bundle.manifest.latent.scaling_factor)
     spec = bundle.manifest.graphs[graph]
-    names = [tensor.name for tensor in spec.inputs if tensor.name.startswith("tap_")]
+    clean = find_method(bundle.manifest.method).clean(bundle, 0)
 
-    def feeds(latents: FloatArray, made: Mapping[str, Array]) -> dict[str, Array]:
-        chosen = {name: made[name] for name in names}
-        return {"latents": np.ascontiguousarray(latents, np.float32), **chosen}
+    def feeds(scale: float, place: int) -> dict[str, Array]:
+        known = {**cases[place].feeds, **made[place]} if cases else {}
+        known["latents"] = clean * np.float32(scale)
+        return {item.name: np.ascontiguousarray(known[item.name], dtype=item.dtype) for item in spec.inputs}
 
-    if graph == DECODE_IMAGE:
-        return [
-            Case("clean latents", feeds(clean, {})),
-            Case("extreme latents", feeds(clean * _EXTREME_SCALE, {}), extreme=True),
-        ]
-    assert graph == DECODE_MASK
-    return [
-        Case("last step", feeds(clean, taps[2])),
-        Case("first step", feeds(clean, taps[0])),
-        Case("extreme latents", feeds(clean * _EXTREME_SCALE, taps[-1]), extreme=True),
-    ]
+    found = [Case("last step", feeds(1, _LAST))]
+    if cases:
+        found.append(Case("first step", feeds(1, _FIRST)))
+    return [*found, Case("extreme latents", feeds(_EXTREME_SCALE, _EXTREME), extreme=True)]
 
 
 def _step_case(
@@ -83,25 +84,20 @@ def _step_case(
 def _step_feeds(
     bundle: Bundle, graph: GraphSpec, schedule: Schedule, step: int, prompt: str, place: int
 ) -> dict[str, Array]:
-    references = bundle.references
-    reference = references[place % len(references)][None]
-    noise = np.random.Generator(np.random.Philox([_SEED, place])).standard_normal(reference.shape)
+    method = find_method(bundle.manifest.method)
+    request = resolve(Request(prompt, _SEED), bundle)
+    given = method.inputs(bundle, [PairRequest(request, place)], 0)
+    clean = method.clean(bundle, place)
+    noise = np.random.Generator(np.random.Philox([_SEED, place])).standard_normal(clean.shape)
     noise = noise.astype(np.float32)
-    clean = (reference * np.float32(bundle.manifest.latent.scaling_factor)).astype(np.float32)
     _, _, p, q, *_ = schedule.table[step]
-    if step == 0:
-        latents = schedule.start_latents(reference, noise)
-    else:  # x0 = p x + q e, so x = (x0 - q e) / p
-        latents = ((clean - q * noise) / p).astype(np.float32)
-    embeddings = bundle.embeddings
-    arrays = {
-        "latents": latents,
-        "previous_x0": clean,
+    arrays: dict[str, Array] = {
+        **{name: clean for name in method.carries},
+        **{name: noise for name in given.steps},
+        **given.values,
         "schedule": schedule.table,
         "step_index": np.array([step]),
-        "guidance": np.array([bundle.manifest.sampler.guidance]),
-        "context": embeddings[prompt][None],
-        "negative_context": embeddings["unconditional"][None],
-        "noise": noise,
     }
+    if step > 0:  # x0 = p x + q e, so x = (x0 - q e) / p
+        arrays["latents"] = ((clean - q * noise) / p).astype(np.float32)
     return {spec.name: np.ascontiguousarray(arrays[spec.name], dtype=spec.dtype) for spec in graph.inputs}

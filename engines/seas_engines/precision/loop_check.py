@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from seas_runtime.backends.contract import Call
+from seas_runtime.backends.host import HostMemory, HostTensor
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.generation import noise
+from seas_runtime.generation.loop import Loop
+from seas_runtime.generation.resolve import resolve
+from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, UNCONDITIONAL
+from seas_runtime.manifest.types import GraphSpec
+from seas_runtime.methods.request import PairRequest, Request
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """Runs a graph once."""
@@ -41,49 +46,68 @@ class LoopFigures:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Images [B,H,W,3] uint8 and probabilities [B,H,W] float32."""
+    """What is compared."""
 
-    images: Array
-    probabilities: Array
+    images: Array  # uint8 [B, H, W, 3]
+    masks: Array  # bool [B, H, W]
+    probabilities: Array | None  # float32 [B, H, W]
 
 
 def make_pairs(bundle: Bundle, graphs: Mapping[str, Run], count: int = PAIRS) -> Pairs:
-    """Return pairs of a bundle's first defect by its default schedule, as generation makes them."""
-    schedule, manifest = bundle.schedule(), bundle.manifest
-    latent, pool = manifest.latent, bundle.references
-    shape = (latent.channels, latent.height, latent.width)
-    chosen = [noise.reference_index(_SEED, index, 0, len(pool)) for index in range(count)]
-    fresh = np.stack([noise.start_noise(_SEED, index, 0, shape) for index in range(count)])
-    latents: Array = schedule.start_latents(pool[chosen], fresh)
-    constants = {
-        "schedule": schedule.table,
-        "guidance": np.array([manifest.sampler.guidance]),
-        "context": np.repeat(bundle.embeddings[manifest.defects[0]][None], count, axis=0),
-        "negative_context": bundle.embeddings[UNCONDITIONAL][None],
-        "noise": np.zeros_like(latents),
-    }
-    inputs = manifest.graphs[STEP].inputs
-    x0: Array = np.zeros_like(latents)
-    masks = []
-    for step in range(schedule.steps):
-        arrays = {**constants, "step_index": np.array([step]), "latents": latents, "previous_x0": x0}
-        made = graphs[STEP](
-            {spec.name: np.ascontiguousarray(arrays[spec.name], dtype=spec.dtype) for spec in inputs}
-        )
-        if step >= schedule.steps - manifest.sampler.mask_steps:
-            taps = {name: made[name] for name in ("tap_coarse", "tap_fine")}
-            masks.append(graphs[DECODE_MASK]({"latents": latents, **taps})["probability"])
-        latents, x0 = made["next_latents"], made["x0"]
-    images = graphs[DECODE_IMAGE]({"latents": latents})["image"]
-    return Pairs(images, np.asarray(np.mean(masks, axis=0, dtype=np.float32)))
+    """Return pairs of a bundle's first defect by its default schedule, by the runtime's own loop."""
+    specs = {name: spec for name, spec in bundle.manifest.graphs.items() if name in graphs}
+    bundle = replace(bundle, manifest=replace(bundle.manifest, graphs=specs))
+    backend = _Measured(graphs)
+    request = resolve(Request(bundle.manifest.defects[0], _SEED), bundle)
+    loop = Loop(bundle, backend, Sessions(bundle, backend))
+    made = loop.run([PairRequest(request, index) for index in range(count)], 0)
+    return Pairs(made.images, made.masks.masks, made.masks.probabilities)
 
 
-def compare(made: Pairs, expected: Pairs, tau: float) -> LoopFigures:
+class _Measured(HostMemory):
+    """A backend of graphs that are run by functions."""
+
+    name = "measured"
+    loads_at_once = False
+
+    def __init__(self, graphs: Mapping[str, Run]) -> None:
+        self._graphs = graphs
+
+    def identity(self, bundle: Bundle) -> dict[str, str]:
+        """Return nothing: no pair of this backend is kept."""
+        return {}
+
+    def load(self, bundle: Bundle, graph: str) -> _MeasuredSession:
+        """Return the function as a session with the manifest's tensors."""
+        return _MeasuredSession(self._graphs[graph], bundle.manifest.graphs[graph])
+
+
+class _MeasuredSession:
+    def __init__(self, run: Run, spec: GraphSpec) -> None:
+        self._run = run
+        self.inputs, self.outputs = spec.inputs, spec.outputs
+
+    def takes(self, batch: int) -> bool:
+        """Take any."""
+        return True
+
+    def bind(self, feeds: Mapping[str, HostTensor], outputs: Mapping[str, HostTensor]) -> Call:
+        """Return the call."""
+
+        def call() -> None:
+            made = self._run({name: value.get() for name, value in feeds.items()})
+            for name, place in outputs.items():
+                place.array = made[name]
+
+        return call
+
+
+def compare(made: Pairs, expected: Pairs) -> LoopFigures:
     """Return how far pairs lie from what is expected; what is not finite is infinitely far."""
     squares = float(np.square(made.images.astype(np.float64) - expected.images).mean())
-    ours, theirs = made.probabilities >= tau, expected.probabilities >= tau
+    ours, theirs = made.masks, expected.masks
     either = int((ours | theirs).sum())
-    broken = not np.isfinite(made.probabilities).all()
+    broken = made.probabilities is not None and not np.isfinite(made.probabilities).all()
     return LoopFigures(
         pairs=len(made.images),
         psnr=round(10 * math.log10(255**2 / squares), 2) if squares else 999.0,

@@ -11,7 +11,7 @@ from pathlib import Path
 from seas_runtime.backends.cores import processor_flags
 from seas_runtime.backends.cuda.device import find_cuda_device
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import RUNTIME_GRAPHS
+from seas_runtime.methods.table import find_method
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,10 @@ def _engines(target: str, bundle: Path | None) -> str:
     from seas_runtime.bundle.reading import read_manifest_file
     from seas_runtime.engines.store import EngineStore
 
-    store = EngineStore(bundle, read_manifest_file(bundle)[0])
+    manifest = read_manifest_file(bundle)[0]
+    store = EngineStore(bundle, manifest)
     device = gpu.engine_device(target)
-    for graph in RUNTIME_GRAPHS:
+    for graph in find_method(manifest.method).graphs:
         store.find(graph, target, version, device)
     return ""
 

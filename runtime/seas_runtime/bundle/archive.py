@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from seas_runtime.bundle.archive_check import check_entries
+from seas_runtime.bundle.manifest_reading import read_manifest
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.bundle.signature import SIGNATURE_NAME, SIGNATURE_SIZE_LIMIT, check_signature
 from seas_runtime.errors import UserError
@@ -29,7 +30,6 @@ from seas_runtime.files import (
     temporary_sibling,
 )
 from seas_runtime.manifest.fields import describe
-from seas_runtime.manifest.reading import read_manifest
 from seas_runtime.manifest.types import Manifest
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first; the same bundle is packed to the same bytes

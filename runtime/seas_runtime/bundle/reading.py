@@ -8,15 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from seas_runtime.bundle.external_data import check_external_data
+from seas_runtime.bundle.manifest_reading import read_manifest
 from seas_runtime.bundle.signature import SIGNATURE_NAME, check_signature_file
 from seas_runtime.errors import UserError
 from seas_runtime.files import JSON_SIZE_LIMIT, os_errors, parse_json, read_bytes, sha256_file, write_json
-from seas_runtime.manifest.reading import read_manifest
-from seas_runtime.manifest.schedule import Array, FloatArray, Schedule, schedule_key, schedules_from_tensors
-from seas_runtime.manifest.types import GOOD, STEP, UNCONDITIONAL, FileEntry, Manifest
+from seas_runtime.manifest.schedule import Array, Schedule, schedule_key, schedules_from_tensors
+from seas_runtime.manifest.signatures import FLOAT, Expected
+from seas_runtime.manifest.types import SCHEDULE, STEP, FileEntry, Manifest
+from seas_runtime.methods.contract import Tables
+from seas_runtime.methods.table import find_method
 
 MANIFEST_NAME = "manifest.json"
 ENGINES_FOLDER = "engines"
@@ -28,16 +29,14 @@ class Bundle:
     """A bundle that was read and checked.
 
     `fingerprint` is the SHA-256 of its manifest, and through the hashes therein of everything in it.
-    `embeddings` holds a context [L, D] per prompt and one for `unconditional`; `references` are unscaled
-    latents [n, C, h, w] float32 of normal images.
+    `tables` are its method's, by name.
     """
 
     path: Path
     manifest: Manifest
     fingerprint: str
-    embeddings: Mapping[str, Array]
+    tables: Tables
     schedules: Mapping[str, Schedule]
-    references: FloatArray
 
     @classmethod
     def read(cls, path: Path, verify: bool = True, require_signature: Path | None = None) -> Bundle:
@@ -55,17 +54,15 @@ class Bundle:
         check_files(path, manifest, verify)
         check_external_data(path, manifest)
         tables = {name: _load_tensors(path / file) for name, file in manifest.tables.items()}
-        files = {name: path / file for name, file in manifest.tables.items()}
-        _check_embeddings(files["embeddings"], tables["embeddings"], manifest)
-        _check_references(files["references"], tables["references"], manifest)
-        schedules = schedules_from_tensors(tables["schedule"], str(files["schedule"]))
+        files = {name: str(path / file) for name, file in manifest.tables.items()}
+        find_method(manifest.method).check_tables(manifest, tables, files)
+        schedules = schedules_from_tensors(tables.pop(SCHEDULE), files[SCHEDULE])
         key = schedule_key(manifest.sampler.name, manifest.sampler.steps)
         if key not in schedules:
             found = ", ".join(schedules) or "nothing"
-            raise UserError(f"{files['schedule']}: expected the default schedule {key!r}, found {found}")
-        return cls(
-            path, manifest, fingerprint, tables["embeddings"], schedules, tables["references"]["latents"]
-        )
+            raise UserError(f"{files[SCHEDULE]}: expected the default schedule {key!r}, found {found}")
+        _check_columns(schedules, manifest, files[SCHEDULE])
+        return cls(path, manifest, fingerprint, tables, schedules)
 
     def graph_path(self, name: str) -> Path:
         """Return the file of a graph; UserError if the bundle has none of that name."""
@@ -186,43 +183,12 @@ def _load_tensors(file: Path) -> dict[str, Array]:
     return tensors
 
 
-def _check_embeddings(file: Path, embeddings: Mapping[str, Array], manifest: Manifest) -> None:
-    context = manifest.graphs[STEP].input("context")
-    shape = context.shape[1:] if context else ()
-    expected: tuple[int, ...] | None = None
-    for key in (GOOD, *manifest.defects, UNCONDITIONAL):
-        if key not in embeddings:
-            raise UserError(f"{file}: no embedding {key!r}; export the bundle again")
-        array = embeddings[key]
-        fits = (
-            array.ndim == 2
-            and array.size > 0
-            and len(shape) == 2
-            and all(
-                isinstance(want, str) or want == size for want, size in zip(shape, array.shape, strict=True)
-            )
-            and (expected is None or array.shape == expected)
-        )
-        if not fits or array.dtype not in (np.float32, np.float16):
+def _check_columns(schedules: Mapping[str, Schedule], manifest: Manifest, file: str) -> None:
+    """Refuse schedules with other columns than the step graph takes."""
+    spec = manifest.graphs[STEP].input("schedule")
+    for schedule in schedules.values():
+        if spec is not None and not Expected(FLOAT, schedule.table.shape).fits(spec):
             raise UserError(
-                f"{file}: {key!r}: expected float32 or float16 {list(expected or shape)}, "
-                f"found {array.dtype} {list(array.shape)}"
+                f"{file}: {schedule.key!r}: expected {list(spec.shape)} as in the step graph, "
+                f"found {list(schedule.table.shape)}; export the bundle again"
             )
-        if not np.isfinite(array).all():
-            raise UserError(f"{file}: {key!r}: expected finite values, found NaN or infinity")
-        expected = array.shape
-
-
-def _check_references(file: Path, tables: Mapping[str, Array], manifest: Manifest) -> None:
-    latent = manifest.latent
-    geometry = (latent.channels, latent.height, latent.width)
-    array = tables.get("latents")
-    if array is None:
-        raise UserError(f"{file}: no tensor 'latents'; export the bundle again")
-    if array.dtype != np.float32 or array.ndim != 4 or array.shape[1:] != geometry or not len(array):
-        raise UserError(
-            f"{file}: 'latents': expected float32 [n, {', '.join(map(str, geometry))}], n >= 1, "
-            f"found {array.dtype} {list(array.shape)}"
-        )
-    if not np.isfinite(array).all():
-        raise UserError(f"{file}: 'latents': expected finite values, found NaN or infinity")

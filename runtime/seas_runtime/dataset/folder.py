@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from seas_runtime.dataset.layout import DATASET_NAME, remove_dataset, remove_tem
 from seas_runtime.errors import UserError
 from seas_runtime.files import TEMPORARY_SUFFIX, os_errors, read_json, write_json
 from seas_runtime.generation.generator import Generator
-from seas_runtime.generation.loop import Settings
-from seas_runtime.generation.records import MAX_COUNT, check_integer, check_sampling
-from seas_runtime.manifest.fields import Fields, describe, is_safe_name
+from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
+from seas_runtime.generation.resolve import resolve
+from seas_runtime.manifest.fields import Fields, check_integer, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.methods.request import Request, Sampling
 
 SCHEMA = 1
 ALL = "all"
@@ -27,25 +28,29 @@ ALL = "all"
 class DatasetRequest:
     """What a dataset is to hold: `count` pairs of each of `defects`.
 
-    `defects` are the bundle's, `good` for normals, or `all` for every defect and the normals. Options left
-    None are the bundle's. Raises UserError naming an option out of range.
+    `defects` are the bundle's, `good` for normals, or `all` for every defect and the normals. Raises
+    UserError naming an option out of range.
     """
 
     defects: tuple[str, ...]
     count: int
     seed: int = 0
     batch: int = 4
-    guidance: float | None = None
-    tau: float | None = None
-    steps: int | None = None
-    sampler: str | None = None
-    gate: bool = True
+    sampling: Sampling = field(default_factory=Sampling)
+    options: Any = None
+    """The method's own, None for its defaults."""
 
     def __post_init__(self) -> None:
         if isinstance(self.defects, str) or not self.defects:
             raise UserError(f"defects: expected one or more names, found {describe(self.defects)}")
         check_integer("count", self.count, 1, MAX_COUNT)
-        check_sampling(self.seed, self.batch, self.guidance, self.tau, self.steps)
+        check_integer("batch", self.batch, 1, MAX_BATCH)
+        for defect in self.defects:
+            self.of(defect)
+
+    def of(self, defect: str) -> Request:
+        """Return the request of one defect's pairs."""
+        return Request(defect, self.seed, self.sampling, self.options)
 
     def resolve(self, generator: Generator) -> DatasetRequest:
         """Fill in the bundle's defaults and put the defects in the bundle's order, normals last."""
@@ -57,34 +62,14 @@ class DatasetRequest:
                     f"defect {describe(defect)}: the bundle does not have it; "
                     f"expected one of {', '.join((*known, ALL))}"
                 )
-        settings = self.settings(generator, GOOD)
-        return DatasetRequest(
-            defects=tuple(defect for defect in known if defect in wanted),
-            count=self.count,
-            seed=self.seed,
-            batch=self.batch,
-            guidance=settings.guidance,
-            tau=settings.tau,
-            steps=settings.schedule.steps,
-            sampler=settings.schedule.sampler,
-            gate=self.gate,
-        )
-
-    def settings(self, generator: Generator, defect: str) -> Settings:
-        """Return the settings of one defect's pairs; UserError for an option that the bundle has not."""
-        return generator.settings(
-            defect,
-            self.seed,
-            guidance=self.guidance,
-            tau=self.tau,
-            steps=self.steps,
-            sampler=self.sampler,
-            gate=self.gate,
-        )
+        filled = resolve(self.of(GOOD), generator.bundle)
+        defects = tuple(defect for defect in known if defect in wanted)
+        return replace(self, defects=defects, sampling=filled.sampling, options=filled.options)
 
 
 def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str, Any]:
     """Return what `dataset.json` says; the pairs follow from it. `request` is a resolved one."""
+    options = asdict(request.options)
     return {
         "schema": SCHEMA,
         "product": generator.manifest.product,
@@ -95,11 +80,8 @@ def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str,
         "count": request.count,
         "seed": request.seed,
         "batch": request.batch,
-        "sampler": request.sampler,
-        "steps": request.steps,
-        "guidance": request.guidance,
-        "tau": request.tau,
-        "gate": request.gate,
+        **{name: getattr(request.sampling, name) for name in ("sampler", "steps", "guidance", "tau", "gate")},
+        **({"options": options} if options else {}),
         "licences": [licence.name for licence in generator.manifest.licences],
     }
 

@@ -24,6 +24,7 @@ from seas_runtime.dataset.record_file import Key, RecordFile
 from seas_runtime.files import atomic_write_bytes, os_errors
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
+from seas_runtime.methods.request import PairRequest
 
 __all__ = ["DatasetRequest", "DatasetSummary", "DefectSummary", "write_dataset"]
 
@@ -129,8 +130,8 @@ def _write_missing(
     """
     done = len(records.lines)
     total = len(request.defects) * request.count
-    settings = {defect: request.settings(generator, defect) for defect in request.defects}
-    wanted = ((settings[batch[0][0]], [index for _, index in batch]) for batch in missing)
+    requests = {defect: request.of(defect) for defect in request.defects}
+    wanted = ([PairRequest(requests[defect], index) for defect, index in batch] for batch in missing)
 
     def report() -> None:
         if progress is not None:

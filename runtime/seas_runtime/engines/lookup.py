@@ -20,11 +20,14 @@ class Wanted:
     backend_version: str
     device: str
     batch: int | None
+    apart: bool = False
+    """Whether it is built only where its graph is asked for by name."""
 
     @property
     def command(self) -> str:
         """What builds it."""
-        return build_command(self.bundle, self.target, self.device, self.batch, graph=self.graph)
+        graph = self.graph if self.apart else ""
+        return build_command(self.bundle, self.target, self.device, self.batch, graph=graph)
 
     @property
     def words(self) -> str:

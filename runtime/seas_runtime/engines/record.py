@@ -18,7 +18,7 @@ from seas_runtime.engines.errors import EngineDamaged
 from seas_runtime.errors import UserError
 from seas_runtime.files import os_errors
 from seas_runtime.manifest.fields import Fields, describe
-from seas_runtime.manifest.types import DTYPES, PRECISIONS, RUNTIME_GRAPHS, STEP, FileEntry, TensorSpec
+from seas_runtime.manifest.types import DTYPES, PRECISIONS, FileEntry, TensorSpec
 
 SCHEMA = 1
 INDEX_NAME = "index.json"
@@ -218,15 +218,15 @@ class Engine:
 
 
 def build_command(
-    bundle: Path, target: str, device: str, batch: int | None, *, graph: str = STEP, rebuild: bool = False
+    bundle: Path, target: str, device: str, batch: int | None, *, graph: str = "", rebuild: bool = False
 ) -> str:
-    """Return the command that builds what is missing, as one would type it."""
+    """Return the command that builds what is missing, as one would type it; `graph` is one built apart."""
     words = ["seas-export", "engine", str(bundle), "--target", target]
     if target == "rtx":
         words += ["--device", device]
     if batch is not None:
         words += ["--batch", str(batch)]
-    if graph not in RUNTIME_GRAPHS:
+    if graph:
         words += ["--graph", graph]
     if rebuild:
         words.append("--force")

@@ -61,6 +61,7 @@ from seas_runtime.files import (
     write_json,
 )
 from seas_runtime.manifest.types import FileEntry, Manifest
+from seas_runtime.methods.table import find_method
 
 __all__ = [
     "BatchRange",
@@ -124,7 +125,8 @@ class EngineStore:
             EngineDamaged: what is there has an index that cannot be believed.
         """
         found, damaged = self._of(graph, target)
-        wanted = Wanted(self.bundle, graph, target, backend_version, device, batch)
+        apart = graph not in find_method(self._manifest.method).graphs
+        wanted = Wanted(self.bundle, graph, target, backend_version, device, batch, apart)
         if not found and damaged:
             raise damaged[0]
         return choose(found, wanted, lambda: self.content(graph))

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seas_runtime.backends.contract import AUTO, Backend, Watch, open_backend
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.errors import UserError
-from seas_runtime.generation.loop import Batch, Loop, Settings, unwatched
-from seas_runtime.generation.plan import Start
+from seas_runtime.generation.loop import Attempted, Loop, unwatched
 from seas_runtime.generation.records import (
+    MAX_BATCH,
     MAX_COUNT,
     MAX_RETRIES,
     Attempt,
     GeneratedPair,
     PairRecord,
-    check_integer,
-    check_sampling,
 )
+from seas_runtime.generation.resolve import resolve
 from seas_runtime.generation.sessions import Sessions
-from seas_runtime.manifest.types import GOOD, RUNTIME_GRAPHS, STEP, Manifest
+from seas_runtime.manifest.fields import check_integer
+from seas_runtime.manifest.types import GOOD, Manifest
 from seas_runtime.methods import gates
+from seas_runtime.methods.contract import Inputs
+from seas_runtime.methods.request import PairRequest, Request, Sampling
+from seas_runtime.methods.table import find_method
 
 
 class Generator:
@@ -36,7 +38,9 @@ class Generator:
         self.backend = backend
         self.chosen = chosen
         sessions = Sessions(bundle, backend)
-        sessions.load(RUNTIME_GRAPHS)
+        method = find_method(bundle.manifest.method)
+        sessions.load(method.graphs)
+        self._rejection = method.rejection
         self._loop = Loop(bundle, backend, sessions)
 
     @classmethod
@@ -72,36 +76,12 @@ class Generator:
         """The bundle's manifest."""
         return self.bundle.manifest
 
-    def settings(
-        self,
-        defect: str,
-        seed: int = 0,
-        *,
-        guidance: float | None = None,
-        tau: float | None = None,
-        steps: int | None = None,
-        sampler: str | None = None,
-        gate: bool = True,
-    ) -> Settings:
-        """Fill in the bundle's defaults; UserError for a defect, sampler or steps that it has not."""
-        if defect != GOOD and defect not in self.manifest.defects:
-            known = ", ".join((*self.manifest.defects, GOOD))
-            raise UserError(f"defect {defect!r}: the bundle does not have it; expected one of {known}")
-        check_sampling(seed, 1, guidance, tau, steps)
-        schedule = self.bundle.schedule(sampler, steps)
-        if schedule.needs_noise and self.manifest.graphs[STEP].input("noise") is None:
-            raise UserError(
-                f"sampler {schedule.key!r} adds noise in its steps, which this bundle's step graph "
-                "does not take; choose another sampler, or export the bundle with this one as its default"
-            )
-        return Settings(
-            defect=defect,
-            seed=seed,
-            schedule=schedule,
-            guidance=float(self.manifest.sampler.guidance if guidance is None else guidance),
-            tau=float(self.manifest.tau if tau is None else tau),
-            gate=gate,
-        )
+    def request(self, defect: str, seed: int = 0, *, options: Any = None, **sampling: Any) -> Request:
+        """Return a request with the bundle's defaults filled in; `sampling` is as `Sampling` takes it.
+
+        Raises UserError for an option out of range, and what the bundle has not.
+        """
+        return resolve(Request(defect, seed, Sampling(**sampling), options), self.bundle)
 
     def generate(
         self,
@@ -110,104 +90,98 @@ class Generator:
         seed: int = 0,
         *,
         start: int = 0,
-        batch: int = 4,
-        guidance: float | None = None,
-        tau: float | None = None,
-        steps: int | None = None,
-        sampler: str | None = None,
-        gate: bool = True,
+        batch: int = 1,
+        options: Any = None,
+        **sampling: Any,
     ) -> Iterator[GeneratedPair]:
         """Yield pairs `start` to `start + count - 1` in order, as batches of them are done.
 
-        `defect` is one of the bundle's, or `good` for normals. Batches hold the indices [k * batch, (k + 1)
-        * batch) whatever `start` is, so that a run continued at a multiple of `batch` repeats an unbroken
-        one to the byte; a pair is the same for any batch up to the backend's rounding. With `gate` a
-        rejected pair is tried again, at most 3 times; one that never passes is yielded with
-        `record.accepted` False. Options left out are the bundle's. Raises UserError, at once, for an option
-        out of range.
+        `defect` is one of the bundle's, or `good` for normals; `sampling` and `options` as `request` takes
+        them. Batches hold the indices [k * batch, (k + 1) * batch) whatever `start` is, so that a run
+        continued at a multiple of `batch` repeats an unbroken one to the byte; a pair is the same for any
+        batch up to the backend's rounding. Where `gate` is not False a rejected pair is tried again, at most
+        3 times; one that never passes is yielded with `record.accepted` False. Raises UserError, at once, for
+        an option out of range.
         """
-        check_sampling(seed, batch, guidance, tau, steps)
+        check_integer("batch", batch, 1, MAX_BATCH)
         check_integer("start", start, 0, MAX_COUNT)
         check_integer("count", count, 1, MAX_COUNT)
-        settings = self.settings(
-            defect, seed, guidance=guidance, tau=tau, steps=steps, sampler=sampler, gate=gate
-        )
-        return self._generate(settings, start, start + count, batch)
+        request = self.request(defect, seed, options=options, **sampling)
+        return self._generate(request, start, start + count, batch)
 
-    def _generate(self, settings: Settings, start: int, end: int, batch: int) -> Iterator[GeneratedPair]:
+    def _generate(self, request: Request, start: int, end: int, batch: int) -> Iterator[GeneratedPair]:
         firsts = range(start - start % batch, end, batch)
         indices = (range(max(first, start), min(first + batch, end)) for first in firsts)
-        for pairs in self.generate_batches((settings, item) for item in indices):
+        batches = ([PairRequest(request, index) for index in item] for item in indices)
+        for pairs in self.generate_batches(batches):
             yield from pairs
 
     def generate_batches(
-        self, batches: Iterable[tuple[Settings, Sequence[int]]], watch: Watch = unwatched
+        self, batches: Iterable[Sequence[PairRequest]], watch: Watch = unwatched
     ) -> Iterator[list[GeneratedPair]]:
-        """Yield the pairs of each batch of indices as it is done; see `generate`.
+        """Yield the pairs of each batch as it is done; see `generate`. Its requests are from `request`.
 
+        A batch may mix defects, seeds and thresholds, not samplers, steps, guidance or options: a ValueError.
         The next batch's noise is drawn by another thread meanwhile. `watch` is called between graphs where
         the host waits for each, and may raise to stop at once.
         """
         with ThreadPoolExecutor(1, "noise") as ahead:
-            pending: tuple[Settings, Sequence[int], Future[Start]] | None = None
-            for settings, indices in batches:
-                drawing = ahead.submit(self._loop.prepare, settings, indices, 0)
+            pending: tuple[Sequence[PairRequest], Future[Inputs]] | None = None
+            for batch in batches:
+                if len({_shared(pair.request) for pair in batch}) != 1:
+                    raise ValueError("a batch has one sampler, number of steps, guidance and options")
+                drawing = ahead.submit(self._loop.prepare, batch, 0)
                 if pending is not None:
                     yield self._pairs(*pending, watch)
-                pending = settings, indices, drawing
+                pending = batch, drawing
             if pending is not None:
                 yield self._pairs(*pending, watch)
 
     def _pairs(
-        self, settings: Settings, indices: Sequence[int], drawing: Future[Start], watch: Watch
+        self, batch: Sequence[PairRequest], drawing: Future[Inputs], watch: Watch
     ) -> list[GeneratedPair]:
         """Make the pairs of one batch, trying those that are rejected again, together."""
         done: dict[int, GeneratedPair] = {}
-        waiting = list(indices)
+        waiting = list(range(len(batch)))
         for attempt in range(MAX_RETRIES + 1):
-            start = drawing.result() if attempt == 0 else None
-            batch = self._loop.run(settings, waiting, attempt, start, watch)
-            for position, index in enumerate(waiting):
-                done[index] = self._judge(settings, index, attempt, batch, position, done.get(index))
-            waiting = [index for index in waiting if not done[index].record.accepted]
+            inputs = drawing.result() if attempt == 0 else None
+            made = self._loop.run([batch[place] for place in waiting], attempt, inputs, watch)
+            for position, place in enumerate(waiting):
+                done[place] = self._judge(batch[place], attempt, made, position, done.get(place))
+            waiting = [place for place in waiting if not done[place].record.accepted]
             if not waiting:
                 break
-        return [done[index] for index in indices]
+        return [done[place] for place in range(len(batch))]
 
     def _judge(
         self,
-        settings: Settings,
-        index: int,
+        pair: PairRequest,
         attempt: int,
-        batch: Batch,
+        made: Attempted,
         position: int,
         previous: GeneratedPair | None,
     ) -> GeneratedPair:
-        probability = batch.probabilities[position]
-        mask = probability >= settings.tau
+        request = pair.request
+        mask = made.masks.masks[position]
+        probability = None if made.masks.probabilities is None else made.masks.probabilities[position]
         reason = None
-        if settings.gate:
-            normal = settings.defect == GOOD
-            reason = gates.rejection(batch.latents[position], probability, mask, normal)
-        reference = batch.references[position]
-        this = Attempt(attempt, reference, gates.mask_area(mask), reason)
+        if request.sampling.gate:
+            reason = self._rejection(made.latents[position], probability, mask, request.defect == GOOD)
+        this = Attempt(attempt, made.inputs.origins[position], gates.mask_area(mask), reason)
+        earlier = previous.record if previous is not None else None
         record = PairRecord(
-            seed=settings.seed,
-            index=index,
-            defect=settings.defect,
+            request=request,
+            index=pair.index,
             accepted=reason is None,
-            attempts=(this,),
-            reference=reference,
-            sampler=settings.schedule.sampler,
-            steps=settings.schedule.steps,
-            guidance=settings.guidance,
-            tau=settings.tau,
+            attempts=(*(earlier.attempts if earlier else ()), this),
             bundle=self.bundle.fingerprint,
-            times=batch.times,
+            times=earlier.times + made.times if earlier else made.times,
         )
-        if previous is not None:
-            earlier = previous.record
-            record = replace(record, attempts=(*earlier.attempts, this), times=earlier.times + batch.times)
         return GeneratedPair(
-            batch.images[position], np.where(mask, np.uint8(255), np.uint8(0)), probability, record
+            made.images[position], np.where(mask, np.uint8(255), np.uint8(0)), probability, record
         )
+
+
+def _shared(request: Request) -> tuple[Any, ...]:
+    """Return what the requests of a batch have in common."""
+    return (*(getattr(request.sampling, name) for name in ("sampler", "steps", "guidance")), request.options)

@@ -3,73 +3,44 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from seas_runtime.backends.contract import Backend, Call, Shape, Value, Watch
+from seas_runtime.backends.contract import Backend, Call, Value, Watch
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.generation.records import GraphTimes
 from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array, Schedule
-from seas_runtime.manifest.types import (
-    DECODE_IMAGE,
-    DECODE_MASK,
-    STEP,
-    STEP_UNGUIDED,
-    UNCONDITIONAL,
-    GraphSpec,
-)
+from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, STEP, STEP_UNGUIDED, TensorSpec
+from seas_runtime.methods.contract import Inputs, Readout
+from seas_runtime.methods.request import Sampling
+from seas_runtime.methods.table import find_method
 
-TAPS = ("tap_coarse", "tap_fine")
+SCHEDULE, STEP_INDEX, LATENTS = "schedule", "step_index", "latents"
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """What a batch starts from, made on the host.
+class Output:
+    """What a batch gave."""
 
-    `latents` [B, C, h, w] float32 are noised; `fresh` holds the noise, as large, of the steps that add some.
-    """
-
-    references: tuple[int, ...]
-    latents: Array
-    fresh: Mapping[int, Array]
-
-    def part(self, first: int, end: int) -> Start:
-        """Return the start of the pairs from `first` to before `end`."""
-        return Start(
-            self.references[first:end],
-            self.latents[first:end],
-            {step: array[first:end] for step, array in self.fresh.items()},
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """What a batch gave: `probabilities` are one [B, H, W] a masked step; times are the whole batch's."""
-
-    images: Array
-    probabilities: list[Array]
-    latents: Array
-    step: float
-    decode_mask: float
-    decode_image: float
-
-    def times(self, total: float, count: int) -> GraphTimes:
-        """Return a pair's share of a batch of `count` that took `total` seconds."""
-        return GraphTimes(self.step, self.decode_mask, self.decode_image, total).divided(count)
+    images: Array  # [B, H, W, 3]
+    latents: Array  # [B, C, h, w], final
+    readings: Mapping[str, list[Array]]
+    """By graph that was read: an array [B, ...] a step."""
+    seconds: Mapping[str, float]
+    """Of the whole batch, by what was run."""
 
 
 class Plan:
     """The tensors and calls of `batch` pairs on one schedule.
 
-    Step i reads latents x_i and writes x_{i+1}. Those two, and x0, take turns in two places each; what the
-    mask decodes read later, the latents and taps of the masked steps, has places of its own, side by side
-    where one decode of them all is wanted (`join`).
+    Step i reads each carried tensor's state i and writes state i + 1. States take turns in two places; what
+    is read beside the last steps, states and outputs of those steps, has places of its own, side by side
+    where one call reads them all (`join`).
     """
 
     def __init__(
@@ -79,187 +50,234 @@ class Plan:
         sessions: Sessions,
         schedule: Schedule,
         step_graph: str,
-        batch: int,
+        inputs: Inputs,
         join: bool,
     ) -> None:
         self._bundle, self._backend, self._sessions = bundle, backend, sessions
-        self._batch = batch
-        self._graph = bundle.manifest.graphs[step_graph]
-        self._step_graph = step_graph
-        self._given: tuple[str, float] | None = None  # whose context and guidance the constants hold
-        self._masked = min(bundle.manifest.sampler.mask_steps, schedule.steps)
-        together = self._masked * batch
-        self._join = (
-            join
-            and backend.joins
-            and 1 < self._masked < schedule.steps  # x_0 comes from the host, so it has its own place
-            and together <= (backend.most_at_once(bundle.manifest.image.pixels) or together)
-            and sessions[DECODE_MASK].takes(together)
-        )
-        self._allocate(schedule)
-        self._steps, self._masks, self._decode = map(backend.sequence, self._bind(schedule))
+        method = find_method(bundle.manifest.method)
+        self._batch, self._steps = len(inputs.origins), schedule.steps
+        self._step_graph, self._graph = step_graph, bundle.manifest.graphs[step_graph]
+        self._carries = {name: to for name, to in method.carries.items() if self._graph.input(name)}
+        self._readouts = method.readouts(bundle.manifest)
+        self._kept = min(max((item.steps for item in self._readouts), default=0), self._steps)
+        self._join = join and self._joins()
+        self._held: dict[str, Array] = {}  # what places hold that outlasts a batch
+        self._allocate(schedule, inputs)
+        self._sequences = list(map(backend.sequence, self._bind()))
 
-    def run(self, start: Start, defect: str, guidance: float, watch: Watch) -> Made:
-        """Run all steps and decodes of one batch; the host waits once, at the end."""
+    def run(self, inputs: Inputs, watch: Watch) -> Output:
+        """Run all steps, readouts and the decode of one batch; the host waits once, at the end."""
         backend = self._backend
-        self._give(defect, guidance)
-        backend.write(self._latents[0], start.latents)
-        for index, array in start.fresh.items():
-            backend.write(self._noise[index], array)
+        self._give(inputs)
         marks = [backend.mark()]
-        for sequence in (self._steps, self._masks, self._decode):
+        for sequence in self._sequences:
             sequence(watch)
             marks.append(backend.mark())
-        image, latents, *probabilities = backend.read([self._image, self._latents[-1], *self._probabilities])
-        if self._join:
-            whole = probabilities[0]
-            probabilities = list(whole.reshape(self._masked, self._batch, *whole.shape[1:]))
-        step, mask, decode = (backend.seconds(begin, end) for begin, end in itertools.pairwise(marks))
+        found = iter(backend.read([self._image, self._states[LATENTS][-1], *itertools.chain(*self._read)]))
+        image, latents = next(found), next(found)
+        readings = {}
+        for readout, places in zip(self._readouts, self._read, strict=True):
+            arrays = list(itertools.islice(found, len(places)))
+            if self._join:
+                arrays = list(arrays[0].reshape(readout.steps, self._batch, *arrays[0].shape[1:]))
+            readings[readout.graph] = arrays
+        names = (STEP, *(readout.graph for readout in self._readouts), DECODE_IMAGE)
+        seconds = [backend.seconds(begin, end) for begin, end in itertools.pairwise(marks)]
         backend.settle()
-        return Made(image, probabilities, latents, step, mask, decode)
+        return Output(image, latents, readings, dict(zip(names, seconds, strict=True)))
 
-    def _allocate(self, schedule: Schedule) -> None:
+    def _joins(self) -> bool:
+        """Whether one call may read all kept steps of a batch as one."""
+        if len(self._readouts) != 1 or not self._backend.joins:
+            return False
+        readout = self._bundle.manifest.graphs[self._readouts[0].graph]
+        if not all(spec.name in self._carries or self._graph.output(spec.name) for spec in readout.inputs):
+            return False  # what all steps share has one batch, not several
+        together = self._kept * self._batch
+        return (
+            1 < self._kept < self._steps  # the first states come from the host, so they have their own places
+            and together <= (self._backend.most_at_once(self._bundle.manifest.image.pixels) or together)
+            and self._sessions[self._readouts[0].graph].takes(together)
+        )
+
+    def _allocate(self, schedule: Schedule, inputs: Inputs) -> None:
         """Make a place for every tensor, and fill those that never change."""
-        steps, batch, masked = schedule.steps, self._batch, self._masked
-        first = steps - masked
-        latent = self._bundle.manifest.latent
-        shape = (latent.channels, latent.height, latent.width)
-        turns = [self._place((batch, *shape), "float32") for _ in range(2)]
-        kept, self._kept_latents = self._side_by_side(shape, "float32")
-        begin, end = (self._place((batch, *shape), "float32") for _ in range(2))
-        self._latents = [
-            kept[step - first] if step >= first else begin if step == 0 else turns[step % 2]
-            for step in range(steps)
-        ] + [end]
-        self._x0 = [self._place((batch, *shape), "float32") for _ in range(2)]
-        nothing = self._filled(np.zeros((batch, *shape), np.float32))
-        self._before = nothing
-        self._indices = [self._filled(np.array([step], np.int64)) for step in range(steps)]
-        self._schedule = self._filled(schedule.table)
-        self._noise = [
-            self._place((batch, *shape), "float32") if schedule.table[step, 7] != 0 else nothing
-            for step in range(steps)
-        ]
-        self._constants = {
-            spec.name: self._place(self._constant_shape(spec.name), spec.dtype)
-            for spec in self._graph.inputs
-            if spec.name in ("context", "negative_context", "guidance")
+        graphs, backend = self._bundle.manifest.graphs, self._backend
+        self._inputs: dict[str, Value] = {}  # that keep their value for a batch or longer
+        self._given: dict[str, list[Value]] = {}  # that have one for each step
+        for spec in self._graph.inputs:
+            if spec.name == STEP_INDEX:
+                steps = (np.array([step], spec.dtype) for step in range(self._steps))
+                self._given[spec.name] = [self._filled(array) for array in steps]
+            elif spec.name == SCHEDULE:
+                self._inputs[spec.name] = self._filled(schedule.table)
+            elif spec.name in self._carries:
+                continue
+            elif (given := inputs.steps.get(spec.name)) is not None:
+                nothing = self._filled(self._zeros(spec))
+                self._given[spec.name] = [
+                    self._place(spec) if step in given else nothing for step in range(self._steps)
+                ]
+            else:
+                self._inputs[spec.name] = backend.allocate(inputs.values[spec.name].shape, spec.dtype)
+        kept = {spec.name for item in self._readouts for spec in graphs[item.graph].inputs}
+        self._whole: dict[str, Value] = {}  # of what is kept, all steps as one; joined alone
+        self._states = {name: self._state_places(name, name in kept) for name in self._carries}
+        self._outputs = {
+            spec.name: self._side_by_side(spec) for spec in self._graph.outputs if spec.name in kept
         }
-        self._taps = {tap: self._side_by_side(*_output(self._graph, tap)) for tap in TAPS}
-        maps, whole = self._side_by_side(*_output(self._bundle.manifest.graphs[DECODE_MASK], "probability"))
-        self._probabilities = [whole] if self._join else maps
-        sizes, dtype = _output(self._bundle.manifest.graphs[DECODE_IMAGE], "image")
-        self._image = self._place((batch, *sizes), dtype)
+        self._read = [self._reading_places(item) for item in self._readouts]
+        self._image = self._place(_named(graphs[DECODE_IMAGE].outputs, "image"))
 
-    def _bind(self, schedule: Schedule) -> list[list[Call]]:
+    def _state_places(self, name: str, kept: bool) -> list[Value]:
+        """Return the places of a carried tensor's states, from before the first step to after the last."""
+        spec = _named(self._graph.inputs, name)
+        turns = [self._place(spec) for _ in range(2)]
+        places = [turns[step % 2] for step in range(self._steps + 1)]
+        places[0] = self._place(spec)
+        if kept:
+            places[self._steps - self._kept : self._steps] = self._side_by_side(spec)
+        if name == LATENTS:
+            places[-1] = self._place(spec)
+        return places
+
+    def _reading_places(self, readout: Readout) -> list[Value]:
+        """Return a place for each step that is read; one of them all where joined."""
+        spec = _named(self._bundle.manifest.graphs[readout.graph].outputs, readout.output)
+        if self._join:
+            return [self._place(spec, self._kept * self._batch)]
+        return [self._place(spec) for _ in range(min(readout.steps, self._steps))]
+
+    def _side_by_side(self, spec: TensorSpec) -> list[Value]:
+        """Return a place for each kept step, all of them parts of one where joined."""
+        if not self._join:
+            return [self._place(spec) for _ in range(self._kept)]
+        whole = self._whole[spec.name] = self._place(spec, self._kept * self._batch)
+        return [self._backend.part(whole, index, self._kept) for index in range(self._kept)]
+
+    def _bind(self) -> list[list[Call]]:
         """Bind the graphs, side by side where that may still load them."""
-        binders: Sequence[Callable[[], list[Call]]]
-        binders = (partial(self._bind_steps, schedule), self._bind_masks, self._bind_image)
+        readouts = [partial(self._bind_readout, *item) for item in enumerate(self._readouts)]
+        binders: Sequence[Callable[[], list[Call]]] = (self._bind_steps, *readouts, self._bind_image)
         if not self._backend.loads_at_once:
             return [bind() for bind in binders]
         # The step's graph takes longest: on two cores the decodes' come one after another beside it.
         with ThreadPoolExecutor(min(len(binders), usable_cores())) as pool:
             return [bound.result() for bound in [pool.submit(bind) for bind in binders]]
 
-    def _bind_steps(self, schedule: Schedule) -> list[Call]:
-        session = self._sessions[self._step_graph]
-        first = schedule.steps - self._masked
+    def _bind_steps(self) -> list[Call]:
+        session, first = self._sessions[self._step_graph], self._steps - self._kept
         calls = []
-        for step in range(schedule.steps):
+        for step in range(self._steps):
             feeds = {
-                **self._constants,
-                "schedule": self._schedule,
-                "step_index": self._indices[step],
-                "latents": self._latents[step],
-                "previous_x0": self._x0[(step - 1) % 2] if step else self._before,
+                **self._inputs,
+                **{name: places[step] for name, places in self._given.items()},
+                **{name: places[step] for name, places in self._states.items()},
             }
-            if self._graph.input("noise") is not None:
-                feeds["noise"] = self._noise[step]
-            outputs = {"next_latents": self._latents[step + 1], "x0": self._x0[step % 2]}
+            outputs = {to: self._states[name][step + 1] for name, to in self._carries.items()}
             if step >= first:
-                outputs.update({tap: self._taps[tap][0][step - first] for tap in TAPS})
+                outputs.update({name: places[step - first] for name, places in self._outputs.items()})
             calls.append(session.bind(feeds, outputs))
         return calls
 
-    def _bind_masks(self) -> list[Call]:
-        """Decode each masked step's latents, from before its update, with its taps; or all at once."""
-        session = self._sessions[DECODE_MASK]
+    def _bind_readout(self, place: int, readout: Readout) -> list[Call]:
+        """Read each of the last steps: its states from before its update, its outputs; or all at once."""
+        session, places = self._sessions[readout.graph], self._read[place]
+        names = [spec.name for spec in self._bundle.manifest.graphs[readout.graph].inputs]
         if self._join:
-            feeds = {"latents": self._kept_latents, **{tap: self._taps[tap][1] for tap in TAPS}}
-            return [session.bind(feeds, {"probability": self._probabilities[0]})]
-        first = len(self._indices) - self._masked
-        return [
-            session.bind(
-                {
-                    "latents": self._latents[first + place],
-                    **{tap: self._taps[tap][0][place] for tap in TAPS},
-                },
-                {"probability": self._probabilities[place]},
-            )
-            for place in range(self._masked)
-        ]
+            return [session.bind({name: self._whole[name] for name in names}, {readout.output: places[0]})]
+        calls = []
+        for step, reading in enumerate(places, self._steps - len(places)):
+            known = {
+                **self._inputs,
+                **{name: given[step] for name, given in self._given.items()},
+                **{name: states[step] for name, states in self._states.items()},
+                **{name: kept[step - self._steps] for name, kept in self._outputs.items()},
+            }
+            calls.append(session.bind({name: known[name] for name in names}, {readout.output: reading}))
+        return calls
 
     def _bind_image(self) -> list[Call]:
         session = self._sessions[DECODE_IMAGE]
-        return [session.bind({"latents": self._latents[-1]}, {"image": self._image})]
+        return [session.bind({LATENTS: self._states[LATENTS][-1]}, {"image": self._image})]
 
-    def _give(self, defect: str, guidance: float) -> None:
-        """Write a request's constants, once for all its batches."""
-        if self._given == (defect, guidance):
-            return
-        embeddings = self._bundle.embeddings
-        arrays = {
-            "guidance": np.array([guidance]),
-            "context": np.repeat(embeddings[defect][None], self._batch, axis=0),  # [B, L, D]
-            "negative_context": embeddings[UNCONDITIONAL][None],  # [1, L, D]
-        }
+    def _give(self, inputs: Inputs) -> None:
+        """Write what a batch is fed, but for what places hold already."""
+        for name, places in self._states.items():
+            array = inputs.values.get(name)
+            if array is None:
+                spec = _named(self._graph.inputs, name)
+                self._write_held(name, places[0], self._zeros(spec))
+            else:
+                self._backend.write(places[0], array)
         for spec in self._graph.inputs:
-            if spec.name in self._constants:
-                array = np.ascontiguousarray(arrays[spec.name], dtype=spec.dtype)
-                self._backend.write(self._constants[spec.name], array)
-        self._given = (defect, guidance)
+            name = spec.name
+            if name in self._inputs and name != SCHEDULE:
+                array = np.ascontiguousarray(inputs.values[name], dtype=spec.dtype)
+                self._write_held(name, self._inputs[name], array)
+            for step, array in inputs.steps.get(name, {}).items() if name in self._given else ():
+                self._backend.write(self._given[name][step], array)
 
-    def _constant_shape(self, name: str) -> Shape:
-        words = next(iter(self._bundle.embeddings.values())).shape
-        return {"guidance": (1,), "context": (self._batch, *words), "negative_context": (1, *words)}[name]
+    def _write_held(self, name: str, place: Value, array: Array) -> None:
+        if name not in self._held or not np.array_equal(self._held[name], array):
+            self._backend.write(place, array)
+            self._held[name] = array
 
-    def _place(self, shape: Shape, dtype: str) -> Value:
-        return self._backend.allocate(shape, dtype)
+    def _zeros(self, spec: TensorSpec) -> Array:
+        return np.zeros([size or 1 for size in self._sizes(spec)], spec.dtype)
+
+    def _sizes(self, spec: TensorSpec, batch: int | None = None) -> tuple[int | None, ...]:
+        return spec.sized(self._batch if batch is None else batch, self._steps)
+
+    def _place(self, spec: TensorSpec, batch: int | None = None) -> Value:
+        return self._backend.allocate(self._sizes(spec, batch), spec.dtype)
 
     def _filled(self, array: Array) -> Value:
-        place = self._place(array.shape, str(array.dtype))
+        place = self._backend.allocate(array.shape, str(array.dtype))
         self._backend.write(place, array)
         return place
 
-    def _side_by_side(self, sizes: Shape, dtype: str) -> tuple[list[Value], Value]:
-        """Return a place [B, *sizes] for each masked step and, where joined, the one of them all."""
-        if not self._join:
-            return [self._place((self._batch, *sizes), dtype) for _ in range(self._masked)], None
-        whole = self._place((self._masked * self._batch, *sizes), dtype)
-        return [self._backend.part(whole, index, self._masked) for index in range(self._masked)], whole
 
-
-def joined(parts: Sequence[Made]) -> Made:
+def joined(parts: Sequence[Output]) -> Output:
     """Return what several runs gave as one batch's."""
     if len(parts) == 1:
         return parts[0]
-    maps = zip(*(part.probabilities for part in parts), strict=True)
-    return Made(
+    readings = {}
+    for graph in parts[0].readings:
+        steps = zip(*(part.readings[graph] for part in parts), strict=True)
+        readings[graph] = [np.concatenate(arrays) for arrays in steps]
+    return Output(
         np.concatenate([part.images for part in parts]),
-        [np.concatenate(map_parts) for map_parts in maps],
         np.concatenate([part.latents for part in parts]),
-        sum(part.step for part in parts),
-        sum(part.decode_mask for part in parts),
-        sum(part.decode_image for part in parts),
+        readings,
+        {name: sum(part.seconds[name] for part in parts) for name in parts[0].seconds},
     )
 
 
-def step_graph(bundle: Bundle, guidance: float) -> str:
+def part_of(inputs: Inputs, specs: Iterable[TensorSpec], first: int, end: int) -> Inputs:
+    """Return the inputs of the pairs from `first` to before `end`, cut along each input's batch dimension."""
+    axes = {spec.name: spec.shape.index(BATCH) for spec in specs if BATCH in spec.shape}
+
+    def cut(name: str, array: Array) -> Array:
+        if name not in axes:
+            return array
+        result: Array = array[(slice(None),) * axes[name] + (slice(first, end),)]
+        return result
+
+    return Inputs(
+        {name: cut(name, array) for name, array in inputs.values.items()},
+        {
+            name: {step: cut(name, array) for step, array in arrays.items()}
+            for name, arrays in inputs.steps.items()
+        },
+        inputs.origins[first:end],
+    )
+
+
+def step_graph(bundle: Bundle, sampling: Sampling) -> str:
     """Return the graph that takes a step: without the unconditional half where guidance leaves it unread."""
-    return STEP_UNGUIDED if guidance == 1 and STEP_UNGUIDED in bundle.manifest.graphs else STEP
+    return STEP_UNGUIDED if sampling.guidance == 1 and STEP_UNGUIDED in bundle.manifest.graphs else STEP
 
 
-def _output(graph: GraphSpec, name: str) -> tuple[Shape, str]:
-    """Return an output's sizes without the batch, None where they are dynamic, and its dtype."""
-    spec = next(spec for spec in graph.outputs if spec.name == name)
-    return tuple(size if isinstance(size, int) else None for size in spec.shape[1:]), spec.dtype
+def _named(specs: Iterable[TensorSpec], name: str) -> TensorSpec:
+    return next(spec for spec in specs if spec.name == name)

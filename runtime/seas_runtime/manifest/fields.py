@@ -19,6 +19,18 @@ def describe(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def check_integer(option: str, value: object, low: int, high: int) -> None:
+    """Raise UserError naming `option` unless `value` is a whole number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UserError(f"{option}: expected a whole number from {low} to {high}, found {describe(value)}")
+
+
+def check_number(option: str, value: object, low: float, high: float) -> None:
+    """Raise UserError naming `option` unless `value` is a number in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise UserError(f"{option}: expected a number from {low} to {high}, found {describe(value)}")
+
+
 def is_safe_name(name: str) -> bool:
     """Whether a product or defect name can be a folder on every system."""
     return (
@@ -102,15 +114,13 @@ class Fields:
     def integer(self, key: str, low: int, high: int) -> int:
         """Return a whole number in [low, high]."""
         value = self.raw(key)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self.fail(key, f"a whole number from {low} to {high}", value)
-        return value
+        check_integer(f"{self.where}.{key}", value, low, high)
+        return int(value)
 
     def number(self, key: str, low: float, high: float) -> float:
         """Return a finite number in [low, high]."""
         value = self.raw(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            self.fail(key, f"a number from {low} to {high}", value)
+        check_number(f"{self.where}.{key}", value, low, high)
         return float(value)
 
     def items(self, key: str) -> list[Any]:

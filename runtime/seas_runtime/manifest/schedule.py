@@ -4,6 +4,10 @@ x_0     = a_start * reference + b_start * noise
 e       = U-Net(s_i * x_i, t_i, context)
 x0_i    = p_i * x_i + q_i * e
 x_{i+1} = a_i * x_i + b_i * x0_i + c_i * x0_{i-1} + d_i * noise_i
+
+Two more columns, for methods that draw into a background, noise it as far as the step's latents are:
+
+x_i     <- m * x_i + (1 - m) * (r_i * background + n_i * noise_i)
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
 
 COLUMNS = ("timestep", "s", "p", "q", "a", "b", "c", "d")
+BLEND_COLUMNS = ("r", "n")
+"""sqrt(abar_t) and sqrt(1 - abar_t); tables of methods without a blend lack them."""
 MAX_STEPS = 1000
 _KEY = re.compile(r"([a-z0-9_]{1,64})/([1-9][0-9]{0,3})(/start)?\Z")
 
@@ -30,23 +36,25 @@ _KEY = re.compile(r"([a-z0-9_]{1,64})/([1-9][0-9]{0,3})(/start)?\Z")
 class Schedule:
     """One sampler at one number of steps.
 
-    `table` is float32 [N, 8] with `COLUMNS`; `start` is float32 [2]: (a_start, b_start). Raises UserError
-    for a wrong shape or dtype, a value that is not finite, or a first step that reads an x0 from before it
-    (c_0 != 0).
+    `table` is float32 [N, 8] with `COLUMNS`, or [N, 10] with `BLEND_COLUMNS` behind them; `start` is float32
+    [2]: (a_start, b_start). Raises UserError for a wrong shape or dtype, a value that is not finite, or a
+    first step that reads an x0 from before it (c_0 != 0).
     """
 
     sampler: str
-    table: FloatArray  # [N, 8]
+    table: FloatArray  # [N, 8] or [N, 10]
     start: FloatArray  # [2]
 
     def __post_init__(self) -> None:
         where = f"schedule {self.sampler!r}"
-        _check_array(where, self.table, "[steps, 8]", self.table.ndim == 2 and self.table.shape[1:] == (8,))
+        fits = self.table.ndim == 2 and self.table.shape[1] in (len(COLUMNS), len(COLUMNS + BLEND_COLUMNS))
+        _check_array(where, self.table, "[steps, 8] or [steps, 10]", fits)
         _check_array(f"{where}, its start", self.start, "[2]", self.start.shape == (2,))
         if not 1 <= self.steps <= MAX_STEPS:
             raise UserError(f"{where}: expected 1 to {MAX_STEPS} steps, found {self.steps}")
-        if self.table[0, 6] != 0:
-            raise UserError(f"{where}: expected c = 0 in the first step, found {self.table[0, 6]}")
+        first = self.table[0, COLUMNS.index("c")]
+        if first != 0:
+            raise UserError(f"{where}: expected c = 0 in the first step, found {first}")
 
     @property
     def steps(self) -> int:
@@ -58,10 +66,15 @@ class Schedule:
         """The table's name in a bundle: `dpmpp_2m/25`."""
         return schedule_key(self.sampler, self.steps)
 
+    def column(self, name: str) -> FloatArray | None:
+        """Return a column [N], None where the table lacks it."""
+        place = (COLUMNS + BLEND_COLUMNS).index(name)
+        return self.table[:, place] if place < self.table.shape[1] else None
+
     @property
-    def needs_noise(self) -> bool:
-        """Whether any step adds fresh noise."""
-        return bool(np.any(self.table[:, 7] != 0))
+    def noisy_steps(self) -> tuple[int, ...]:
+        """The steps that add fresh noise, in their order."""
+        return tuple(map(int, np.flatnonzero(self.table[:, COLUMNS.index("d")])))
 
     def start_latents(self, reference: FloatArray, noise: FloatArray) -> FloatArray:
         """Return x_0 [B, C, h, w] from unscaled reference latents and noise of that shape."""
@@ -85,7 +98,7 @@ class Schedule:
 
         `prediction` is e, with guidance applied; all arrays are [B, C, h, w] float32.
         """
-        _, _, p, q, a, b, c, d = self.table[step]
+        _, _, p, q, a, b, c, d = self.table[step, : len(COLUMNS)]
         x0 = p * latents + q * prediction
         following = a * latents + b * x0 + c * previous_x0
         if noise is not None:

@@ -1,4 +1,4 @@
-"""The inputs and outputs that the runtime's graphs must have, whatever the bundle's geometry."""
+"""Whether graphs have the inputs and outputs that a method feeds and reads."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, Manifest, TensorSpec
+from seas_runtime.manifest.types import GraphSpec, TensorSpec
 
-_FLOAT = ("float32",)
-_FLOATS = ("float32", "float16")
+FLOAT = ("float32",)
+FLOATS = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -37,47 +37,22 @@ class Expected:
 
 
 Signature = Mapping[str, Expected]
+"""Tensors of one side of a graph, by name."""
 
 
-def expected_signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
-    """Return the inputs and outputs that each of the runtime's graphs must have."""
-    latent, image = manifest.latent, manifest.image
-    latents = Expected(_FLOAT, (None, latent.channels, latent.height, latent.width))
-    tap = Expected(_FLOATS, (None, None, None, None))
-    context = Expected(_FLOATS, (None, None, None))
-    taps = {"tap_coarse": tap, "tap_fine": tap}
-    step = {
-        "latents": latents,
-        "previous_x0": latents,
-        "schedule": Expected(_FLOAT, (None, 8)),
-        "step_index": Expected(("int64",), (1,)),
-        "context": context,
-        "noise": Expected(latents.dtypes, latents.shape, optional=True),
-    }
-    guided = {"guidance": Expected(_FLOAT, (1,)), "negative_context": context}
-    stepped = {"next_latents": latents, "x0": latents, **taps}
-    return {
-        STEP: ({**step, **guided}, stepped),
-        STEP_UNGUIDED: (step, stepped),
-        DECODE_MASK: (
-            {"latents": latents, **taps},
-            {"probability": Expected(_FLOAT, (None, image.height, image.width))},
-        ),
-        DECODE_IMAGE: (
-            {"latents": latents},
-            {"image": Expected(("uint8",), (None, image.height, image.width, 3))},
-        ),
-    }
-
-
-def check_signatures(manifest: Manifest, where: str) -> None:
-    """Refuse a manifest whose graphs are missing, or lack or add to what the runtime feeds and reads."""
-    for name, (inputs, outputs) in expected_signatures(manifest).items():
-        if name not in manifest.graphs:
-            if name == STEP_UNGUIDED:
+def check_signatures(
+    graphs: Mapping[str, GraphSpec],
+    expected: Mapping[str, tuple[Signature, Signature]],
+    needed: Sequence[str],
+    where: str,
+) -> None:
+    """Refuse graphs that lack or add to what the runtime feeds and reads, or miss one that is `needed`."""
+    for name, (inputs, outputs) in expected.items():
+        if name not in graphs:
+            if name not in needed:
                 continue
             raise UserError(f"{where}.graphs: the graph {name!r} is missing; export the bundle again")
-        graph = manifest.graphs[name]
+        graph = graphs[name]
         _check(f"{where}.graphs.{name}.inputs", inputs, graph.inputs)
         unknown = [spec.name for spec in graph.inputs if spec.name not in inputs]
         if unknown:

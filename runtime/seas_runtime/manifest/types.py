@@ -1,4 +1,4 @@
-"""What a bundle says about itself: `manifest.json`, schema 1."""
+"""What a bundle says about itself: `manifest.json`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
+"""What is written. 2 has a `generation` section of the method's own, and noise that differs by defect."""
+SCHEMAS = (1, 2)
+"""What is read."""
 GOOD = "good"
 """The prompt, embedding and folder of normal images."""
 UNCONDITIONAL = "unconditional"
 """The key of the empty prompt's embedding."""
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "bool")
-METHODS = ("seas",)
 PRECISIONS = ("fp32", "fp16")
 STEP, DECODE_MASK, DECODE_IMAGE = "step", "decode_mask", "decode_image"
-RUNTIME_GRAPHS = (STEP, DECODE_MASK, DECODE_IMAGE)
-"""What generation runs. Other graphs are source parts, for parity and other tools."""
 STEP_UNGUIDED = "step_unguided"
 """`step` without the unconditional half, for guidance 1. Bundles of earlier versions have none."""
-TABLES = ("embeddings", "schedule", "references")
+SCHEDULE = "schedule"
+"""The table that every method has; its tensors are schedules."""
+BATCH, STEPS = "batch", "steps"
+"""The dynamic dimensions that the runtime sizes: pairs made at once, and steps of a schedule."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+
+    def sized(self, batch: int, steps: int) -> tuple[int | None, ...]:
+        """Return the sizes for so many pairs and steps; None for a dynamic size of another name."""
+        known = {BATCH: batch, STEPS: steps}
+        return tuple(size if isinstance(size, int) else known.get(size) for size in self.shape)
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,10 @@ class GraphSpec:
     def input(self, name: str) -> TensorSpec | None:
         """Return the input called `name`, or None."""
         return next((spec for spec in self.inputs if spec.name == name), None)
+
+    def output(self, name: str) -> TensorSpec | None:
+        """Return the output called `name`, or None."""
+        return next((spec for spec in self.outputs if spec.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -70,12 +82,11 @@ class LatentGeometry:
 
 @dataclass(frozen=True)
 class SamplerDefaults:
-    """What a request gets by default: a schedule, guidance, and how many last steps give a mask."""
+    """What a request gets by default: a schedule and guidance."""
 
     name: str
     steps: int
     guidance: float
-    mask_steps: int
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,6 @@ class Manifest:
     prompts: Mapping[str, str]
     unconditional: str
     sampler: SamplerDefaults
-    tau: float
     precision: str
     opset: int
     target: str
@@ -117,19 +127,31 @@ class Manifest:
     files: Mapping[str, FileEntry]
     provenance: Mapping[str, Any]
     licences: tuple[Licence, ...]
+    generation: Mapping[str, Any]
+    """What its method generates by, as JSON values that the method has checked."""
     method: str = "seas"
     half: Mapping[str, Any] = field(default_factory=dict)
     """Of an fp16 bundle: which nodes stay in float32, and the figures that say why."""
     schema: int = field(default=SCHEMA)
 
+    @property
+    def tau(self) -> float | None:
+        """The threshold on a mask's probability, 0 to 1; None where the method measures no mask."""
+        tau: float | None = self.generation.get("tau")
+        return tau
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the manifest as JSON values, in the order of the schema."""
+        """Return the manifest as JSON values, in the order of its schema."""
         result: dict[str, Any] = {"schema": self.schema, "method": self.method}
         for item in dataclasses.fields(self):
             if item.name not in result:
                 result[item.name] = _plain(getattr(self, item.name))
         if not self.half:
             del result["half"]  # bundles of float32 are written as they always were
+        if self.schema == 1:
+            generation = result.pop("generation")
+            result["sampler"]["mask_steps"] = generation["mask_steps"]
+            result["tau"] = generation["tau"]
         return result
 
 

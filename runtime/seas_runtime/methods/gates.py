@@ -24,14 +24,18 @@ def open_3x3(mask: BoolArray) -> BoolArray:
 
 
 def rejection(
-    latents: npt.NDArray[np.float32], probability: npt.NDArray[np.float32], mask: BoolArray, normal: bool
+    latents: npt.NDArray[np.float32],
+    probability: npt.NDArray[np.float32] | None,
+    mask: BoolArray,
+    normal: bool,
 ) -> str | None:
     """Return why a pair is rejected, or None if it passes.
 
-    `latents` [C, h, w] are the final ones, `probability` [H, W] the mean map, `mask` [H, W] the thresholded
-    one. A normal passes with an empty mask alone: the mask head sees a defect in it otherwise.
+    `latents` [C, h, w] are the final ones, `probability` [H, W] the mean map, where there is one, `mask`
+    [H, W] the thresholded one. A normal passes with an empty mask alone: the mask head sees a defect in it
+    otherwise.
     """
-    if not (np.isfinite(latents).all() and np.isfinite(probability).all()):
+    if not all(np.isfinite(array).all() for array in (latents, probability) if array is not None):
         return "non-finite values"
     area = mask_area(mask)
     if normal:

@@ -115,7 +115,7 @@ def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: boo
     from seas_export.pipeline.everything import build_everything
     from seas_export.pipeline.source import DATA
     from seas_runtime.errors import CheckFailed, UserError
-    from seas_runtime.generation.records import check_integer
+    from seas_runtime.manifest.fields import check_integer
 
     check_integer("--jobs", jobs, 1, 64)
     values = merge(read_yaml(file) if file is not None else {}, options)

@@ -38,7 +38,8 @@ def verify(
     from seas_export.bundles.describe import describe_bundle, describe_engines
     from seas_runtime.bundle.reading import read_manifest_file
     from seas_runtime.errors import CheckFailed, UserError
-    from seas_runtime.generation.records import MAX_COUNT, check_integer
+    from seas_runtime.generation.records import MAX_COUNT
+    from seas_runtime.manifest.fields import check_integer
 
     check_integer("--pairs", pairs, 1, MAX_COUNT)
     if parity and checkpoint is None:
@@ -104,7 +105,8 @@ def bench(
     from seas_export.machine.bench import write_bench
     from seas_export.report.latency import PARTS
     from seas_runtime.errors import CheckFailed
-    from seas_runtime.generation.records import MAX_COUNT, check_integer
+    from seas_runtime.generation.records import MAX_COUNT
+    from seas_runtime.manifest.fields import check_integer
 
     check_integer("--pairs", pairs, 1, MAX_COUNT)
     result = measure(

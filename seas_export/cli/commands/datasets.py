@@ -44,18 +44,14 @@ def generate(
 ) -> None:
     """Generate labelled pairs from a bundle into a data set in MVTec AD layout, without PyTorch."""
     from seas_export.progress import pairs_progress
-    from seas_runtime import DatasetRequest, Generator, write_dataset
+    from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
 
     request = DatasetRequest(
         defects=tuple(defect),
         count=count,
         seed=seed,
         batch=batch,
-        guidance=guidance,
-        tau=tau,
-        steps=steps,
-        sampler=sampler,
-        gate=gate,
+        sampling=Sampling(sampler, steps, guidance, tau, gate),
     )
     generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
     if generator.chosen:

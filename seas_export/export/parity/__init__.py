@@ -127,7 +127,8 @@ def expect(bundle: Path, checkpoint: Checkpoint, requests: Iterable[Request] | N
     if requests is None:
         requests = _in_turn(checkpoint, range(effort.pairs))
         schedule = content.schedule(steps=effort.steps)
-    loop = ReferenceLoop(checkpoint, schedule.steps, schedule.sampler, manifest.sampler.mask_steps)
+    mask_steps = manifest.generation["mask_steps"]
+    loop = ReferenceLoop(checkpoint, schedule.steps, schedule.sampler, mask_steps, schema=manifest.schema)
     return Expected(graphs, tuple(expect_pairs(loop, requests)), schedule.steps)
 
 

@@ -39,7 +39,9 @@ class PipelineFigures:
         difference = made.image.astype(np.float64) - expected.image
         self._squares += float(np.square(difference).sum())
         self._values += difference.size
-        apart = float(np.abs(made.probability.astype(np.float64) - expected.probability).max())
+        apart = 0.0
+        if made.probability is not None and expected.probability is not None:
+            apart = float(np.abs(made.probability.astype(np.float64) - expected.probability).max())
         # max() would pass over a NaN.
         self._probability = (
             apart if math.isnan(apart) or math.isnan(self._probability) else max(self._probability, apart)

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from seas_runtime.errors import UserError
-from seas_runtime.generation import noise
-from seas_runtime.manifest.types import GOOD
+from seas_runtime.manifest.types import GOOD, SCHEMA
+from seas_runtime.methods.noise import PairNoise, Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +59,7 @@ class ReferenceLoop:
         device: PyTorch's name of one.
         dtype: PyTorch's name of the precision of weights and activations; latents stay in float32.
         compiled: whether `torch.compile` compiles the U-Net and the VAE's decoder.
+        schema: of the bundle whose noise is drawn.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ReferenceLoop:
         device: str = "cpu",
         dtype: str = "float32",
         compiled: bool = False,
+        schema: int = SCHEMA,
     ) -> None:
         import torch
 
@@ -82,6 +84,7 @@ class ReferenceLoop:
             checkpoint = load_checkpoint(checkpoint)
         self.checkpoint = checkpoint
         self.steps, self.sampler, self.mask_steps = steps, sampler, mask_steps
+        self._schema = schema
         self._start = make_start_scheduler(checkpoint.scheduler.config)
         self._taps = tap_indices(checkpoint.unet)
         self._contexts: dict[str, Tensor] = {}
@@ -152,7 +155,7 @@ class ReferenceLoop:
         from seas_train.diffusion.taps import to_uint8
 
         scheduler = make_scheduler(self.sampler, self.checkpoint.scheduler.config, self.steps)
-        latents = self._noised_references(indices, seed).to(self._device)  # [B,C,h,w]
+        latents = self._noised_references(defect, indices, seed).to(self._device)  # [B,C,h,w]
         contexts = torch.cat([self._context(""), self._context(self.checkpoint.prompts[defect])])
         contexts = contexts.repeat_interleave(len(indices), dim=0)  # [2B,L,D], unconditional half first
         contexts = contexts.to(self._device, self._dtype)
@@ -171,14 +174,15 @@ class ReferenceLoop:
         mean = torch.stack(probabilities).mean(dim=0)
         return to_uint8(pixels).cpu().numpy(), mean.cpu().numpy(), latents.cpu().numpy()
 
-    def _noised_references(self, indices: Sequence[int], seed: int) -> Tensor:
+    def _noised_references(self, defect: str, indices: Sequence[int], seed: int) -> Tensor:
         """The authors' start: unscaled latents of normal images, at the end of the stretched schedule."""
         import torch
 
         references = self.checkpoint.references
-        chosen = [noise.reference_index(seed, index, 0, len(references)) for index in indices]
+        noises = [PairNoise(seed, index, 0, defect, self._schema) for index in indices]
+        chosen = [noise.choice(Stream.REFERENCE, len(references)) for noise in noises]
         shape = tuple(references.shape[1:])
-        fresh = torch.from_numpy(np.stack([noise.start_noise(seed, index, 0, shape) for index in indices]))
+        fresh = torch.from_numpy(np.stack([noise.normal(Stream.START, shape) for noise in noises]))
         last = torch.tensor([len(self._start.alphas_cumprod) - 1])
         result: Tensor = self._start.add_noise(references[chosen], fresh, last)
         return result

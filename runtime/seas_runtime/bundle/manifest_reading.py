@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -13,10 +13,10 @@ from seas_runtime.manifest.signatures import check_signatures
 from seas_runtime.manifest.types import (
     DTYPES,
     GOOD,
-    METHODS,
     PRECISIONS,
+    SCHEDULE,
     SCHEMA,
-    TABLES,
+    SCHEMAS,
     FileEntry,
     GraphSpec,
     ImageGeometry,
@@ -26,6 +26,7 @@ from seas_runtime.manifest.types import (
     SamplerDefaults,
     TensorSpec,
 )
+from seas_runtime.methods.table import METHODS, find_method
 
 _OUTSIDE = (
     "manifest.json",
@@ -42,11 +43,14 @@ def read_manifest(value: object, where: str) -> Manifest:
     asking to update.
     """
     fields = Fields(value, where)
-    _check_schema(fields)
+    schema = _read_schema(fields)
+    method = find_method(fields.choice("method", tuple(METHODS)))
     defects = _read_defects(fields)
+    sampler, generation = _read_sampling(fields, schema)
+    method.check_generation(Fields(generation, f"{where}.generation"), sampler)
     manifest = Manifest(
-        schema=SCHEMA,
-        method=fields.choice("method", METHODS),
+        schema=schema,
+        method=method.name,
         product=fields.name("product"),
         defects=defects,
         image=_read_image(fields.fields("image")),
@@ -54,13 +58,13 @@ def read_manifest(value: object, where: str) -> Manifest:
         preprocessing=MappingProxyType(fields.mapping("preprocessing")),
         prompts=_read_prompts(fields, defects),
         unconditional=fields.text("unconditional", empty=True),
-        sampler=_read_sampler(fields.fields("sampler")),
-        tau=fields.number("tau", 0.0, 1.0),
+        sampler=sampler,
+        generation=MappingProxyType(generation),
         precision=fields.choice("precision", PRECISIONS),
         opset=fields.integer("opset", 1, 1000),
         target=fields.text("target"),
         graphs=_read_graphs(fields),
-        tables=_read_tables(fields.fields("tables")),
+        tables=_read_tables(fields.fields("tables"), method.tables),
         parity=MappingProxyType(fields.mapping("parity")),
         files=_read_files(fields),
         provenance=MappingProxyType(fields.mapping("provenance")),
@@ -69,7 +73,7 @@ def read_manifest(value: object, where: str) -> Manifest:
     )
     fields.close()
     _check_references(manifest, where)
-    check_signatures(manifest, where)
+    check_signatures(manifest.graphs, method.signatures(manifest), method.graphs, where)
     return manifest
 
 
@@ -84,14 +88,14 @@ def check_relative_path(path: str, where: str) -> None:
         raise UserError(f"{where}: the path {describe(path)} is refused: the manifest does not list it")
 
 
-def _check_schema(fields: Fields) -> None:
+def _read_schema(fields: Fields) -> int:
     schema = fields.raw("schema")
     if isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA:
         raise UserError(
             f"{fields.where}: schema {describe(schema)} is newer than this version reads ({SCHEMA}); "
             "update seas-export"
         )
-    fields.integer("schema", SCHEMA, SCHEMA)
+    return fields.integer("schema", min(SCHEMAS), SCHEMA)
 
 
 def _read_defects(fields: Fields) -> tuple[str, ...]:
@@ -131,19 +135,21 @@ def _read_prompts(fields: Fields, defects: tuple[str, ...]) -> Mapping[str, str]
     return MappingProxyType(prompts)
 
 
-def _read_sampler(fields: Fields) -> SamplerDefaults:
+def _read_sampling(whole: Fields, schema: int) -> tuple[SamplerDefaults, dict[str, Any]]:
+    """Read the sampler's defaults and what the method generates by, which schema 1 had among others."""
+    fields = whole.fields("sampler")
     name = fields.text("name")
     if not re.fullmatch(r"[a-z0-9_]{1,64}", name):
         fields.fail("name", "a name of lowercase letters, digits and _", name)
     steps = fields.integer("steps", 1, 1000)
-    result = SamplerDefaults(
-        name=name,
-        steps=steps,
-        guidance=fields.number("guidance", 0.0, 100.0),
-        mask_steps=fields.integer("mask_steps", 1, steps),
-    )
+    sampler = SamplerDefaults(name, steps, fields.number("guidance", 0.0, 100.0))
+    if schema == 1:
+        mask_steps = fields.integer("mask_steps", 1, steps)
+        generation: dict[str, Any] = {"mask_steps": mask_steps, "tau": whole.number("tau", 0.0, 1.0)}
+    else:
+        generation = whole.mapping("generation")
     fields.close()
-    return result
+    return sampler, generation
 
 
 def _read_graphs(fields: Fields) -> Mapping[str, GraphSpec]:
@@ -174,8 +180,8 @@ def _read_tensors(fields: Fields, key: str) -> tuple[TensorSpec, ...]:
     return tuple(tensors)
 
 
-def _read_tables(fields: Fields) -> Mapping[str, str]:
-    tables = {name: fields.text(name) for name in TABLES}
+def _read_tables(fields: Fields, names: Sequence[str]) -> Mapping[str, str]:
+    tables = {name: fields.text(name) for name in (*names, SCHEDULE)}
     fields.close()
     return MappingProxyType(tables)
 

@@ -1,0 +1,53 @@
+"""What is asked for: a defect, a seed, how to sample. Ranges are checked once, here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from seas_runtime.manifest.fields import check_integer, check_number
+from seas_runtime.methods.noise import MAX_SEED
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pairs are sampled; None stands for the bundle's own. Raises UserError for a value out of range."""
+
+    sampler: str | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    tau: float | None = None
+    """Threshold on a mask's probability, 0 to 1."""
+    gate: bool = True
+    """Whether pairs are judged, and rejected ones tried again."""
+
+    def __post_init__(self) -> None:
+        if self.guidance is not None:
+            check_number("guidance", self.guidance, 0.0, 100.0)
+        if self.tau is not None:
+            check_number("tau", self.tau, 0.0, 1.0)
+        if self.steps is not None:
+            check_integer("steps", self.steps, 1, 1000)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every pair of a request shares. Raises UserError for a seed out of range."""
+
+    defect: str
+    """One of the bundle's, or `good` for normals."""
+    seed: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    options: Any = None
+    """The method's own, None for its defaults."""
+
+    def __post_init__(self) -> None:
+        check_integer("seed", self.seed, 0, MAX_SEED)
+
+
+@dataclass(frozen=True)
+class PairRequest:
+    """One pair of a request whose defaults are filled in."""
+
+    request: Request
+    index: int

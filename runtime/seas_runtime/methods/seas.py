@@ -1,0 +1,190 @@
+"""SeaS at the edge: start from the noised latent of a normal image, average the last steps' masks.
+
+Sections are those of arXiv 2410.14987.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.fields import Fields
+from seas_runtime.manifest.schedule import Array, FloatArray
+from seas_runtime.manifest.signatures import FLOAT, FLOATS, Expected, Signature
+from seas_runtime.manifest.types import (
+    DECODE_IMAGE,
+    DECODE_MASK,
+    GOOD,
+    STEP,
+    STEP_UNGUIDED,
+    UNCONDITIONAL,
+    Manifest,
+    SamplerDefaults,
+)
+from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout, Tables
+from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.request import PairRequest, Request
+
+EMBEDDINGS, REFERENCES = "embeddings", "references"
+GRAPHS = (STEP, DECODE_MASK, DECODE_IMAGE)
+
+
+def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
+    """Return the inputs and outputs of a step, with guidance and without, and of both decodes."""
+    latent, image = manifest.latent, manifest.image
+    latents = Expected(FLOAT, (None, latent.channels, latent.height, latent.width))
+    tap = Expected(FLOATS, (None, None, None, None))
+    context = Expected(FLOATS, (None, None, None))
+    taps = {"tap_coarse": tap, "tap_fine": tap}
+    step = {
+        "latents": latents,
+        "previous_x0": latents,
+        "schedule": Expected(FLOAT, (None, 8)),
+        "step_index": Expected(("int64",), (1,)),
+        "context": context,
+        "noise": Expected(latents.dtypes, latents.shape, optional=True),
+    }
+    guided = {"guidance": Expected(FLOAT, (1,)), "negative_context": context}
+    stepped = {"next_latents": latents, "x0": latents, **taps}
+    return {
+        STEP: ({**step, **guided}, stepped),
+        STEP_UNGUIDED: (step, stepped),
+        DECODE_MASK: (
+            {"latents": latents, **taps},
+            {"probability": Expected(FLOAT, (None, image.height, image.width))},
+        ),
+        DECODE_IMAGE: (
+            {"latents": latents},
+            {"image": Expected(("uint8",), (None, image.height, image.width, 3))},
+        ),
+    }
+
+
+def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
+    """Refuse a section that has not the number of masked steps and the threshold."""
+    fields.integer("mask_steps", 1, sampler.steps)
+    fields.number("tau", 0.0, 1.0)
+    fields.close()
+
+
+def readouts(manifest: Manifest) -> tuple[Readout, ...]:
+    """Return that the last steps' masks are read (section 3.4: three)."""
+    return (Readout(DECODE_MASK, "probability", manifest.generation["mask_steps"]),)
+
+
+def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inputs:
+    """Return what pairs start from: the *unscaled* latent of a random normal image, noised (section 3.4)."""
+    sampling = pairs[0].request.sampling
+    schedule = content.schedule(sampling.sampler, sampling.steps)
+    pool, embeddings = content.tables[REFERENCES]["latents"], content.tables[EMBEDDINGS]
+    noises = [
+        PairNoise(pair.request.seed, pair.index, attempt, pair.request.defect, content.manifest.schema)
+        for pair in pairs
+    ]
+    shape = pool.shape[1:]
+    chosen = [noise.choice(Stream.REFERENCE, len(pool)) for noise in noises]
+    drawn = np.stack([noise.normal(Stream.START, shape) for noise in noises])
+    fresh = {
+        step: np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
+        for step in schedule.noisy_steps
+    }
+    return Inputs(
+        values={
+            "latents": schedule.start_latents(pool[chosen], drawn),  # [B, C, h, w]
+            "guidance": np.array([sampling.guidance]),
+            "context": np.stack([embeddings[pair.request.defect] for pair in pairs]),  # [B, L, D]
+            "negative_context": embeddings[UNCONDITIONAL][None],  # [1, L, D]
+        },
+        steps={"noise": fresh},
+        origins=tuple({"reference": place} for place in chosen),
+    )
+
+
+def masks(readings: Mapping[str, Sequence[Array]], given: Inputs, requests: Sequence[Request]) -> Masks:
+    """Return the mean of the last steps' probabilities, cut at each request's tau (section 3.4)."""
+    probabilities = np.asarray(np.mean(readings[DECODE_MASK], axis=0, dtype=np.float32))
+    thresholds = np.array([request.sampling.tau for request in requests], np.float32)
+    return Masks(probabilities >= thresholds[:, None, None], probabilities)
+
+
+def clean(content: Content, place: int) -> FloatArray:
+    """Return a normal image's latents, scaled."""
+    pool = content.tables[REFERENCES]["latents"]
+    reference = pool[place % len(pool)][None]
+    scaled: FloatArray = reference * np.float32(content.manifest.latent.scaling_factor)
+    return scaled
+
+
+def describe(content: Content) -> tuple[str, ...]:
+    """Return how many normal images there are to start from, and what a mask is cut from."""
+    manifest = content.manifest
+    return (
+        f"Starts from {len(content.tables[REFERENCES]['latents'])} normal images.",
+        f"A mask is the mean of the last {manifest.generation['mask_steps']} steps, cut at {manifest.tau:g}.",
+    )
+
+
+def check_tables(manifest: Manifest, tables: Tables, files: Mapping[str, str]) -> None:
+    """Refuse embeddings and references that do not fit the graphs."""
+    _check_embeddings(files[EMBEDDINGS], tables[EMBEDDINGS], manifest)
+    _check_references(files[REFERENCES], tables[REFERENCES], manifest)
+
+
+def _check_embeddings(file: str, embeddings: Mapping[str, Array], manifest: Manifest) -> None:
+    context = manifest.graphs[STEP].input("context")
+    shape = context.shape[1:] if context else ()
+    expected: tuple[int, ...] | None = None
+    for key in (GOOD, *manifest.defects, UNCONDITIONAL):
+        if key not in embeddings:
+            raise UserError(f"{file}: no embedding {key!r}; export the bundle again")
+        array = embeddings[key]
+        fits = (
+            array.ndim == 2
+            and array.size > 0
+            and len(shape) == 2
+            and all(
+                isinstance(want, str) or want == size for want, size in zip(shape, array.shape, strict=True)
+            )
+            and (expected is None or array.shape == expected)
+        )
+        if not fits or array.dtype not in (np.float32, np.float16):
+            raise UserError(
+                f"{file}: {key!r}: expected float32 or float16 {list(expected or shape)}, "
+                f"found {array.dtype} {list(array.shape)}"
+            )
+        if not np.isfinite(array).all():
+            raise UserError(f"{file}: {key!r}: expected finite values, found NaN or infinity")
+        expected = array.shape
+
+
+def _check_references(file: str, tables: Mapping[str, Array], manifest: Manifest) -> None:
+    latent = manifest.latent
+    geometry = (latent.channels, latent.height, latent.width)
+    array = tables.get("latents")
+    if array is None:
+        raise UserError(f"{file}: no tensor 'latents'; export the bundle again")
+    if array.dtype != np.float32 or array.ndim != 4 or array.shape[1:] != geometry or not len(array):
+        raise UserError(
+            f"{file}: 'latents': expected float32 [n, {', '.join(map(str, geometry))}], n >= 1, "
+            f"found {array.dtype} {list(array.shape)}"
+        )
+    if not np.isfinite(array).all():
+        raise UserError(f"{file}: 'latents': expected finite values, found NaN or infinity")
+
+
+METHOD = Method(
+    name="seas",
+    graphs=GRAPHS,
+    tables=(EMBEDDINGS, REFERENCES),
+    carries={"latents": "next_latents", "previous_x0": "x0"},
+    signatures=signatures,
+    check_generation=check_generation,
+    check_tables=check_tables,
+    readouts=readouts,
+    inputs=inputs,
+    masks=masks,
+    clean=clean,
+    describe=describe,
+)

@@ -21,6 +21,7 @@ from seas_runtime.manifest.types import STEP_UNGUIDED
 from seas_runtime.methods.seas import GRAPHS
 from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 from tests.export.conftest import STEPS
+from tests.kept import evidence
 
 Export = Callable[..., ExportResult]
 
@@ -40,6 +41,14 @@ def test_bundle_says_what_it_is(exported: ExportResult, checkpoint: Checkpoint) 
     assert manifest.provenance["base"] == checkpoint.meta["base"]
     assert manifest.provenance["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
     assert manifest.licences[0].name == checkpoint.meta["base"]["licence"]
+
+
+def test_the_bundle_is_the_same_bytes_as_ever(exported: ExportResult) -> None:
+    expected = evidence.read("expected_export.json")
+    if evidence.versions(*expected["versions"]) != expected["versions"]:
+        pytest.skip(f"the kept hashes are of {expected['versions']}")
+    here = evidence.processor() == expected["processor"]
+    assert not evidence.exported_alike(exported.bundle, expected["files"], here)
 
 
 def test_only_the_batch_is_dynamic(exported: ExportResult) -> None:

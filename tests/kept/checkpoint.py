@@ -11,12 +11,12 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from seas_train.bases import load_base
-from seas_train.checkpoint import save_checkpoint
-from seas_train.finetune.prompts import Prompts, extend, write_back
-from seas_train.finetune.result import FineTuned
-from seas_train.mask_head.architecture import MaskHeadArchitecture
-from seas_train.mask_head.head import MaskHead
+from seas_train.bases.base import load_base
+from seas_train.methods.seas.checkpoint import save_checkpoint
+from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
+from seas_train.methods.seas.mask_head.network.head import MaskHead
+from seas_train.methods.seas.prompts import Prompts, extend, write_back
+from seas_train.methods.seas.result import FineTuned
 from tests.bases import IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 
 DEFECTS = ("chip", "scratch")

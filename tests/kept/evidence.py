@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from seas_runtime import DatasetRequest, GeneratedPair, Generator, write_dataset
+from seas_runtime import DatasetRequest, GeneratedPair, Generator, Sampling, write_dataset
 
 KEPT = Path(__file__).parent / "schema1"
 BUNDLES = ("toy", "exported")
@@ -30,8 +30,8 @@ RECORD = (
 ATTEMPT = ("attempt", "reference", "mask_area", "rejected")
 _CPU_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni", "amx_tile")
 _DATASETS = {
-    "toy": DatasetRequest(("all",), 6, seed=3, batch=4, sampler="ddim_eta", steps=4),
-    "exported": DatasetRequest(("chip", "good"), 3, seed=3, batch=2, tau=0.8),
+    "toy": DatasetRequest(("all",), 6, seed=3, batch=4, sampling=Sampling("ddim_eta", 4)),
+    "exported": DatasetRequest(("chip", "good"), 3, seed=3, batch=2, sampling=Sampling(tau=0.8)),
 }
 
 
@@ -143,8 +143,8 @@ def dataset_words(bundle: str) -> list[str]:
     for defect in request.defects:
         words += ["--defect", defect]
     for name in ("sampler", "steps", "tau"):
-        if getattr(request, name) is not None:
-            words += [f"--{name}", getattr(request, name)]
+        if getattr(request.sampling, name) is not None:
+            words += [f"--{name}", getattr(request.sampling, name)]
     return [str(word) for word in words]
 
 

@@ -69,7 +69,7 @@ def expected(scratch: Path) -> None:
 
 def noise(scratch: Path) -> None:
     """Write the first values of the noise streams."""
-    from seas_runtime.noise import reference_index, start_noise, step_noise
+    from seas_runtime.generation.noise import reference_index, start_noise, step_noise
 
     _write(
         "noise.json",

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seas_runtime.dataset.contact_sheet import outline_mask
+
 Pixels = NDArray[np.uint8]
 
 # Magenta stands out on glass, metal and tile alike.
 OVERLAY_COLOUR = (255, 0, 170)
-_TINT = 0.25
 
 
 def read_rgb(file: Path, side: int | None = None) -> Pixels:
@@ -43,25 +44,7 @@ def fit(pixels: Pixels, side: int) -> Pixels:
 
 def overlay(image: Pixels, mask: Pixels) -> Pixels:
     """Tint an image, uint8 [H, W, 3], where its mask, uint8 [H, W], is set, and draw the mask's outline."""
-    inside = mask > 127
-    width = max(1, round(min(mask.shape) / 128))
-    core = inside
-    for _ in range(width):
-        core = _eroded(core)
-    colour = np.array(OVERLAY_COLOUR, dtype=np.float32)
-    made = image.astype(np.float32)
-    made[inside] = (1 - _TINT) * made[inside] + _TINT * colour
-    made[inside & ~core] = colour
-    result: Pixels = made.round().astype(np.uint8)
-    return result
-
-
-def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """A mask without the pixels that touch its outside, above, below, left or right."""
-    padded = np.pad(mask, 1, mode="edge")
-    core: NDArray[np.bool_] = padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1]
-    core &= padded[1:-1, :-2] & padded[1:-1, 2:]
-    return core
+    return outline_mask(image, mask > 127, OVERLAY_COLOUR, 0.25)
 
 
 def photograph_uri(pixels: Pixels) -> str:

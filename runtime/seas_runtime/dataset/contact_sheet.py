@@ -53,14 +53,19 @@ def contact_sheet(out: Path, defects: Sequence[str], records: Iterable[dict[str,
     return sheet
 
 
-def outline_mask(image: UInt8Array, mask: npt.NDArray[np.bool_]) -> UInt8Array:
+def outline_mask(
+    image: UInt8Array,
+    mask: npt.NDArray[np.bool_],
+    colour: tuple[int, int, int] = OUTLINE,
+    tint: float = 0.3,
+) -> UInt8Array:
     """Return `image` [H, W, 3] with the mask [H, W] tinted and its edge drawn, wide enough for a tile."""
     result = image.astype(np.float32)
-    result[mask] = 0.7 * result[mask] + 0.3 * np.array(OUTLINE, dtype=np.float32)
+    result[mask] = (1 - tint) * result[mask] + tint * np.array(colour, dtype=np.float32)
     inner = mask
     for _ in range(max(1, round(max(mask.shape) / TILE))):
         inner = neighbourhood(inner, np.logical_and)
-    result[mask & ~inner] = OUTLINE
+    result[mask & ~inner] = colour
     return np.rint(result).astype(np.uint8)
 
 

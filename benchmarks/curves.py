@@ -21,6 +21,7 @@ from typing import Any
 from machine import describe_machine
 
 from seas_export.operations import count_pair
+from seas_export.report import charts
 from seas_runtime.files import write_json
 from seas_runtime.generation.generator import Generator
 
@@ -74,27 +75,17 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
 
 def plot(curves: dict[str, list[dict[str, Any]]], title: str, file: Path) -> None:
     """Draw the four curves side by side."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     keys = {"batch": "batch", "steps": "steps", "threads": "threads", "resolution": "pixels"}
-    figure, axes = pyplot.subplots(1, len(keys), figsize=(12, 3), layout="constrained")
-    for axis, (name, key) in zip(axes, keys.items(), strict=True):
-        axis.plot(
-            [entry[key] for entry in curves[name]],
-            [entry["seconds_per_pair"] for entry in curves[name]],
-            marker="o",
-            color="#2563eb",
-        )
-        axis.set(xlabel=name, ylim=(0, None))
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("seconds per pair")
-    figure.suptitle(title, fontsize=9)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
-    pyplot.close(figure)
+    with charts.plot(file, 12, 3, columns=len(keys), title=title) as axes:
+        for axis, (name, key) in zip(axes, keys.items(), strict=True):
+            axis.plot(
+                [entry[key] for entry in curves[name]],
+                [entry["seconds_per_pair"] for entry in curves[name]],
+                marker="o",
+                color="#2563eb",
+            )
+            axis.set(xlabel=name, ylim=(0, None))
+        axes[0].set_ylabel("seconds per pair")
 
 
 def main() -> int:

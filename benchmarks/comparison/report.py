@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from seas_export.report import charts
+
 BASELINE = "pytorch-fp32"
 BF16 = ("bf16", "openvino")  # names of contestants that compute in bfloat16 where nothing else is said
 
@@ -115,24 +117,15 @@ def _cell(value: Any, form: str) -> str:
 
 def plot(rows: list[dict[str, Any]], title: str, file: Path) -> None:
     """Draw seconds per pair as bars; peers, which make no masks, are hatched."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 0.5 + 0.4 * len(rows)), layout="constrained")
     ordered = list(reversed(rows))
     colours = ["#2563eb" if row["name"].startswith("seas") else "#94a3b8" for row in ordered]
     hatches = ["" if row["masks"] else "//" for row in ordered]
-    bars = axes.barh(
-        [row["name"] for row in ordered],
-        [row["seconds_median"] for row in ordered],
-        color=colours,
-        hatch=hatches,
-    )
-    axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.set(xlabel="seconds per pair (hatched: image only)", title=title)
-    axes.spines[["top", "right"]].set_visible(False)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=120)
-    pyplot.close(figure)
+    with charts.plot(file, 8, 0.5 + 0.4 * len(rows)) as (axes,):
+        bars = axes.barh(
+            [row["name"] for row in ordered],
+            [row["seconds_median"] for row in ordered],
+            color=colours,
+            hatch=hatches,
+        )
+        axes.bar_label(bars, fmt="%.1f", padding=3)
+        axes.set(xlabel="seconds per pair (hatched: image only)", title=title)

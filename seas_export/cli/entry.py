@@ -34,6 +34,7 @@ EXTRAS = {
     "onnx_ir": "export",
     "onnxscript": "export",
     "polygraphy": "export",
+    "jinja2": "report",
     "matplotlib": "report",
     "peft": "lora",
     "cryptography": "verify",

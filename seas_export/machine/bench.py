@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from seas_export.machine.machine import Machine, describe_machine, peak_memory
 from seas_export.machine.power import PowerReading, PowerWatch
-from seas_export.report.charts import line_chart, share_bar
-from seas_export.report.latency import PARTS, parts_of, percentile
+from seas_export.report.charts import COLOURS, line_chart, plot, share_bar
+from seas_export.report.latency import PARTS, parts_of
 from seas_export.version import version
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import atomic_write_text, os_errors, write_json
@@ -136,6 +138,7 @@ def bench(
                 results.append(result)
     for warning in power.reading.warnings:
         say(f"warning: {warning}")
+    median, p95 = np.percentile(latencies, (50, 95)).tolist()
     return BenchResult(
         version=version(),
         bundle=str(bundle),
@@ -151,8 +154,8 @@ def bench(
         guidance=manifest.sampler.guidance if guidance is None else guidance,
         image=(manifest.image.height, manifest.image.width),
         load_seconds=load_seconds,
-        latency_median=statistics.median(latencies),
-        latency_p95=percentile(latencies, 95),
+        latency_median=median,
+        latency_p95=p95,
         latencies=tuple(latencies),
         batches=tuple(results),
         failed=failed,
@@ -168,8 +171,10 @@ def write_bench(result: BenchResult, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
     data = out / "bench.json"
     write_json(data, result.to_dict())
-    plot = _write_png(result, out / "bench.png") or _write_svg(result, out / "bench.svg")
-    return [data, plot]
+    try:
+        return [data, _write_png(result, out / "bench.png")]
+    except ImportError:
+        return [data, _write_svg(result, out / "bench.svg")]
 
 
 def _measure(
@@ -195,32 +200,19 @@ def _caption(result: BenchResult) -> str:
     )
 
 
-def _write_png(result: BenchResult, file: Path) -> Path | None:
-    """Plot with matplotlib; None where it is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+def _write_png(result: BenchResult, file: Path) -> Path:
+    """Plot with matplotlib; ImportError where it is not installed."""
     sizes = [str(entry.batch) for entry in result.batches]
-    left.bar(sizes, [entry.pairs_per_second for entry in result.batches], color="#2563eb", width=0.6)
-    left.set(xlabel="batch size", ylabel="pairs per second", title="throughput")
-    bottom = [0.0] * len(sizes)
-    for name, colour in zip(PARTS, ("#2563eb", "#d97706", "#059669", "#94a3b8"), strict=True):
-        heights = [1000 * entry.parts[name] for entry in result.batches]
-        right.bar(sizes, heights, bottom=bottom, label=name, color=colour, width=0.6)
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    right.set(xlabel="batch size", ylabel="ms per pair", title="where a pair's time goes")
-    right.legend(frameon=False)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(_caption(result), fontsize=9)
-    with os_errors(file):
-        figure.savefig(file, dpi=130)
-    pyplot.close(figure)
+    bottom = np.zeros(len(sizes))
+    with plot(file, 10, 4, columns=2, title=_caption(result)) as (left, right):
+        left.bar(sizes, [entry.pairs_per_second for entry in result.batches], color=COLOURS[0], width=0.6)
+        left.set(xlabel="batch size", ylabel="pairs per second", title="throughput")
+        for name, colour in zip(PARTS, (*COLOURS[:3], "#94a3b8"), strict=True):
+            heights = np.array([1000 * entry.parts[name] for entry in result.batches])
+            right.bar(sizes, heights, bottom=bottom, label=name, color=colour, width=0.6)
+            bottom = bottom + heights
+        right.set(xlabel="batch size", ylabel="ms per pair", title="where a pair's time goes")
+        right.legend(frameon=False)
     return file
 
 
@@ -233,26 +225,14 @@ def _write_svg(result: BenchResult, file: Path) -> Path:
         x_label="batch size (pairs per second above)",
         markers=True,
     )
-    bar = share_bar(
-        [(name, 1000 * value) for name, value in first.parts.items()], title=f"batch {first.batch}"
-    )
-    style = "<style>text{font:11px sans-serif;fill:#475569}.grid{stroke:#e2e8f0}</style>"
-    placed = (
-        curve.replace("<svg ", '<svg x="20" y="30" width="500" height="294" ', 1)
-        + bar.replace("<svg ", '<svg x="20" y="340" width="720" height="74" ', 1)
-    )  # fmt: skip
+    bar = share_bar(list(first.parts.items()), title=f"batch {first.batch}")
     atomic_write_text(
         file,
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 430">'
-        f'{style}<rect width="760" height="430" fill="#fff"/>'
-        f'<text x="20" y="20">{_escaped(_caption(result))}</text>'
-        f"{placed}</svg>\n",
+        "<style>text{font:11px sans-serif;fill:#475569}.grid{stroke:#e2e8f0}</style>"
+        '<rect width="760" height="430" fill="#fff"/>'
+        f'<text x="20" y="20">{escape(_caption(result))}</text>'
+        f'<svg x="20" y="30" width="500" height="294">{curve}</svg>'
+        f'<svg x="20" y="340" width="720" height="74">{bar}</svg></svg>\n',
     )
     return file
-
-
-def _escaped(text: str) -> str:
-    """Text for XML."""
-    from html import escape
-
-    return escape(text)

@@ -35,7 +35,7 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "build, export, verify --parity",
         "export",
-        (*_TRAIN, "onnxruntime", "onnx", "onnxscript", "polygraphy"),
+        (*_TRAIN, "onnxruntime", "onnx", "onnxscript", "polygraphy", "jinja2"),
     ),
     ("engine --target cuda", "engines", ("onnx", "onnx-ir", "onnxruntime")),
     ("engine --target rtx", "engines", ("onnx", "onnx-ir", "onnxruntime", "polygraphy", *RTX)),

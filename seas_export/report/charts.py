@@ -1,15 +1,23 @@
-"""Small charts as inline SVG, without a plotting library."""
+"""Charts: small ones as inline SVG without a plotting library, and plots for files with matplotlib."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from seas_runtime.files import os_errors
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#475569")
 
 _WIDTH, _HEIGHT = 340, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, _WIDTH - 12, 14, _HEIGHT - 34
+_POINTS = 600  # of a curve; a page has no use for more
 
 
 def line_chart(
@@ -27,80 +35,92 @@ def line_chart(
     """
     points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not points:
-        return f'<p class="empty">{escape(title)}: nothing recorded</p>'
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    x_ticks = ticks(min(xs), max(xs), 5)
+        return _nothing(title)
+    xs, ys = zip(*points, strict=True)
+    low, high = min(xs), max(xs)
     y_ticks = ticks(min(0.0, *ys), max(ys), 4)
-    x_range, y_range = (min(xs), max(xs)), (y_ticks[0], max(y_ticks[-1], max(ys)))
 
     def place(x: float, y: float) -> tuple[float, float]:
         """A point in the picture's coordinates."""
         return (
-            _LEFT + _share(x, *x_range) * (_WIDTH - _LEFT - _RIGHT),
-            _HEIGHT - _BOTTOM - _share(y, *y_range) * (_HEIGHT - _TOP - _BOTTOM),
+            _LEFT + _share(x, low, high) * (_RIGHT - _LEFT),
+            _BOTTOM - _share(y, y_ticks[0], max(y_ticks[-1], *ys)) * (_BOTTOM - _TOP),
         )
 
-    parts = [_open(_WIDTH, _HEIGHT, title)]
+    def curve(points: Sequence[tuple[float, float]], **attributes: str) -> None:
+        """Add a curve of at most _POINTS points."""
+        kept = list(points[:: math.ceil(len(points) / _POINTS)])
+        kept += [points[-1]] if kept[-1] != points[-1] else []
+        places = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in kept)
+        _draw(picture, "polyline", points=places, fill="none", stroke=colour, **attributes)
+
+    picture = _picture(_WIDTH, _HEIGHT, title)
     for tick in y_ticks:
-        y = place(xs[0], tick)[1]
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{_LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{tick:.4g}</text>'
-        )
-    for tick in x_ticks:
-        if x_range[0] <= tick <= x_range[1]:
-            x = place(tick, y_range[0])[0]
-            y = _HEIGHT - _BOTTOM + 15
-            parts.append(f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="middle">{tick:.6g}</text>')
-    raw = _polyline([place(*point) for point in points])
+        _, y = place(low, tick)
+        _draw(picture, "line", class_="grid", x1=_LEFT, x2=_RIGHT, y1=y, y2=y)
+        _draw(picture, "text", f"{tick:.4g}", class_="tick", x=_LEFT - 6, y=y + 3.5, text_anchor="end")
+    labels = [
+        (place(tick, 0)[0], _BOTTOM + 15, f"{tick:.6g}")
+        for tick in ticks(low, high, 5)
+        if low <= tick <= high
+    ]
+    for x, y, text in (*labels, ((_LEFT + _RIGHT) / 2, _HEIGHT - 4, x_label)):
+        _draw(picture, "text", text, class_="tick", x=x, y=y, text_anchor="middle")
     if smooth:
-        parts.append(f'<polyline points="{raw}" fill="none" stroke="{colour}" stroke-opacity=".22"/>')
-        raw = _polyline([place(*point) for point in running_mean(points, max(1, len(points) // 50))])
-    parts.append(f'<polyline points="{raw}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
-    if markers:
-        parts += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>'
-            for x, y in map(lambda p: place(*p), points)
-        ]
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(
-        f'<text class="tick" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>'
-        "</svg>"
-    )
-    return "".join(parts)
+        curve(points, stroke_opacity=".22")
+        curve(running_mean(points, max(1, len(points) // 50)), stroke_width="1.8")
+    else:
+        curve(points, stroke_width="1.8")
+    for x, y in map(lambda point: place(*point), points if markers else ()):
+        _draw(picture, "circle", cx=x, cy=y, r=3.5, fill=colour)
+    return ElementTree.tostring(picture, encoding="unicode")
 
 
-def share_bar(shares: Sequence[tuple[str, float]], *, title: str, unit: str = "ms") -> str:
-    """One stacked horizontal bar of named amounts, with a legend of amounts and shares below it."""
-    total = sum(amount for _, amount in shares)
+def share_bar(shares: Sequence[tuple[str, float]], *, title: str) -> str:
+    """One stacked horizontal bar of named seconds, with a legend of milliseconds and shares below it."""
+    total = sum(seconds for _, seconds in shares)
     if total <= 0:
-        return f'<p class="empty">{escape(title)}: nothing recorded</p>'
+        return _nothing(title)
     width, height = 1080, 74
-    parts = [_open(width, height, title)]
-    left = legend = 0.0
-    for index, (name, amount) in enumerate(shares):
+    picture = _picture(width, height, title)
+    left = 0.0
+    for index, (name, seconds) in enumerate(shares):
         colour = COLOURS[index % len(COLOURS)]
-        piece = width * amount / total
-        parts.append(
-            f'<rect x="{left:.1f}" y="4" width="{max(piece - 1, 0.5):.1f}" height="30" fill="{colour}"/>'
-        )
-        words = f"{name}  {amount:.4g} {unit}  {100 * amount / total:.0f} %"
-        parts.append(f'<rect x="{legend:.1f}" y="50" width="11" height="11" rx="2" fill="{colour}"/>')
-        parts.append(f'<text class="legend" x="{legend + 17:.1f}" y="60">{escape(words)}</text>')
+        piece, legend = width * seconds / total, width * index / len(shares)
+        _draw(picture, "rect", x=left, y=4, width=max(piece - 1, 0.5), height=30, fill=colour)
+        _draw(picture, "rect", x=legend, y=50, width=11, height=11, rx=2, fill=colour)
+        words = f"{name}  {1000 * seconds:.4g} ms  {100 * seconds / total:.0f} %"
+        _draw(picture, "text", words, class_="legend", x=legend + 17, y=60)
         left += piece
-        legend += width / len(shares)
-    return "".join([*parts, "</svg>"])
+    return ElementTree.tostring(picture, encoding="unicode")
+
+
+@contextmanager
+def plot(file: Path, width: float, height: float, columns: int = 1, title: str = "") -> Iterator[Any]:
+    """Matplotlib's axes side by side, written as a PNG when the block that draws on them ends. Inches.
+
+    Raises:
+        ImportError: matplotlib is not installed; the block was not run.
+    """
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+    every = figure.subplots(1, columns, squeeze=False)[0]
+    yield every
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=9)
+    with os_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=130)
 
 
 def running_mean(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:
     """The points with each y replaced by the mean of the `window` points up to it."""
-    made, total = [], 0.0
-    for index, (x, y) in enumerate(points):
-        total += y
-        if index >= window:
-            total -= points[index - window][1]
-        made.append((x, total / min(index + 1, window)))
-    return made
+    xs, ys = np.array(points, dtype=np.float64).T
+    sums = np.convolve(ys, np.ones(window))[: len(ys)]
+    return list(zip(xs.tolist(), (sums / np.minimum(np.arange(len(ys)) + 1, window)).tolist(), strict=True))
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
@@ -120,18 +140,26 @@ def _share(value: float, low: float, high: float) -> float:
     return 0.5 if high <= low else (value - low) / (high - low)
 
 
-def _polyline(points: Sequence[tuple[float, float]]) -> str:
-    """Points as an SVG attribute, at most 600 of them."""
-    every = max(1, math.ceil(len(points) / 600))
-    kept = list(points[::every])
-    if points and kept[-1] != points[-1]:
-        kept.append(points[-1])
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in kept)
+def _nothing(title: str) -> str:
+    """In a chart's place where there is nothing to draw."""
+    words = ElementTree.Element("p", {"class": "empty"})
+    words.text = f"{title}: nothing recorded"
+    return ElementTree.tostring(words, encoding="unicode")
 
 
-def _open(width: int, height: int, title: str) -> str:
-    """The opening of a picture."""
-    label = escape(title, quote=True)
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}"><title>{escape(title)}</title>'
+def _picture(width: int, height: int, title: str) -> ElementTree.Element:
+    """An empty picture."""
+    made = ElementTree.Element(
+        "svg", {"viewBox": f"0 0 {width} {height}", "role": "img", "aria-label": title}
     )
+    _draw(made, "title", title)
+    return made
+
+
+def _draw(picture: ElementTree.Element, kind: str, text: str = "", **attributes: float | str) -> None:
+    """Add an element; `class_` and `text_anchor` are the attributes class and text-anchor."""
+    values = {
+        name.rstrip("_").replace("_", "-"): f"{value:.1f}" if isinstance(value, float) else str(value)
+        for name, value in attributes.items()
+    }
+    ElementTree.SubElement(picture, kind, values).text = text

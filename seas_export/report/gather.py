@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from seas_export.report.content import (
     Table,
 )
 from seas_export.report.images import read_mask, read_rgb
-from seas_export.report.latency import parts_of, percentile
+from seas_export.report.latency import parts_of
 
 if TYPE_CHECKING:
     from seas_train.data import Product
@@ -172,12 +171,12 @@ def _latency(records: Sequence[Mapping[str, Any]], build: Mapping[str, Any]) -> 
     times = [record["times"] for record in records if len(record["attempts"]) == 1]
     if not times:
         return None
-    totals = [entry["total"] for entry in times]
+    median, p95 = np.percentile([entry["total"] for entry in times], (50, 95)).tolist()
     return Latency(
         pairs=len(times),
         batch=build["config"]["generate"]["batch"],
-        median=statistics.median(totals),
-        p95=percentile(totals, 95),
+        median=median,
+        p95=p95,
         parts=tuple(parts_of(times).items()),
     )
 

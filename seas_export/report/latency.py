@@ -7,15 +7,6 @@ from collections.abc import Sequence
 PARTS = ("step", "decode_mask", "decode_image", "rest")
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of `values` do not exceed, interpolated between its two neighbours."""
-    ordered = sorted(values)
-    place = (len(ordered) - 1) * percent / 100
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
-
-
 def parts_of(times: Sequence[dict[str, float]]) -> dict[str, float]:
     """Mean seconds per pair in each part, and in none of them (`rest`), from records' `times`."""
     count = max(len(times), 1)

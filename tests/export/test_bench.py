@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numpy import percentile
 from PIL import Image
 
 import seas_export.machine.bench as measuring
-from seas_export.report.latency import PARTS, parts_of, percentile
+from seas_export.report.latency import PARTS, parts_of
 from seas_runtime.errors import CheckFailed
 from seas_runtime.generation.generator import Generator
 from tests.export.commands import Run

@@ -102,6 +102,13 @@ def test_the_wheel_brings_the_shipped_base(wheel_files: dict[str, int]) -> None:
     assert 5e6 < sum(base.values()) <= 25e6
 
 
+def test_the_wheel_brings_the_templates_of_the_report(wheel_files: dict[str, int]) -> None:
+    folder = "seas_export/report/templates"
+    assert {f"{folder}/{name}" for name in ("page.html.j2", "macros.html.j2", "style.css")} <= set(
+        wheel_files
+    )
+
+
 def test_metadata(information: dict[str, email.message.Message]) -> None:
     metadata = information["metadata"]
     assert metadata["Name"] == "seas-export"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import Any
 
 from seas_export.machine.machine import describe_machine as _describe
+from seas_export.version import installed
 
 PACKAGES = (
     "accelerate",
@@ -34,12 +34,5 @@ def describe_machine() -> dict[str, Any]:
         "memory_gib": None if machine.memory is None else round(machine.memory / 2**30, 1),
         "gpus": [gpu.name for gpu in machine.gpus],
         "python": machine.python,
-        "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
+        "packages": {name: found for name in PACKAGES if (found := installed(name)) is not None},
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

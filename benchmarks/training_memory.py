@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 from machine import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "training_memory.json"
@@ -27,17 +28,13 @@ BAR = 0.15
 
 def peak() -> int:
     """The process's largest resident memory since the last `forget_peak`, in bytes."""
-    return _status("VmHWM")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def forget_peak() -> None:
     """Begin a new peak at what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -58,7 +55,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    process = _status("VmRSS")
+    process = psutil.Process().memory_info().rss
     base = load_base(arguments.base)
     size = arguments.size or base.geometry.image_size
     photographs = write_sample(folder, 0, size, train_good=5, test_good=1, defective=3)

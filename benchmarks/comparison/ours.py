@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -109,10 +108,6 @@ def _device_memory() -> float | None:
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Return the versions of the packages that are installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    from seas_export.version import installed
+
+    return {package: found for package in packages if (found := installed(package)) is not None}

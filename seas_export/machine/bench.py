@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seas_export.machine.machine import Machine, describe_machine, peak_memory
+from seas_export.machine.machine import Machine, describe_machine
 from seas_export.machine.power import PowerReading, PowerWatch
 from seas_export.report.charts import COLOURS, line_chart, plot, share_bar
 from seas_export.report.latency import PARTS, parts_of
 from seas_export.version import version
+from seas_runtime.backends.cores import peak_memory
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import atomic_write_text, os_errors, write_json
 

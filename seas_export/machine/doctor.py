@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seas_export.machine.machine import Machine, describe_machine
-from seas_export.version import DISTRIBUTION, version
+from seas_export.version import DISTRIBUTION, installed, packaging, version
 from seas_runtime.backends.auto import Candidate, candidates
 
 OLDEST_PYTHON = (3, 10)
@@ -28,17 +27,18 @@ BACKENDS = (
 )
 RTX = ("tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
 # What each extra's jobs need. Lower bounds come from the installed distribution's own requirements.
-_TRAIN = ("torch", "diffusers", "transformers", "accelerate", "pyyaml", "tensorboard")
+_TRAIN = ("torch", "diffusers", "transformers", "accelerate", "psutil", "pyyaml", "tensorboard")
+_ENGINES = ("onnx", "onnx-ir", "onnxruntime", "packaging", "psutil")
 JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("generate, bench, verify, inspect", "runtime", ("onnxruntime",)),
     ("train", "train", _TRAIN),
     (
         "build, export, verify --parity",
         "export",
-        (*_TRAIN, "onnxruntime", "onnx", "onnxscript", "polygraphy", "jinja2"),
+        (*_TRAIN, "onnxruntime", "onnx", "onnxscript", "polygraphy", "jinja2", "packaging"),
     ),
-    ("engine --target cuda", "engines", ("onnx", "onnx-ir", "onnxruntime")),
-    ("engine --target rtx", "engines", ("onnx", "onnx-ir", "onnxruntime", "polygraphy", *RTX)),
+    ("engine --target cuda", "engines", _ENGINES),
+    ("engine --target rtx", "engines", (*_ENGINES, "polygraphy", *RTX)),
     ("plots as PNG", "report", ("matplotlib",)),
 )
 # Useful where they are, needed nowhere.
@@ -85,8 +85,8 @@ def diagnose(folder: Path = Path()) -> Diagnosis:
     backends = {name: found for name in BACKENDS if (found := installed(name)) is not None}
     if packages["onnxruntime"] is None:
         packages["onnxruntime"] = next((backends[name] for name in ONNX_RUNTIMES if name in backends), None)
-    bounds = _lower_bounds()
-    jobs = tuple(_job(commands, extra, needs, packages, bounds) for commands, extra, needs in JOBS)
+    old = _too_old(packages)
+    jobs = tuple(_job(commands, extra, needs, packages, old) for commands, extra, needs in JOBS)
     return Diagnosis(
         version=version(),
         python_ok=sys.version_info >= OLDEST_PYTHON,
@@ -99,24 +99,16 @@ def diagnose(folder: Path = Path()) -> Diagnosis:
     )
 
 
-def installed(name: str) -> str | None:
-    """A distribution's version, None where it is not installed."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _job(
-    commands: str, extra: str, needs: tuple[str, ...], packages: dict[str, str | None], bounds: dict[str, str]
+    commands: str,
+    extra: str,
+    needs: tuple[str, ...],
+    packages: dict[str, str | None],
+    too_old: dict[str, str],
 ) -> Job:
     """Whether the packages that some commands need are here and new enough."""
     missing = tuple(name for name in needs if packages[name] is None)
-    old = tuple(
-        f"{name} {found} (needs {bounds[name]})"
-        for name in needs
-        if (found := packages[name]) and name in bounds and _numbers(found) < _numbers(bounds[name])
-    )
+    old = tuple(too_old[name] for name in needs if name in too_old)
     ready = not missing and not old
     return Job(commands, ready, missing, old, None if ready else f"pip install -U '{DISTRIBUTION}[{extra}]'")
 
@@ -146,17 +138,18 @@ def _advice(machine: Machine, backends: dict[str, str], packages: dict[str, str 
     return tuple(lines)
 
 
-def _lower_bounds() -> dict[str, str]:
-    """The lower bounds that the installed distribution asks for, by distribution name in lower case."""
+def _too_old(packages: dict[str, str | None]) -> dict[str, str]:
+    """Packages under the installed distribution's lower bounds, in words; none where nothing reads them."""
     try:
         lines = metadata.requires(DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:
+        requirement, parsed = packaging("requirements").Requirement, packaging("version").Version
+    except ImportError:  # PackageNotFoundError is one
         return {}
-    found = (re.match(r"([A-Za-z0-9_.-]+)[^;]*?>=\s*([0-9.]+)", line) for line in lines)
-    return {match[1].lower(): match[2] for match in found if match}
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version, to compare by."""
-    match = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(number) for number in match[0].split(".")) if match else ()
+    old = {}
+    for bound in map(requirement, lines):
+        name = bound.name.lower()
+        found = packages.get(name)
+        # By its base: NVIDIA's builds of torch 2.8.0 call themselves 2.8.0a0.
+        if found and not bound.specifier.contains(parsed(found).base_version):
+            old[name] = f"{name} {found} (needs {str(bound.specifier).removeprefix('>=')})"
+    return old

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -10,6 +11,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from seas_runtime.backends.cores import CPUINFO, allowed_cores, cpuinfo_entries
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def describe_machine(folder: Path = Path()) -> Machine:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=_processor(),
         cores=os.cpu_count() or 1,
-        usable_cores=_usable_cores(),
+        usable_cores=allowed_cores(),
         memory=memory,
         memory_available=available,
         disk_free=_disk_free(folder),
@@ -67,48 +70,22 @@ def describe_machine(folder: Path = Path()) -> Machine:
     )
 
 
-def peak_memory() -> int | None:
-    """The most memory this process has held so far, in bytes; None where it cannot be told (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
-
-
 def _processor() -> str:
     """The processor's name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.lower().startswith(("model name", "hardware")):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _usable_cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    names = (value for key, value in cpuinfo_entries(CPUINFO) if key.lower() in ("model name", "hardware"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def _memory() -> tuple[int | None, int | None]:
     """Total and available memory in bytes."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        sizes = {
-            name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)
-        }
-        return sizes.get("MemTotal"), sizes.get("MemAvailable")
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), None
-    except (ValueError, OSError, AttributeError):
+        import psutil
+    except ImportError:  # at the edge, where no extra brings it
+        with contextlib.suppress(ValueError, OSError, AttributeError):
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), None
         return None, None
+    memory = psutil.virtual_memory()
+    return memory.total, memory.available
 
 
 def _disk_free(folder: Path) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import re
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from seas_export.version import DISTRIBUTION
+from seas_export.version import DISTRIBUTION, packaging
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import atomic_write_text, replace_directory, sha256_file
 
@@ -136,8 +135,8 @@ def missing_requirements(folder: Path, box: WheelTarget, wanted: str) -> list[st
 
     Environment markers are those of the box: pip itself evaluates them for the machine that it runs on.
     """
-    requirement = _packaging("requirements").Requirement
-    canonical = _packaging("utils").canonicalize_name
+    requirement = packaging("requirements").Requirement
+    canonical = packaging("utils").canonicalize_name
     have = {}
     for file in folder.glob("*.whl"):
         name, version, *_ = file.name.split("-")
@@ -228,14 +227,6 @@ def _pip_command() -> list[str]:
             "pip: expected it here to download wheels, found none. Install it: python -m ensurepip"
         )
     return [tool]
-
-
-def _packaging(module: str) -> Any:
-    """The packaging library, which pip brings along where it is not installed by itself."""
-    try:
-        return importlib.import_module(f"packaging.{module}")
-    except ImportError:
-        return importlib.import_module(f"pip._vendor.packaging.{module}")
 
 
 def _instructions(box: WheelTarget, wanted: str) -> str:

@@ -37,14 +37,14 @@ def line_chart(
     if not points:
         return _nothing(title)
     xs, ys = zip(*points, strict=True)
-    low, high = min(xs), max(xs)
     y_ticks = ticks(min(0.0, *ys), max(ys), 4)
+    low, high, highest = min(xs), max(xs), max(y_ticks[-1], *ys)
 
     def place(x: float, y: float) -> tuple[float, float]:
         """A point in the picture's coordinates."""
         return (
             _LEFT + _share(x, low, high) * (_RIGHT - _LEFT),
-            _BOTTOM - _share(y, y_ticks[0], max(y_ticks[-1], *ys)) * (_BOTTOM - _TOP),
+            _BOTTOM - _share(y, y_ticks[0], highest) * (_BOTTOM - _TOP),
         )
 
     def curve(points: Sequence[tuple[float, float]], **attributes: str) -> None:

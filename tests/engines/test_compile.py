@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from seas_engines.building import compile as compiling
@@ -284,13 +285,13 @@ def test_a_build_that_would_not_fit_is_refused_before_it_starts() -> None:
         memory.check_build_memory("step", GIB, 4 * GIB, None)
 
 
-def test_available_memory(tmp_path: Path) -> None:
-    file = tmp_path / "meminfo"
-    file.write_text("MemTotal: 8 kB\nMemAvailable:   4 kB\nSwapFree:  2 kB\n")
-    assert memory.available_memory(file) == 6 * 1024
-    file.write_text("MemTotal: 8 kB\n")
-    assert memory.available_memory(file) is None
-    assert memory.available_memory(tmp_path / "none") is None
+def test_available_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"MemTotal": 8, "MemFree": 1, "MemAvailable": 4, "SwapTotal": 3, "SwapFree": 2}
+    sizes |= dict.fromkeys(("Buffers", "Cached", "Shmem", "Active", "Inactive"), 0)
+    (tmp_path / "meminfo").write_text("".join(f"{name}:   {size} kB\n" for name, size in sizes.items()))
+    (tmp_path / "vmstat").write_text("pswpin 0\npswpout 0\n")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    assert memory.available_memory() == 6 * 1024
 
 
 def test_a_bundle_of_another_graph_is_built_anew(tmp_path: Path, specs: list[WorkerSpec]) -> None:

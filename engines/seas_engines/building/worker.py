@@ -17,6 +17,7 @@ from typing import Any
 
 from seas_engines.targets.dialect import Dialect, dialect_of
 from seas_engines.targets.targets import Target
+from seas_runtime.backends.cores import peak_memory
 from seas_runtime.backends.tensorrt.library import load_tensorrt
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -80,7 +81,7 @@ def main(file: Path) -> int:
     except Exception as error:  # Polygraphy's, the library's, and Python's own
         report({"error": _first_line(error), "memory": "memory" in str(error).lower()})
         return 1
-    report({"done": True, "seconds": time.perf_counter() - began, "peak": _peak_memory(), "tensors": tensors})
+    report({"done": True, "seconds": time.perf_counter() - began, "peak": peak_memory(), "tensors": tensors})
     return 0
 
 
@@ -211,16 +212,6 @@ def _limit_memory(size: int) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
-
-
-def _peak_memory() -> int | None:
-    """Return the most memory that this process has held, in bytes."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _first_line(error: BaseException) -> str:

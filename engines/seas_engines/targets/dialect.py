@@ -6,8 +6,9 @@ What older versions need besides is here, and nowhere else.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+
+from packaging.version import Version
 
 from seas_engines.graphs.rewrite import Form
 from seas_engines.targets.targets import Target
@@ -15,10 +16,10 @@ from seas_runtime.errors import UserError
 
 REVISION = "1"
 """Raised when the same bundle and versions would give another engine; part of every engine's key."""
-OLDEST = {Target.TENSORRT: (10, 0), Target.RTX: (1, 0)}
-_ATTENTION = {Target.TENSORRT: (10, 14), Target.RTX: (1, 7)}
+OLDEST = {Target.TENSORRT: Version("10.0"), Target.RTX: Version("1.0")}
+_ATTENTION = {Target.TENSORRT: Version("10.14"), Target.RTX: Version("1.7")}
 """From which version on the Attention operator is given: TensorRT's changelog for 10.14; RTX as tried."""
-_GROUP_NORM = {Target.TENSORRT: (10, 12), Target.RTX: (1, 7)}
+_GROUP_NORM = {Target.TENSORRT: Version("10.12"), Target.RTX: Version("1.7")}
 """From which version on GroupNormalization is given: on the safe side, since opset 21 came with 10.6."""
 
 
@@ -43,20 +44,13 @@ def dialect_of(target: Target, version: str) -> Dialect:
     """Return the dialect of a version; UserError for one that is too old."""
     if target is Target.CUDA:
         return Dialect(20, Form.VENDOR, Form.VENDOR, strongly_typed=True)
-    found = _numbers(version)
+    found = Version(version)
     if found < OLDEST[target]:
-        oldest = ".".join(map(str, OLDEST[target]))
         raise UserError(
             f"target {target.value}: version {version} is too old: its networks take no dtypes from the "
-            f"graph. Expected {oldest} or newer; update it, or use --target cuda there"
+            f"graph. Expected {OLDEST[target]} or newer; update it, or use --target cuda there"
         )
     attention = Form.WHOLE if found >= _ATTENTION[target] else Form.PIECES
     group_norm = Form.WHOLE if found >= _GROUP_NORM[target] else Form.PIECES
     opset = 23 if attention is Form.WHOLE else 21 if group_norm is Form.WHOLE else 20
     return Dialect(opset, attention, group_norm, strongly_typed=True)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version, to compare by."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(int(number) for number in match[0].split(".")) if match else ()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from seas_engines.targets.targets import Precision, Target
 from seas_runtime.backends.cuda.device import CudaDevice
@@ -116,16 +114,11 @@ def plan_device(
     )
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Return the bytes that programs can still take, swap included, or None where that is not known."""
-    try:
-        text = meminfo.read_text()
-    except OSError:
-        return None
-    sizes = dict(re.findall(r"^(MemAvailable|SwapFree):\s+([0-9]+) kB$", text, re.MULTILINE))
-    if "MemAvailable" not in sizes:
-        return None
-    return (int(sizes["MemAvailable"]) + int(sizes.get("SwapFree", 0))) * 1024
+def available_memory() -> int:
+    """Return the bytes that programs can still take, swap included."""
+    import psutil
+
+    return int(psutil.virtual_memory().available + psutil.swap_memory().free)
 
 
 def _activations(bundle: Bundle, precision: Precision, batch: int) -> int:

@@ -165,7 +165,7 @@ def rtx_devices(text: str) -> tuple[str, ...]:
             raise UserError(f"--device: expected compute capabilities out of {known}, found {word.strip()!r}")
         if capability not in devices:
             devices.append(capability)
-    return tuple(sorted(devices, key=lambda item: tuple(map(int, item.split(".")))))
+    return tuple(sorted(devices, key=float))
 
 
 def _capability(word: str) -> str:

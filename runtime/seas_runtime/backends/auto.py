@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seas_runtime.backends.cores import processor_flags
+from seas_runtime.backends.cores import CPUINFO, processor_flags
 from seas_runtime.backends.cuda.device import find_cuda_device
 from seas_runtime.errors import UserError
 from seas_runtime.methods.table import find_method
@@ -124,7 +124,7 @@ def _cuda(bundle: Path | None) -> str:
 
 def _openvino(bundle: Path | None) -> str:
     """Without bfloat16 OpenVINO has no lead over the default that is worth other bytes."""
-    flags = processor_flags(Path("/proc/cpuinfo"))
+    flags = processor_flags(CPUINFO)
     if not flags & {"avx512_bf16", "amx_bf16"}:
         return "this processor does not multiply bfloat16"
     if importlib.util.find_spec("openvino") is None:

@@ -1,11 +1,15 @@
-"""How many cores this process may really use."""
+"""What the system says of this machine and process, read without a library: cores, flags, peak memory."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def usable_cores() -> int:
@@ -13,26 +17,32 @@ def usable_cores() -> int:
 
     Matrix products gain nothing from a second thread on a core.
     """
-    limits = [physical_cores(Path("/proc/cpuinfo")), os.cpu_count() or 1]
-    if hasattr(os, "sched_getaffinity"):
-        limits.append(len(os.sched_getaffinity(0)))
     quota = container_quota(Path("/sys/fs/cgroup"))
-    if quota is not None:
-        limits.append(quota)
-    return max(1, min(limits))
+    return max(1, min(physical_cores(CPUINFO), allowed_cores(), quota or sys.maxsize))
+
+
+def allowed_cores() -> int:
+    """Return the logical cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpuinfo_entries(cpuinfo: Path) -> Iterator[tuple[str, str]]:
+    """Yield key and value of each line of Linux's `cpuinfo`; nothing elsewhere."""
+    with contextlib.suppress(OSError):
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            yield key.strip(), value.strip()
 
 
 def physical_cores(cpuinfo: Path) -> int:
     """Return the distinct (socket, core) pairs in Linux's `cpuinfo`, or the logical cores."""
     cores: set[tuple[str, str]] = set()
     socket = ""
-    with contextlib.suppress(OSError):
-        for line in cpuinfo.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "physical id":
-                socket = value.strip()
-            elif key.strip() == "core id":
-                cores.add((socket, value.strip()))
+    for key, value in cpuinfo_entries(cpuinfo):
+        if key == "physical id":
+            socket = value
+        elif key == "core id":
+            cores.add((socket, value))
     return len(cores) or os.cpu_count() or 1
 
 
@@ -50,9 +60,15 @@ def container_quota(cgroup: Path) -> int | None:
 
 def processor_flags(cpuinfo: Path) -> frozenset[str]:
     """Return what the first processor in Linux's `cpuinfo` can do: `avx512_bf16`; nothing elsewhere."""
-    with contextlib.suppress(OSError):
-        for line in cpuinfo.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "flags":
-                return frozenset(value.split())
-    return frozenset()
+    flags = (value for key, value in cpuinfo_entries(cpuinfo) if key == "flags")
+    return frozenset(next(flags, "").split())
+
+
+def peak_memory() -> int | None:
+    """Return the most memory that this process has held so far, in bytes; None where it cannot be told."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

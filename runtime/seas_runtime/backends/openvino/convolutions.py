@@ -10,12 +10,11 @@ import importlib
 import platform
 from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seas_runtime.backends.cores import processor_flags
+from seas_runtime.backends.cores import CPUINFO, processor_flags
 from seas_runtime.backends.openvino.patterns import Convolution, find_convolution
 from seas_runtime.backends.openvino.winograd import product_factors, to_bfloat16
 from seas_runtime.manifest.schedule import Array
@@ -43,7 +42,7 @@ def winograd_pays(half: bool) -> bool:
     for ARM have forms of their own. Neither was measured, so both keep what they have, as does bfloat16 where
     what the processor can do is not known.
     """
-    flags = processor_flags(Path("/proc/cpuinfo"))
+    flags = processor_flags(CPUINFO)
     vectors = "avx512_bf16" in flags and "amx_bf16" not in flags
     return platform.machine().lower() in {"x86_64", "amd64"} and (vectors or not half)
 

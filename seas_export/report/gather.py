@@ -20,7 +20,7 @@ from seas_export.report.content import (
     Picture,
     Table,
 )
-from seas_export.report.images import read_mask, read_rgb
+from seas_export.report.images import Pixels, fit, read_mask, read_rgb
 from seas_export.report.latency import parts_of
 
 if TYPE_CHECKING:
@@ -204,10 +204,8 @@ def gate_counts(records: Sequence[Mapping[str, Any]]) -> Iterator[GateCounts]:
         yield GateCounts(name, len(own), first, len(accepted) - first, len(own) - len(accepted), reasons)
 
 
-def _smaller(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _smaller(pixels: Pixels) -> Pixels:
     """A picture of at most SIDE pixels a side."""
-    from seas_export.report.images import fit
-
     return fit(pixels, SIDE) if max(pixels.shape[:2]) > SIDE else pixels
 
 

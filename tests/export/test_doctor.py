@@ -1,6 +1,7 @@
 """What doctor finds, and what it says to install."""
 
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,23 @@ def test_an_edge_box_can_generate_and_is_told_how_to_train(monkeypatch: pytest.M
 def test_a_package_that_is_too_old_is_named_with_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _with(monkeypatch, {"onnxruntime": "1.9.1"}, ['onnxruntime>=1.18; extra == "runtime"'])
     assert _job(found, "generate").old == ("onnxruntime 1.9.1 (needs 1.18)",)
+
+
+def test_nvidias_builds_of_torch_are_as_new_as_their_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    requires = ['torch>=2.8; extra == "train"']
+    found = _with(monkeypatch, {"torch": "2.8.0a0+34c6371d24.nv25.08"}, requires)
+    assert _job(found, "train").old == ()
+    found = _with(monkeypatch, {"torch": "2.7.1+cu128"}, requires)
+    assert _job(found, "train").old == ("torch 2.7.1+cu128 (needs 2.8)",)
+
+
+def test_an_edge_box_without_our_libraries_is_diagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("packaging", "packaging.requirements", "pip._vendor.packaging.requirements", "psutil"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = _with(monkeypatch, {"onnxruntime": "1.9.1"}, ['onnxruntime>=1.18; extra == "runtime"'])
+    assert _job(found, "generate").ready
+    assert (found.machine.memory or 0) > 2**28
+    assert found.machine.memory_available is None
 
 
 def test_onnxruntime_under_another_name_counts(monkeypatch: pytest.MonkeyPatch) -> None:

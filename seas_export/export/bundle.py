@@ -19,26 +19,19 @@ from seas_engines.precision.evaluator import Case
 from seas_engines.targets.targets import Precision, TargetSpec, require_target
 from seas_export.export import parity as parity_figures
 from seas_export.export.parity import ParityReport
-from seas_export.export.precision import (
-    choose_half,
-    part_cases,
-    write_half_graphs,
-    write_half_tables,
-)
+from seas_export.export.precision import choose_half, write_half_graphs, write_half_tables
 from seas_export.export.provenance import licences, provenance
 from seas_export.graphs.schedules import DPMPP_2M, make_schedules
 from seas_export.graphs.trace import trace_or_fail
 from seas_export.graphs.weights import WeightStore, save_graphs
-from seas_export.methods.seas.compose import compose
-from seas_export.methods.seas.parts import make_parts
-from seas_export.methods.seas.reference import MASK_STEPS
+from seas_export.methods.contract import ExportMethod
+from seas_export.methods.table import find_method
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle, hash_files, write_manifest
 from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import replace_directory
 from seas_runtime.manifest.types import (
-    GOOD,
-    UNCONDITIONAL,
+    SCHEDULE,
     GraphSpec,
     ImageGeometry,
     LatentGeometry,
@@ -50,7 +43,7 @@ from seas_train.bases.base import Geometry
 from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 
 GRAPHS_FOLDER = "graphs"
-TABLES = {name: f"tables/{name}.safetensors" for name in ("embeddings", "schedule", "references")}
+TABLES_FOLDER = "tables"
 _FLOAT32 = ".float32"  # in the new bundle's folder, while it is made
 Progress = Callable[[str], None]
 
@@ -116,24 +109,25 @@ def export_bundle(
     _, chosen, spec = require_target(target, precision)
     _check_out(out, force)
     loaded = load_checkpoint(checkpoint)
-    _check_steps(steps, loaded)
+    method = find_method(loaded.meta["method"])
+    _check_steps(steps, loaded, method.fewest_steps)
     half, size = chosen is Precision.FP16, weight_bytes(loaded, split=spec.split_upsampling)
     # In half, the float32 graphs and those that are measured lie on the disk until the others are written.
     require_space(out, 2 * size if half else size, "this bundle")
     with replace_directory(out) as folder:
         full = folder / _FLOAT32 if half else folder
         first = replace(spec, fused_attention=False, split_upsampling=False) if half else spec
-        manifest = _write(loaded, full, first, target, steps, say)
+        manifest = _write(loaded, method, full, first, target, steps, say)
         fingerprint = write_manifest(full, manifest)
         expected, report = None, None
         if parity:
             say("compare with PyTorch: run PyTorch")
             expected = parity_figures.expect(full, loaded)
-        cases, geometry = part_cases(loaded) if half else {}, loaded.geometry
+        cases, geometry = method.part_cases(loaded) if half else {}, loaded.geometry
         del loaded  # PyTorch's weights are freed before the graphs' are loaded:
         gc.collect()  # what tracing leaves are cycles that hold them
         if half:
-            manifest = _in_half(Bundle.read(full, verify=False), folder, cases, geometry, spec, say)
+            manifest = _in_half(Bundle.read(full, verify=False), method, folder, cases, geometry, spec, say)
             fingerprint = write_manifest(folder, manifest)
         if expected is not None:
             say("compare with PyTorch: run the graphs")
@@ -165,14 +159,15 @@ def _check_out(out: Path, force: bool) -> None:
         )
 
 
-def _check_steps(steps: int, checkpoint: Checkpoint) -> None:
+def _check_steps(steps: int, checkpoint: Checkpoint, fewest: int) -> None:
     most = int(checkpoint.scheduler.config.num_train_timesteps) - 1
-    if not MASK_STEPS <= steps <= most:
-        raise UserError(f"steps: expected {MASK_STEPS} to {most}, found {steps}")
+    if not fewest <= steps <= most:
+        raise UserError(f"steps: expected {fewest} to {most}, found {steps}")
 
 
 def _write(
     checkpoint: Checkpoint,
+    method: ExportMethod,
     folder: Path,
     spec: TargetSpec,
     target: str,
@@ -181,12 +176,13 @@ def _write(
 ) -> Manifest:
     """Write graphs and tables in float32 into `folder`; return their manifest, without parity figures."""
     with WeightStore(folder / GRAPHS_FOLDER) as store:
-        graphs = _make_graphs(checkpoint, spec, store, say)
+        graphs = _make_graphs(checkpoint, method, spec, store, say)
     say("write graphs and tables")
     save_graphs(graphs, folder / GRAPHS_FOLDER)
-    _write_tables(checkpoint, folder, steps)
+    tables = _write_tables(checkpoint, method, folder, steps)
     geometry, meta = checkpoint.geometry, checkpoint.meta
     return Manifest(
+        method=method.name,
         product=checkpoint.product,
         defects=checkpoint.defects,
         image=ImageGeometry(geometry.image_size, geometry.image_size),
@@ -197,12 +193,12 @@ def _write(
         prompts=checkpoint.prompts,
         unconditional="",
         sampler=SamplerDefaults(DPMPP_2M, steps, float(meta["generation"]["guidance"])),
-        generation={"mask_steps": MASK_STEPS, "tau": float(meta["generation"]["tau"])},
+        generation=method.generation(checkpoint),
         precision=Precision.FP32.value,
         opset=spec.opset,
         target=target,
         graphs=_signatures(graphs),
-        tables=TABLES,
+        tables=tables,
         parity={},
         files=hash_files(folder),
         provenance=provenance(meta),
@@ -211,21 +207,22 @@ def _write(
 
 
 def _make_graphs(
-    checkpoint: Checkpoint, spec: TargetSpec, store: WeightStore, say: Progress
+    checkpoint: Checkpoint, method: ExportMethod, spec: TargetSpec, store: WeightStore, say: Progress
 ) -> dict[str, ir.Model]:
     """Trace the parts, writing each one's weights before the next, and compose what generation runs."""
     models = {}
-    for part in make_parts(checkpoint):
+    for part in method.parts(checkpoint):
         say(f"trace {part.name}")
         models[part.name] = trace_or_fail(part, spec.opset)
         store.move([models[part.name]])
         del part
-    say("compose step, step_unguided, decode_mask, decode_image")
-    return {**models, **compose(models, checkpoint.geometry, ir.DataType.FLOAT, spec, store)}
+    say("compose what generation runs")
+    return {**models, **method.compose(models, checkpoint.geometry, ir.DataType.FLOAT, spec, store)}
 
 
 def _in_half(
     full: Bundle,
+    method: ExportMethod,
     folder: Path,
     cases: Mapping[str, Sequence[Case]],
     geometry: Geometry,
@@ -233,12 +230,12 @@ def _in_half(
     say: Progress,
 ) -> Manifest:
     """Write a float32 bundle in half precision into `folder` and remove it; return the new manifest."""
-    choice = choose_half(full, cases, full.path, say)
+    choice = choose_half(full, method, cases, full.path, say)
     say(f"half precision: nodes that stay in float32: {choice.count}; write graphs and tables")
     with WeightStore(folder / GRAPHS_FOLDER) as store:
-        graphs = write_half_graphs(full, choice, geometry, spec, store)
+        graphs = write_half_graphs(full, method, choice, geometry, spec, store)
     save_graphs(graphs, folder / GRAPHS_FOLDER)
-    write_half_tables(full, folder)
+    write_half_tables(full, method, folder)
     shutil.rmtree(full.path)
     return replace(
         full.manifest,
@@ -254,7 +251,7 @@ def weight_bytes(checkpoint: Checkpoint, *, split: bool) -> int:
 
     With `split`, the kernels of split upsampling are among them.
     """
-    modules = (checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, checkpoint.mask_head)
+    modules = find_method(checkpoint.meta["method"]).modules(checkpoint)
     count = sum(parameter.numel() for module in modules for parameter in module.parameters())
     if split:
         count += sum(split_parameters(module) for module in (checkpoint.unet, checkpoint.vae.decoder))
@@ -280,18 +277,15 @@ def _tensor_spec(value: ir.Value) -> TensorSpec:
     return TensorSpec(value.name, str(value.dtype.numpy()), shape)
 
 
-def _write_tables(checkpoint: Checkpoint, folder: Path, steps: int) -> None:
-    """Write embeddings, every schedule, and the references."""
-    prompts: Mapping[str, str] = {**checkpoint.prompts, UNCONDITIONAL: ""}
-    assert GOOD in prompts
-    with torch.inference_mode():
-        embeddings = {key: checkpoint.context(prompt)[0].numpy() for key, prompt in prompts.items()}
-    schedules = make_schedules(checkpoint.scheduler.config, steps)
+def _write_tables(checkpoint: Checkpoint, method: ExportMethod, folder: Path, steps: int) -> dict[str, str]:
+    """Write the method's tables and every schedule; return their files."""
+    schedules = make_schedules(checkpoint.scheduler.config, steps, blend=method.blend)
     tables = {
-        "embeddings": embeddings,
-        "schedule": {key: array for made in schedules.values() for key, array in made.to_tensors().items()},
-        "references": {"latents": checkpoint.references.numpy()},
+        **method.tables(checkpoint),
+        SCHEDULE: {key: array for made in schedules.values() for key, array in made.to_tensors().items()},
     }
-    (folder / "tables").mkdir()
+    (folder / TABLES_FOLDER).mkdir()
+    files = {name: f"{TABLES_FOLDER}/{name}.safetensors" for name in tables}
     for name, arrays in tables.items():
-        save_file(arrays, folder / TABLES[name])
+        save_file(dict(arrays), folder / files[name])
+    return files

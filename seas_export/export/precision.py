@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import torch
 from safetensors.numpy import load_file, save_file
 
 from seas_engines.building.prepare import Preparer
@@ -26,18 +25,10 @@ from seas_engines.targets.targets import Precision, TargetSpec
 from seas_export.export.parity import BOUNDS
 from seas_export.graphs.graph_builder import origin
 from seas_export.graphs.weights import WeightStore
-from seas_export.methods.seas.compose import compose
-from seas_export.methods.seas.parts import PART_NAMES, TEXT_ENCODER, VAE_DECODER, VAE_ENCODER, VAE_TAPS
+from seas_export.methods.contract import ExportMethod
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.methods.table import find_method
 from seas_train.bases.base import Geometry
-from seas_train.diffusion.taps import decode_image
-from seas_train.methods.seas.checkpoint import Checkpoint
-from seas_train.methods.seas.prompts import tokenize
-
-HALF_VALUES = frozenset({"context", "negative_context", "tap_coarse", "tap_fine", *VAE_TAPS})
-"""Inputs and outputs of the graphs that become half; latents, tables, images and masks stay in float32."""
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -68,30 +59,18 @@ class HalfChoice:
         }
 
 
-def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
-    """Return inputs of the two parts that generation does not run: its prompts, and an image and noise."""
-    prompts = [*checkpoint.prompts.values(), ""]
-    ids = tokenize(checkpoint.tokenizer, prompts, checkpoint.geometry.context_length)
-    with torch.inference_mode():
-        latents = checkpoint.references[:1] * checkpoint.geometry.scaling_factor
-        image = decode_image(checkpoint.vae, latents).clamp(-1, 1).numpy()
-    noise = np.random.Generator(np.random.Philox(_SEED)).uniform(-1, 1, image.shape).astype(np.float32)
-    return {
-        TEXT_ENCODER: [Case("prompts", {"input_ids": ids.numpy()})],
-        VAE_ENCODER: [
-            Case("an image", {"image": image}),
-            Case("noise", {"image": noise}, extreme=True),
-        ],
-    }
-
-
 def choose_half(
-    bundle: Bundle, cases: Mapping[str, Sequence[Case]], folder: Path, say: Callable[[str], None]
+    bundle: Bundle,
+    method: ExportMethod,
+    cases: Mapping[str, Sequence[Case]],
+    folder: Path,
+    say: Callable[[str], None],
 ) -> HalfChoice:
     """Measure which nodes of a float32 bundle's graphs have to stay in float32.
 
     Args:
         bundle: attention and group norm in pieces in all of its graphs.
+        method: the bundle's.
         cases: of the parts that no composed graph holds.
         folder: for scratch files, as large together as the weights.
         say: is told what is done.
@@ -100,8 +79,8 @@ def choose_half(
         CheckFailed: half precision cannot be.
     """
     dialect = Dialect(bundle.manifest.opset, Form.PIECES, Form.PIECES, strongly_typed=True)
-    preparer = Preparer(bundle, dialect, Precision.FP16, folder, half_values=HALF_VALUES)
-    kept: dict[str, set[str]] = {name: set() for name in PART_NAMES}
+    preparer = Preparer(bundle, dialect, Precision.FP16, folder, half_values=method.half_values)
+    kept: dict[str, set[str]] = {name: set() for name in method.part_names}
     measured: dict[str, Mapping[str, Any]] = {}
     for part, inputs in cases.items():
         say(f"half precision: measure {part}")
@@ -122,43 +101,44 @@ def choose_half(
 
 
 def write_half_graphs(
-    bundle: Bundle, choice: HalfChoice, geometry: Geometry, spec: TargetSpec, store: WeightStore
+    bundle: Bundle,
+    method: ExportMethod,
+    choice: HalfChoice,
+    geometry: Geometry,
+    spec: TargetSpec,
+    store: WeightStore,
 ) -> dict[str, ir.Model]:
     """Return the graphs of a float32 bundle in half precision, their weights in `store`."""
     parts: dict[str, ir.Model] = {}
-    half_values = HALF_VALUES
-    for name in PART_NAMES:
+    half_values = method.half_values
+    for name in method.part_names:
         model = ir.load(bundle.graph_path(name))
         infer_types(model)
-        if name == VAE_DECODER:
-            half_values -= _taps_in_float32(model, choice.float32[name])
+        half_values -= _in_float32(model, method.inner_values, choice.float32[name])
         weights = list(model.graph.initializers.values())
         to_half(model, choice.float32[name], half_values)
         store.move([model])
         release_weights(weights)
         parts[name] = model
-    return {**parts, **compose(parts, geometry, ir.DataType.FLOAT16, spec, store)}
+    return {**parts, **method.compose(parts, geometry, ir.DataType.FLOAT16, spec, store)}
 
 
-def write_half_tables(bundle: Bundle, folder: Path) -> None:
-    """Write a float32 bundle's tables into `folder`, embeddings in half."""
+def write_half_tables(bundle: Bundle, method: ExportMethod, folder: Path) -> None:
+    """Write a float32 bundle's tables into `folder`, those in half that its method says."""
     for name, file in bundle.manifest.tables.items():
         arrays = load_file(bundle.path / file)
-        if name == "embeddings":
+        if name in method.half_tables:
             arrays = {key: array.astype(np.float16) for key, array in arrays.items()}
         (folder / file).parent.mkdir(exist_ok=True)
         save_file(arrays, folder / file)
 
 
-def _taps_in_float32(decoder: ir.Model, kept: Sequence[str]) -> set[str]:
-    """Return the decoder's taps that are of a node in float32: half might not hold them.
-
-    They never leave `decode_mask`, where they were measured; so they are passed on as they are.
-    """
+def _in_float32(part: ir.Model, values: frozenset[str], kept: Sequence[str]) -> set[str]:
+    """Return the outputs among `values` that are of a node in float32: half might not hold them."""
     return {
         str(value.name)
-        for value in decoder.graph.outputs
-        if value.name in VAE_TAPS and (node := value.producer()) is not None and node.name in kept
+        for value in part.graph.outputs
+        if value.name in values and (node := value.producer()) is not None and node.name in kept
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.schedule import Schedule
+from seas_runtime.manifest.schedule import COLUMNS, Schedule
 from seas_train.diffusion.solver import dpm_solver
 
 DPMPP_2M = "dpmpp_2m"
@@ -48,8 +48,10 @@ def make_start_scheduler(config: Any) -> Any:
     return DDPMScheduler.from_config(config, num_train_timesteps=START_TIMESTEPS)
 
 
-def make_schedule(sampler: str, config: Any, steps: int) -> Schedule:
+def make_schedule(sampler: str, config: Any, steps: int, *, blend: bool = False) -> Schedule:
     """Return the table of `sampler` at `steps` steps for a base's scheduler configuration.
+
+    With `blend`, each row also has sqrt(abar_t) and sqrt(1 - abar_t), at which a background is noised.
 
     Raises:
         UserError: unknown sampler, steps out of range, or a scheduler configuration that these tables do not
@@ -63,14 +65,21 @@ def make_schedule(sampler: str, config: Any, steps: int) -> Schedule:
     _check_config(config)
     scheduler = make_scheduler(sampler, config, steps)
     table = _ROWS[sampler](scheduler)
+    if blend:  # s = 1, so x0 = p x + q e says at what levels of signal and noise x is
+        p, q = (table[:, COLUMNS.index(name)] for name in ("p", "q"))
+        table = np.column_stack([table, 1 / p, -q / p])
     final = float(make_start_scheduler(config).alphas_cumprod[-1])
     start = np.array([np.sqrt(final), np.sqrt(1 - final)])
     return Schedule(sampler, table.astype(np.float32), start.astype(np.float32))
 
 
-def make_schedules(config: Any, steps: int) -> dict[str, Schedule]:
+def make_schedules(config: Any, steps: int, *, blend: bool = False) -> dict[str, Schedule]:
     """Return every table of a bundle by key; `steps` is its default number of steps."""
-    made = (make_schedule(sampler, config, count) for sampler in _ROWS for count in _counts(steps, config))
+    made = (
+        make_schedule(sampler, config, count, blend=blend)
+        for sampler in _ROWS
+        for count in _counts(steps, config)
+    )
     return {schedule.key: schedule for schedule in made}
 
 

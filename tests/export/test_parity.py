@@ -10,10 +10,11 @@ from torch import nn
 
 from seas_export.export import ExportResult
 from seas_export.export.parity import BOUNDS, measure
-from seas_export.export.parity.graphs import RangeComparison, make_inputs
+from seas_export.export.parity.graphs import RangeComparison
 from seas_export.export.parity.pipeline import PipelineFigures
 from seas_export.export.parity.report import GraphBound, GraphRow, ParityReport, PipelineBound, PipelineRow
-from seas_export.methods.seas.reference import ReferencePair
+from seas_export.methods.contract import ReferencePair
+from seas_export.methods.seas.expected import make_inputs
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.generation.generator import Generator
@@ -99,7 +100,7 @@ def test_measure_refuses_another_checkpoint(exported: ExportResult, tmp_path: Pa
 
 def test_inputs_depend_on_the_seed_alone(checkpoint: Checkpoint, generator: Generator) -> None:
     schedule = generator.bundle.schedule()
-    one, same, other = (make_inputs(checkpoint, schedule, seed) for seed in (0, 0, 1))
+    one, same, other = (make_inputs(checkpoint, schedule, seed, 3) for seed in (0, 0, 1))
     assert np.array_equal(one["step"]["latents"], same["step"]["latents"])
     assert not np.array_equal(one["step"]["latents"], other["step"]["latents"])
 

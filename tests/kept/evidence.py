@@ -182,8 +182,17 @@ def exported_alike(folder: Path, expected: dict[str, str], processor_too: bool) 
 
 
 def plain_manifest(folder: Path) -> dict[str, Any]:
-    """Return a bundle's manifest without what another machine's export writes otherwise."""
+    """Return a bundle's manifest as schema 1 has it, without what another machine writes otherwise."""
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
+    if manifest["schema"] == 2:
+        generation = manifest.pop("generation")
+        manifest["sampler"]["mask_steps"] = generation["mask_steps"]
+        order = ("embeddings", "schedule", "references")
+        manifest["tables"] = {name: manifest["tables"][name] for name in order}
+        manifest = {"schema": 1} | {key: value for key, value in manifest.items() if key != "schema"}
+        items = list(manifest.items())
+        place = list(manifest).index("sampler") + 1
+        manifest = dict([*items[:place], ("tau", generation["tau"]), *items[place:]])
     for name in ("packages", "seas_export"):
         del manifest["provenance"][name]
     del manifest["parity"]

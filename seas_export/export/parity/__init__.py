@@ -13,7 +13,7 @@ from pathlib import Path
 from seas_export.export.parity.graphs import ExpectedGraphs, compare_graphs, expect_graphs
 from seas_export.export.parity.pipeline import ExpectedPair, Request, compare_pairs, expect_pairs
 from seas_export.export.parity.report import BOUNDS, Bounds, GraphRow, ParityReport, PipelineRow
-from seas_export.methods.seas.reference import ReferenceLoop
+from seas_export.methods.table import find_method
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
@@ -123,13 +123,18 @@ def expect(bundle: Path, checkpoint: Checkpoint, requests: Iterable[Request] | N
         )
     effort = effort_for(checkpoint)
     schedule = content.schedule()
-    graphs = expect_graphs(manifest.graphs, checkpoint, schedule, effort.batch)
+    reference = find_method(manifest.method).reference
+    if reference is None:
+        raise UserError(
+            f"{bundle}: method {manifest.method} is nowhere written in PyTorch to compare with; "
+            "export it with --no-parity"
+        )
+    graphs = expect_graphs(reference, manifest.graphs, checkpoint, schedule, effort.batch)
     if requests is None:
         requests = _in_turn(checkpoint, range(effort.pairs))
         schedule = content.schedule(steps=effort.steps)
-    mask_steps = manifest.generation["mask_steps"]
-    loop = ReferenceLoop(checkpoint, schedule.steps, schedule.sampler, mask_steps, schema=manifest.schema)
-    return Expected(graphs, tuple(expect_pairs(loop, requests)), schedule.steps)
+    pairs = tuple(expect_pairs(reference.loop(checkpoint, schedule, manifest), requests))
+    return Expected(graphs, pairs, schedule.steps)
 
 
 def compare(bundle: Path, expected: Expected, bounds: Bounds | None = None) -> ParityReport:

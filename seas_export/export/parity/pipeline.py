@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seas_export.export.parity.report import PipelineBound, PipelineRow
-from seas_export.methods.seas.reference import ReferenceLoop, ReferencePair
+from seas_export.methods.contract import Loop, ReferencePair
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
 
@@ -88,7 +88,7 @@ class ExpectedPair:
     pair: ReferencePair
 
 
-def expect_pairs(loop: ReferenceLoop, requests: Iterable[Request]) -> Iterator[ExpectedPair]:
+def expect_pairs(loop: Loop, requests: Iterable[Request]) -> Iterator[ExpectedPair]:
     """Make every requested pair with PyTorch."""
     for request in requests:
         made = loop.generate(request.defect, request.count, request.seed, batch=request.count)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from seas_export.methods.contract import ReferencePair
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD, SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
@@ -27,25 +27,6 @@ if TYPE_CHECKING:
 
 MASK_STEPS = 3
 """The final steps whose probability maps are averaged (SeaS, section 3.4)."""
-
-
-@dataclass(frozen=True, eq=False)
-class ReferencePair:
-    """A pair as the authors' loop makes it.
-
-    Attributes:
-        image: uint8 [H,W,3].
-        mask: uint8 [H,W], 0 or 255.
-        probability: float32 [H,W], the mean of the final steps' maps.
-        latents: float32 [C,h,w], final and scaled.
-        seconds: this pair's share of its batch.
-    """
-
-    image: npt.NDArray[np.uint8]
-    mask: npt.NDArray[np.uint8]
-    probability: npt.NDArray[np.float32]
-    latents: npt.NDArray[np.float32]
-    seconds: float
 
 
 class ReferenceLoop:

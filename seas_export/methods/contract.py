@@ -1,0 +1,84 @@
+"""What export asks of a method: what is traced, how that is composed, which tables there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+from torch import nn
+
+from seas_engines.precision.evaluator import Case
+from seas_engines.targets.targets import TargetSpec
+from seas_export.graphs.trace import Part
+from seas_export.graphs.weights import WeightStore
+from seas_runtime.manifest.schedule import Array, Schedule
+from seas_runtime.manifest.types import Manifest
+from seas_train.bases.base import Geometry
+from seas_train.methods.seas.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class ReferencePair:
+    """A pair as PyTorch makes it."""
+
+    image: npt.NDArray[np.uint8]  # [H, W, 3]
+    mask: npt.NDArray[np.uint8]  # [H, W], 0 or 255
+    probability: npt.NDArray[np.float32]  # [H, W], the mean of the final steps' maps
+    latents: npt.NDArray[np.float32]  # [C, h, w], final and scaled
+    seconds: float
+    """This pair's share of its batch."""
+
+
+class Loop(Protocol):
+    """A method's loop in PyTorch, written apart from the graphs."""
+
+    def generate(self, defect: str, count: int, seed: int = 0, *, batch: int = 1) -> Iterator[ReferencePair]:
+        """Yield pairs 0 to `count` - 1, those that the runtime makes of that seed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A method in PyTorch: what parity holds a bundle against."""
+
+    inputs: Callable[[Checkpoint, Schedule, int, int], Mapping[str, Mapping[str, Array]]]
+    """Return each graph's inputs as they occur in generation, for a seed and a number of items."""
+    module: Callable[[str, Checkpoint], Callable[..., Any]]
+    """Return what a graph is in PyTorch, taking its inputs by name."""
+    loop: Callable[[Checkpoint, Schedule, Manifest], Loop]
+
+
+@dataclass(frozen=True)
+class ExportMethod:
+    """How checkpoints of one method become bundles; what the runtime is told stands in its own table."""
+
+    name: str
+    part_names: tuple[str, ...]
+    parts: Callable[[Checkpoint], Iterator[Part]]
+    """Yield what is traced, one after another, in the order of their names."""
+    modules: Callable[[Checkpoint], Sequence[nn.Module]]
+    """Return the models whose weights a bundle holds."""
+    compose: Callable[
+        [Mapping[str, ir.Model], Geometry, ir.DataType, TargetSpec, WeightStore], dict[str, ir.Model]
+    ]
+    """Return the graphs that generation runs, from traced parts; the type is of embeddings and taps."""
+    tables: Callable[[Checkpoint], Mapping[str, Mapping[str, Array]]]
+    """Return the tables beside the schedules."""
+    generation: Callable[[Checkpoint], Mapping[str, Any]]
+    """Return the manifest's section of that name."""
+    fewest_steps: int
+    blend: bool
+    """Whether schedules have the blend's columns."""
+    half_tables: tuple[str, ...]
+    """The tables that are in half precision in a bundle that is."""
+    half_values: frozenset[str]
+    """Inputs and outputs of graphs that are in half precision then."""
+    inner_values: frozenset[str]
+    """Those of them that one part hands to another within a graph: float32 where half cannot hold them."""
+    part_cases: Callable[[Checkpoint], Mapping[str, Sequence[Case]]]
+    """Return inputs of the parts that no graph of generation has in it."""
+    reference: Reference | None = None

@@ -1,0 +1,145 @@
+"""Every graph of a SeaS bundle in PyTorch, float32, and inputs for it as they occur in generation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seas_export.methods.seas.parts import (
+    MASK_HEAD,
+    TEXT_ENCODER,
+    UNET,
+    VAE_DECODER,
+    VAE_ENCODER,
+    VAE_TAPS,
+    part_module,
+    probability,
+)
+from seas_runtime.manifest.schedule import Array, Schedule
+from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
+from seas_train.diffusion.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
+from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train.methods.seas.prompts import tokenize
+
+
+def make_inputs(
+    checkpoint: Checkpoint, schedule: Schedule, seed: int, batch: int
+) -> dict[str, dict[str, Array]]:
+    """Return inputs of each graph as they occur in generation: real prompts, references and features."""
+    with torch.inference_mode():
+        feeds = _make_tensors(checkpoint, schedule, seed, batch)
+    return {graph: {name: np.asarray(value) for name, value in feed.items()} for graph, feed in feeds.items()}
+
+
+def _make_tensors(
+    checkpoint: Checkpoint, schedule: Schedule, seed: int, batch: int
+) -> dict[str, dict[str, Tensor | Array]]:
+    geometry, unet, vae = checkpoint.geometry, checkpoint.unet, checkpoint.vae
+    random = np.random.default_rng(seed)
+    chosen = random.integers(len(checkpoint.references), size=batch)
+    references = checkpoint.references[torch.from_numpy(chosen)]  # [B,C,h,w], unscaled
+    scaled = references * geometry.scaling_factor
+    index = schedule.steps // 2
+    timestep, _, p, q = (float(value) for value in schedule.table[index, :4])
+    noise = torch.from_numpy(random.standard_normal(scaled.shape).astype(np.float32))
+    latents = (scaled - q * noise) / p  # the forward process at this step: x0 = p x + q e
+    prompts = [list(checkpoint.prompts.values())[row % len(checkpoint.prompts)] for row in range(batch)]
+    context = torch.cat([checkpoint.context(prompt) for prompt in prompts])  # [B,L,D]
+    _, tap_coarse, tap_fine = unet_with_taps(unet, latents, torch.tensor(timestep), context)
+    ids = tokenize(checkpoint.tokenizer, prompts, geometry.context_length)
+    pixels = decode_pixels(vae, references)[0].clamp(-1, 1)
+    vae_taps = decode_taps(vae, references)
+    taps = {"tap_coarse": tap_coarse, "tap_fine": tap_fine}
+    step: dict[str, Tensor | Array] = {
+        "latents": latents,
+        "previous_x0": scaled,
+        "schedule": schedule.table,
+        "step_index": np.array([index]),
+        "context": context,
+    }
+    return {
+        TEXT_ENCODER: {"input_ids": ids},
+        UNET: {"latents": latents, "timestep": torch.tensor([timestep]), "context": context},
+        VAE_ENCODER: {"image": pixels},
+        VAE_DECODER: {"latents": references},
+        MASK_HEAD: {**taps, **dict(zip(VAE_TAPS, vae_taps, strict=True))},
+        STEP: {
+            **step,
+            "guidance": np.array([checkpoint.meta["generation"]["guidance"]]),
+            "negative_context": checkpoint.context(""),
+        },
+        STEP_UNGUIDED: step,
+        DECODE_MASK: {"latents": scaled, **taps},
+        DECODE_IMAGE: {"latents": scaled},
+    }
+
+
+def reference_module(name: str, checkpoint: Checkpoint) -> Callable[..., Any]:
+    """Return what a graph is in PyTorch, float32, taking the graph's inputs by name."""
+    composed: dict[str, type[_Composed]] = {
+        STEP: _Step,
+        STEP_UNGUIDED: _UnguidedStep,
+        DECODE_MASK: _DecodeMask,
+        DECODE_IMAGE: _DecodeImage,
+    }
+    return composed[name](checkpoint) if name in composed else part_module(name, checkpoint)
+
+
+class _Composed(nn.Module):
+    """A composed graph, written again in PyTorch."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        self._checkpoint = checkpoint
+        self._scaling = checkpoint.geometry.scaling_factor
+
+
+class _Step(_Composed):
+    def forward(
+        self,
+        latents: Tensor,
+        previous_x0: Tensor,
+        schedule: Tensor,
+        step_index: Tensor,
+        guidance: Tensor,
+        context: Tensor,
+        negative_context: Tensor,
+    ) -> tuple[Tensor, ...]:
+        timestep, s, p, q, a, b, c, _ = schedule[step_index[0]]
+        predictions = [
+            unet_with_taps(self._checkpoint.unet, s * latents, timestep, text)
+            for text in (negative_context.expand_as(context), context)
+        ]
+        (unconditional, _, _), (conditional, tap_coarse, tap_fine) = predictions
+        x0 = p * latents + q * (unconditional + guidance * (conditional - unconditional))
+        return a * latents + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+
+
+class _UnguidedStep(_Composed):
+    def forward(
+        self,
+        latents: Tensor,
+        previous_x0: Tensor,
+        schedule: Tensor,
+        step_index: Tensor,
+        context: Tensor,
+    ) -> tuple[Tensor, ...]:
+        timestep, s, p, q, a, b, c, _ = schedule[step_index[0]]
+        noise, tap_coarse, tap_fine = unet_with_taps(self._checkpoint.unet, s * latents, timestep, context)
+        x0 = p * latents + q * noise
+        return a * latents + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+
+
+class _DecodeMask(_Composed):
+    def forward(self, latents: Tensor, tap_coarse: Tensor, tap_fine: Tensor) -> Tensor:
+        vae_taps = decode_taps(self._checkpoint.vae, latents / self._scaling)
+        return probability(self._checkpoint.mask_head, tap_coarse, tap_fine, vae_taps)
+
+
+class _DecodeImage(_Composed):
+    def forward(self, latents: Tensor) -> Tensor:
+        return to_uint8(decode_image(self._checkpoint.vae, latents))

@@ -1,0 +1,84 @@
+"""SeaS, as export asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from seas_engines.precision.evaluator import Case
+from seas_export.methods.contract import ExportMethod, Reference
+from seas_export.methods.seas.compose import compose
+from seas_export.methods.seas.expected import make_inputs, reference_module
+from seas_export.methods.seas.parts import PART_NAMES, TEXT_ENCODER, VAE_ENCODER, VAE_TAPS, make_parts
+from seas_export.methods.seas.reference import MASK_STEPS, ReferenceLoop
+from seas_runtime.manifest.schedule import Array, Schedule
+from seas_runtime.manifest.types import UNCONDITIONAL, Manifest
+from seas_runtime.methods.seas import EMBEDDINGS, REFERENCES
+from seas_train.diffusion.taps import decode_image
+from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train.methods.seas.prompts import tokenize
+
+_SEED = 0
+
+
+def modules(checkpoint: Checkpoint) -> Sequence[nn.Module]:
+    """Return the four models."""
+    return checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, checkpoint.mask_head
+
+
+def tables(checkpoint: Checkpoint) -> dict[str, dict[str, Array]]:
+    """Return a context [L, D] for each prompt, and the references."""
+    prompts = {**checkpoint.prompts, UNCONDITIONAL: ""}
+    with torch.inference_mode():
+        contexts = {key: checkpoint.context(prompt)[0].numpy() for key, prompt in prompts.items()}
+    return {EMBEDDINGS: contexts, REFERENCES: {"latents": checkpoint.references.numpy()}}
+
+
+def generation(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return how many last steps give a mask, and where it is cut."""
+    return {"mask_steps": MASK_STEPS, "tau": float(checkpoint.meta["generation"]["tau"])}
+
+
+def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
+    """Return inputs of the two parts that generation does not run: its prompts, and an image and noise."""
+    prompts = [*checkpoint.prompts.values(), ""]
+    ids = tokenize(checkpoint.tokenizer, prompts, checkpoint.geometry.context_length)
+    with torch.inference_mode():
+        latents = checkpoint.references[:1] * checkpoint.geometry.scaling_factor
+        image = decode_image(checkpoint.vae, latents).clamp(-1, 1).numpy()
+    noise = np.random.Generator(np.random.Philox(_SEED)).uniform(-1, 1, image.shape).astype(np.float32)
+    return {
+        TEXT_ENCODER: [Case("prompts", {"input_ids": ids.numpy()})],
+        VAE_ENCODER: [
+            Case("an image", {"image": image}),
+            Case("noise", {"image": noise}, extreme=True),
+        ],
+    }
+
+
+def reference_loop(checkpoint: Checkpoint, schedule: Schedule, manifest: Manifest) -> ReferenceLoop:
+    """Return the loop in PyTorch that makes the pairs of a bundle's schema."""
+    mask_steps = manifest.generation["mask_steps"]
+    return ReferenceLoop(checkpoint, schedule.steps, schedule.sampler, mask_steps, schema=manifest.schema)
+
+
+METHOD = ExportMethod(
+    name="seas",
+    part_names=PART_NAMES,
+    parts=make_parts,
+    modules=modules,
+    compose=compose,
+    tables=tables,
+    generation=generation,
+    fewest_steps=MASK_STEPS,
+    blend=False,
+    half_tables=(EMBEDDINGS,),
+    half_values=frozenset({"context", "negative_context", "tap_coarse", "tap_fine", *VAE_TAPS}),
+    inner_values=frozenset(VAE_TAPS),
+    part_cases=part_cases,
+    reference=Reference(make_inputs, reference_module, reference_loop),
+)

@@ -37,7 +37,7 @@ class HalfChoice:
 
     Attributes:
         float32: part -> names of its nodes.
-        measured: graph -> figures of `seas_engines.precision.float32_nodes.Islands`, without names.
+        measured: graph -> figures of `seas_engines.precision.float32_nodes.Float32Nodes`, without names.
         pairs: how far whole pairs lie from float32 ones, or None where they would take too long here.
     """
 

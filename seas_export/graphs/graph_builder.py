@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seas_engines.graphs.guidance import Halves
+from seas_engines.graphs.guidance import Division
+from seas_engines.graphs.surgery import add_weight, make_node
 
 _OF = "/"
 _IR_VERSION = 10  # opset 20 is older; ONNX Runtime 1.18, the oldest that the runtime takes, reads up to 10
@@ -31,22 +33,19 @@ class GraphBuilder:
         self, op_type: str, *inputs: ir.Value, outputs: int = 1, **attributes: int | list[int]
     ) -> list[ir.Value]:
         """Append a node of the standard operator set; returns its outputs."""
-        node = ir.Node(
-            "", op_type, inputs, ir.convenience.convert_attributes(attributes), num_outputs=outputs
-        )
-        return self._append(node, op_type.lower())
+        return self._append(op_type, inputs, attributes, outputs)
 
     def constant(self, array: np.ndarray) -> ir.Value:
         """Add a small initializer."""
-        return self._initializer(ir.tensor(array), "constant")
+        return add_weight(self._graph, self._fresh("constant"), ir.tensor(array))
 
     def inline(
-        self, model: ir.Model, inputs: Mapping[str, ir.Value], halves: Halves | None = None
+        self, model: ir.Model, inputs: Mapping[str, ir.Value], division: Division | None = None
     ) -> dict[str, ir.Value]:
         """Append a copy of a model's nodes, reading `inputs`; return its outputs by name.
 
-        A node keeps its name, behind its model's: see `origin`. With `halves`, what its `both` computes reads
-        what is `repeated` twice over, along the batch.
+        A node keeps its name, behind its model's: see `origin`. With `division`, what computes its `both`
+        reads its `repeated` twice over, along the batch.
         """
         twice: dict[ir.Value | None, ir.Value] = {}
         known: dict[ir.Value | None, ir.Value | None] = {None: None}
@@ -54,21 +53,18 @@ class GraphBuilder:
             known[value] = inputs[str(value.name)]
         for value in model.graph.initializers.values():
             assert value.const_value is not None
-            known[value] = self._initializer(value.const_value, "weight")
+            known[value] = add_weight(self._graph, self._fresh("weight"), value.const_value)
         for node in model.graph:
-            apart = halves is not None and halves.both.issuperset(node.outputs)
-            repeated = halves.repeated if halves is not None and apart else frozenset()
+            apart = division is not None and division.both.issuperset(node.outputs)
+            repeated = division.repeated if division is not None and apart else frozenset()
             for value in node.inputs:
                 if value in repeated and value not in twice:
                     twice[value] = self._repeated(known[value])
-            copied = ir.Node(
-                node.domain,
-                node.op_type,
-                [twice[value] if value in repeated else known[value] for value in node.inputs],
-                list(node.attributes.values()),
-                num_outputs=len(node.outputs),
+            given = [twice[value] if value in repeated else known[value] for value in node.inputs]
+            name = f"{model.graph.name}{_OF}{node.name}"
+            made = self._append(
+                node.op_type, given, node.attributes, len(node.outputs), name=name, domain=node.domain
             )
-            made = self._append(copied, node.op_type.lower(), f"{model.graph.name}{_OF}{node.name}")
             for old, new in zip(node.outputs, made, strict=True):
                 new.type = old.type
                 new.shape = _generic(old.shape)
@@ -92,19 +88,21 @@ class GraphBuilder:
         doubled.type, doubled.shape = value.type, _generic(value.shape)
         return doubled
 
-    def _append(self, node: ir.Node, stem: str, name: str = "") -> list[ir.Value]:
-        for value in node.outputs:
-            value.name = self._fresh(stem)
-        node.name = name or self._fresh(stem)
+    def _append(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, Any],
+        outputs: int,
+        name: str = "",
+        domain: str = "",
+    ) -> list[ir.Value]:
+        stem = op_type.lower()
+        results = [self._fresh(stem) for _ in range(outputs)]
+        name = name or self._fresh(stem)
+        node = make_node(op_type, inputs, attributes, name=name, results=results, domain=domain)
         self._graph.append(node)
         return list(node.outputs)
-
-    def _initializer(self, tensor: ir.TensorProtocol, stem: str) -> ir.Value:
-        value = ir.Value(
-            name=self._fresh(stem), shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
-        )
-        self._graph.register_initializer(value)
-        return value
 
     def _fresh(self, stem: str) -> str:
         self._count += 1

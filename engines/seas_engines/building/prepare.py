@@ -11,12 +11,12 @@ from typing import Any
 
 import onnx_ir as ir
 
-from seas_engines.graphs.attention import PIECES
 from seas_engines.graphs.cuda import write_for_cuda
 from seas_engines.graphs.rewrite import Form, cast_last, rewrite
+from seas_engines.graphs.surgery import PIECES
 from seas_engines.precision.cases import reading_cases, step_cases
 from seas_engines.precision.evaluator import WEIGHTS_FILE, Case, Evaluator, save_model
-from seas_engines.precision.float32_nodes import BOUND, Islands, find_islands
+from seas_engines.precision.float32_nodes import BOUND, Float32Nodes, find_float32_nodes
 from seas_engines.precision.half import emulate_half, infer_types, to_half
 from seas_engines.precision.loop_check import (
     IOU_BOUND,
@@ -139,7 +139,7 @@ class Preparer:
         save_model(model, file)
         return Prepared(file, target / WEIGHTS_FILE, islands if self.converts else None)
 
-    def measure(self, graph: str, bound: float = BOUND, cases: Sequence[Case] | None = None) -> Islands:
+    def measure(self, graph: str, bound: float = BOUND, cases: Sequence[Case] | None = None) -> Float32Nodes:
         """Choose the float32 nodes of a graph; attention in pieces, so that its scores are seen too.
 
         `cases` are its inputs; a graph that generation runs has its own.
@@ -149,7 +149,7 @@ class Preparer:
         with Evaluator(model, cases, self._folder, self._threads, self._half_values) as evaluator:
             if graph == STEP:
                 self._stepped = self._read_outputs(evaluator)
-            found = find_islands(evaluator, bound)
+            found = find_float32_nodes(evaluator, bound)
             self._seconds[graph] = evaluator.seconds
         logger.info(
             "%s: %d of %d nodes stay in float32; largest half value %.3g, error %.2g, extreme %.2g",
@@ -162,7 +162,7 @@ class Preparer:
         )
         return found
 
-    def _check_loop(self, chosen: Mapping[str, Islands]) -> LoopFigures | None:
+    def _check_loop(self, chosen: Mapping[str, Float32Nodes]) -> LoopFigures | None:
         """Compare whole pairs; None where not every graph is at hand, or they would take too long here."""
         steps = self._bundle.schedule().steps
         expected_seconds = 2 * PAIRS * steps * self._seconds.get(STEP, 0.0)

@@ -1,9 +1,9 @@
-"""What both halves of classifier-free guidance have in common is computed once.
+"""Classifier-free guidance: what does not depend on the prompt is computed once.
 
 The unconditional and the conditional half start from the same latents at the same timestep. Up to the first
 cross-attention they are the same numbers: the first convolution, the time embedding, and in Stable Diffusion
 1.x the first residual block with the first self-attention, over the most pixels. Those nodes run on B
-images; where a node that reads the text meets one of their results, that is repeated for both halves.
+images; where a node that reads the text meets one of their results, that is repeated along the batch.
 """
 
 from __future__ import annotations
@@ -18,23 +18,20 @@ every block makes of the time embedding costs less to compute twice than to repe
 
 
 @dataclass(frozen=True, eq=False)
-class Halves:
-    """How a U-Net's values divide.
-
-    Attributes:
-        both: differ between the halves: [2B, ...].
-        repeated: are the same in both, [B, ...], and read by a node whose result is in `both`.
-    """
+class Division:
+    """How a U-Net's values divide by whether they depend on the prompt."""
 
     both: frozenset[ir.Value]
+    """[2B, ...]: with the empty prompt, and with the given one."""
     repeated: frozenset[ir.Value]
+    """[B, ...]: the same with both prompts, and read by a node whose result is in `both`."""
 
 
-def divide(unet: ir.Model) -> Halves | None:
+def divide(unet: ir.Model) -> Division | None:
     """Divide a U-Net's values by what reads the text; None where the graph is not built for it.
 
-    That is where a size computed from the latents steers a node of both halves, or where an output is the
-    same in both.
+    That is where a size computed from the latents steers a node that reads the text, or where an output does
+    not depend on the prompt.
     """
     inputs = {str(value.name): value for value in unet.graph.inputs}
     nodes = list(unet.graph)
@@ -59,7 +56,7 @@ def divide(unet: ir.Model) -> Halves | None:
     }
     if not both.issuperset(unet.graph.outputs) or any(not _is_float(value) for value in repeated):
         return None
-    return Halves(frozenset(both | {inputs["context"]}), frozenset(repeated))
+    return Division(frozenset(both | {inputs["context"]}), frozenset(repeated))
 
 
 def _reached(nodes: list[ir.Node], source: ir.Value) -> set[ir.Value]:

@@ -1,4 +1,4 @@
-"""Runs a graph as it would behave in half, and measures how large its values get and how far it strays."""
+"""Emulates a graph in half: how large its values get, and how far its outputs are from float32."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from seas_engines.graphs.surgery import make_node
 from seas_engines.precision.half import candidates, emulate_half
 from seas_runtime.manifest.schedule import Array
 
@@ -24,23 +25,22 @@ WEIGHTS_FILE = "weights.bin"
 
 @dataclass(frozen=True)
 class Case:
-    """Inputs of a graph, `extreme` where they lie beyond what generation feeds it.
-
-    `extents` are of outputs that are a small difference of large values: the least that differences in them
-    are held against.
-    """
+    """Inputs of a graph to measure it on."""
 
     name: str
     feeds: Feeds
     extreme: bool = False
+    """Whether they lie beyond what generation feeds it."""
     extents: Mapping[str, float] = field(default_factory=dict)
+    """By output: the least range that errors are relative to, where a small difference of large values is
+    given out."""
 
 
 class Evaluator:
-    """Measures one float32 graph on some cases. A context manager: it keeps its weights in a folder.
+    """Measures one float32 graph on some cases. A context manager, since it keeps the weights in a folder.
 
     The graph's types must be known (`half.infer_types`). `half_values` are graph inputs and outputs that
-    become half with the nodes.
+    become half as the nodes do.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class Evaluator:
         self._folder.cleanup()
 
     def largest(self) -> dict[str, float]:
-        """Return the largest magnitude that each node which may be half gives, or is given as a weight.
+        """Return by name of each node that may be half: the largest magnitude of its outputs and weights.
 
-        Infinite where a value is not finite. By node name, over all cases.
+        Over all cases; infinite where a value is not finite.
         """
         return dict(self._largest)
 
@@ -100,13 +100,13 @@ class Evaluator:
         return tuple(str(node.name) for node in candidates(self._model, self.half_values))
 
     def readers(self, names: Collection[str]) -> set[str]:
-        """Return the names of the nodes that may be half and read what one of `names` gives."""
+        """Return the names of the nodes that may be half and read an output of one of `names`."""
         nodes = candidates(self._model, self.half_values)
         uses = [use for node in nodes if node.name in names for value in node.outputs for use in value.uses()]
         return {str(use.node.name) for use in uses} & {str(node.name) for node in nodes}
 
     def _run_exact(self) -> None:
-        """Run every case in float32 once, for what comes out and for how large values get on the way."""
+        """Run every case in float32 once, for its outputs and for the largest values inside."""
         model = self._model.clone()
         graph = model.graph
         names = [str(value.name) for value in graph.outputs]
@@ -128,16 +128,16 @@ class Evaluator:
         self._largest = found
 
     def error(self, keep: Collection[str] = ()) -> dict[str, float]:
-        """Return how far each case strays with all but `keep` in half: see `distance`."""
+        """Return each case's distance from float32 with all nodes but `keep` in half: see `distance`."""
         session = self._in_half(keep)
         found = [self._strays(session, place) for place in range(len(self.cases))]
         self._worst_first.sort(key=lambda place: -found[place])
         return {case.name: error for case, error in zip(self.cases, found, strict=True)}
 
     def within(self, keep: Collection[str], bound: float, extreme_bound: float) -> bool:
-        """Return whether every case stays within its bound with all but `keep` in half.
+        """Return whether every case stays within its bound with all nodes but `keep` in half.
 
-        The first that does not ends it, and is the first to be run the next time.
+        The first case that does not ends the check, and is run first in the next.
         """
         session = self._in_half(keep)
         for place in list(self._worst_first):
@@ -165,7 +165,7 @@ class Evaluator:
     def _variant(self, model: ir.Model, *, watched: bool = False) -> Any:
         self.runs += 1
         file = Path(self._folder.name) / "variant.onnx"
-        _save_beside(model, file)
+        ir.save(model, file)  # its weights lie in the folder already
         # Folded, rounded weights would be held beside the others; so they are rounded in every run.
         return self._session(file, ["ConstantFolding"], watched=watched)
 
@@ -207,16 +207,11 @@ def save_model(model: ir.Model, file: Path) -> None:
 
 
 def release_weights(values: Iterable[ir.Value]) -> None:
-    """Let go of the file's pages that reading initializers has mapped; they are read again if need be."""
+    """Release the file's pages that reading initializers has mapped; they are read again if need be."""
     for value in values:
         if isinstance(value.const_value, ir.ExternalTensor):
             with contextlib.suppress(BufferError):  # an array of it is still held
                 value.const_value.release()
-
-
-def _save_beside(model: ir.Model, file: Path) -> None:
-    """Write a model whose weights lie in the folder already."""
-    ir.save(model, file)
 
 
 def _run(session: Any, feeds: Feeds) -> dict[str, Array]:
@@ -226,21 +221,24 @@ def _run(session: Any, feeds: Feeds) -> dict[str, Array]:
 
 
 def _watch(graph: ir.Graph, value: ir.Value) -> str:
-    """Add the largest magnitude of a value to the graph's outputs, taken as soon as it is there; returns the
-    output's name."""
-    magnitude = ir.Node("", "Abs", [value], name=f"{value.name}_abs")
-    largest = ir.Node(
-        "", "ReduceMax", magnitude.outputs, [ir.AttrInt64("keepdims", 0)], name=f"{value.name}_max"
+    """Add the largest magnitude of a value to the graph's outputs, computed as soon as the value is; returns
+    the output's name."""
+    name = f"{value.name}_largest"
+    magnitude = make_node("Abs", [value], name=f"{value.name}_abs", results=[f"{value.name}_abs"], like=value)
+    largest = make_node(
+        "ReduceMax",
+        magnitude.outputs,
+        {"keepdims": 0},
+        name=f"{value.name}_max",
+        results=[name],
+        like=value,
     )
-    for node, stem in ((magnitude, "abs"), (largest, "largest")):
-        node.outputs[0].name = f"{value.name}_{stem}"
-        node.outputs[0].type = value.type
     largest.outputs[0].shape = ir.Shape([])
     producer = value.producer()
     assert producer is not None
     graph.insert_after(producer, [magnitude, largest])
     graph.outputs.append(largest.outputs[0])
-    return str(largest.outputs[0].name)
+    return name
 
 
 def _largest_weight(node: ir.Node) -> float:

@@ -1,8 +1,8 @@
-"""Decides by measurement which nodes of a graph stay in float32 when the rest becomes half.
+"""Which nodes of a graph stay in float32 when the rest becomes half, decided by measurement.
 
-First what overflows, or comes near it, on real and on extreme inputs, with what reads it. Then, where the
-graph still strays too far, the smallest set that mends it: delta debugging (Zeller and Hildebrandt 2002)
-drops whatever may be dropped until nothing more can be.
+First the nodes whose values overflow, or come near it, on real and on extreme inputs, and the nodes that read
+them. Then, where the graph is still out of its bounds, the smallest set that brings it within them: delta
+debugging (Zeller and Hildebrandt 2002) drops nodes from the set until none can be dropped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from seas_engines.precision.evaluator import Evaluator
@@ -18,70 +18,58 @@ from seas_engines.precision.half import HALF_MAX
 from seas_runtime.errors import CheckFailed
 
 HEADROOM = 4.0
-"""How many times larger than measured a value may get: inputs vary, and latents are squared on the way."""
+"""How many times larger than measured a value may get: inputs vary, and some layers square them."""
 BOUND = 1e-2
 """Largest distance from the float32 graph on real inputs: as export's parity bound for half."""
 EXTREME_BOUND = 5e-2
 """The same on inputs beyond what generation feeds, where it is enough that nothing breaks."""
-
-
 SEARCH_SECONDS = 1200.0
-"""How long to look for fewer nodes: a large graph takes minutes a variant on a small machine."""
+"""How long to look for fewer nodes: one variant of a large graph takes minutes on a small machine."""
 
 
 @dataclass(frozen=True)
-class Islands:
-    """The choice for one graph, and what it rests on.
-
-    Attributes:
-        float32: names of the nodes that stay in float32, in the graph's order.
-        overflowing: those among them that are there because a value gets, or comes near, beyond half's range.
-        candidates: how many nodes could be half.
-        largest: the largest magnitude of any value that is half now.
-        error: distance from the float32 graph, the worst of the real inputs.
-        extreme_error: the same for the extreme inputs.
-        runs: how many variants of the graph were run.
-    """
+class Float32Nodes:
+    """The choice for one graph, and the measurements behind it."""
 
     float32: tuple[str, ...]
+    """Names of the nodes that stay in float32, in the graph's order."""
     overflowing: tuple[str, ...]
+    """Those among them whose values half cannot hold, or almost not, and those that read such values."""
     candidates: int
+    """How many nodes could be half."""
     largest: float
+    """The largest magnitude of any value that is half now."""
     error: float
+    """Distance from the float32 graph, the worst of the real inputs."""
     extreme_error: float
+    """The same for the extreme inputs."""
     runs: int
+    """How many variants of the graph were run."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choice as JSON values."""
-        return {
-            "float32": list(self.float32),
-            "overflowing": list(self.overflowing),
-            "candidates": self.candidates,
-            "largest": self.largest,
-            "error": self.error,
-            "extreme_error": self.extreme_error,
-            "runs": self.runs,
-        }
+        values = asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def find_islands(
+def find_float32_nodes(
     evaluator: Evaluator,
     bound: float = BOUND,
     extreme_bound: float = EXTREME_BOUND,
     budget: int = 200,
     seconds: float = SEARCH_SECONDS,
-) -> Islands:
-    """Return the smallest set of nodes found that keeps a graph within its bounds.
+) -> Float32Nodes:
+    """Return the smallest set of float32 nodes found that keeps a graph within its bounds.
 
     Args:
         evaluator: opened on the graph.
         bound, extreme_bound: distances allowed.
-        budget: variants to run at most; past it the set is as small as was found.
-        seconds: the same in time.
+        budget: variants to run at most; then the smallest set so far is returned.
+        seconds: time to take at most; the same.
 
     Raises:
-        CheckFailed: even the part that has no candidate for half is out of bounds, which says that the graph
-        itself gives no finite values on these inputs, or has inputs or outputs that half cannot hold.
+        CheckFailed: the graph is out of its bounds with every candidate in float32: it gives no finite values
+            on these inputs, or half cannot hold its inputs or outputs.
     """
     order = evaluator.candidates()
     largest = evaluator.largest()
@@ -101,11 +89,7 @@ def find_islands(
     real, extreme = errors(chosen)
     if not (real <= bound and extreme <= extreme_bound):
         if not passes(order):
-            ends = (
-                ", or what goes in or comes out as half gets too large for it"
-                if evaluator.half_values
-                else ""
-            )
+            ends = ", or its inputs or outputs are too large for half" if evaluator.half_values else ""
             raise CheckFailed(
                 "half precision: with every node in float32 the graph is still out of its bounds; it gives "
                 f"no finite values on these inputs{ends}. Use --precision fp32"
@@ -119,7 +103,7 @@ def find_islands(
         chosen |= set(smallest(rest, lambda subset: passes(overflowing | set(subset)), spent))
         real, extreme = errors(chosen)
     kept = tuple(name for name in order if name in chosen)
-    return Islands(
+    return Float32Nodes(
         float32=kept,
         overflowing=tuple(name for name in order if name in overflowing),
         candidates=len(order),
@@ -135,15 +119,14 @@ def smallest(
 ) -> list[str]:
     """Return a subset of `items`, which pass, from which no part can be dropped: delta debugging.
 
-    Once all that may be is `spent`, what is left of them passes too.
+    When the time or budget is `spent`, return the smallest subset so far; it passes too.
     """
     kept, parts = list(items), 2
     while kept and not spent():
         size = math.ceil(len(kept) / parts)
         pieces = [kept[start : start + size] for start in range(0, len(kept), size)]
         for piece in pieces:
-            alone = passes(piece) if len(pieces) > 1 else False
-            if alone:
+            if len(pieces) > 1 and passes(piece):
                 kept, parts = piece, 2
                 break
             dropped = set(piece)

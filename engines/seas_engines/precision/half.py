@@ -1,8 +1,8 @@
 """Half precision written into a graph: half weights and tensors, with chosen nodes left in float32.
 
-Half is used from the first matrix product or convolution to the last on any path. What comes before and
-after them stays in float32: the solver's arithmetic on latents, the timestep's sines, the softmax of the
-mask and the rounding to pixels. It costs nothing there, and latents and tables are float32 by design.
+Nodes become half from the first matrix product or convolution to the last on any path. Those before and after
+stay in float32: the solver's arithmetic on latents, the timestep's sines, the softmax of the mask and the
+rounding to pixels. That costs nothing, and latents and tables are float32 by design.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from seas_engines.graphs.surgery import computed, give_out, make_node, sizes
+
 HALF_MAX = 65504.0
 """The largest finite number of IEEE binary16."""
 _HEAVY = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Attention", "MultiHeadAttention", "Einsum"})
+_WORDS = {ir.DataType.FLOAT16: "half", ir.DataType.FLOAT: "float"}
 _FLOAT32_INPUTS = {"Resize": (1, 2)}  # roi and scales are positions, not values
 _MOVES = frozenset(
     {
@@ -47,10 +50,10 @@ def infer_types(model: ir.Model) -> None:
 
 
 def candidates(model: ir.Model, half_values: Collection[str] = ()) -> tuple[ir.Node, ...]:
-    """Return the nodes that may run in half: see the module's text. The model's types must be known.
+    """Return the nodes that may run in half: see the module's docstring. The model's types must be known.
 
-    What reads a graph input of `half_values`, or makes such an output, counts as a product does, and so does
-    what picks rows of a table of weights.
+    Nodes that read a graph input of `half_values`, make such an output, or pick rows of a table of weights
+    count as products.
     """
     nodes = list(model.graph)
     given = {value for value in model.graph.inputs if value.name in half_values}
@@ -83,7 +86,7 @@ def _reach(
     neighbours: Callable[[ir.Node], Iterable[ir.Node | None]],
     first: Collection[ir.Node],
 ) -> set[ir.Node]:
-    """Return `first`, the heavy nodes and what one of them reaches; `nodes` come after their neighbours."""
+    """Return `first`, the heavy nodes and all that they reach; `nodes` come after their neighbours."""
     reached = set(first)
     for node in nodes:
         if node.op_type in _HEAVY or _looks_up(node) or any(other in reached for other in neighbours(node)):
@@ -132,8 +135,8 @@ def to_half(model: ir.Model, keep: Collection[str] = (), half_values: Collection
 def emulate_half(model: ir.Model, keep: Collection[str] = (), half_values: Collection[str] = ()) -> None:
     """Round a float32 model's values as `to_half` would, and compute in float32, in place.
 
-    A processor without half arithmetic would widen between two half nodes without rounding, and so hide what
-    is to be measured. Sums are kept in float32 here, as matrix units keep them.
+    ONNX Runtime on a processor without half arithmetic would leave out the rounding between two half nodes,
+    which is to be measured. Sums are in float32 here, as in matrix units.
     """
     graph = model.graph
     half = {node for node in candidates(model, half_values) if node.name not in keep}
@@ -187,61 +190,41 @@ class _Casts:
         """Give a graph output its dtype under its own name."""
         if value.dtype is dtype:
             return
-        name = str(value.name)
-        value.name = f"{name}_uncast"
-        made = self._cast(value, dtype)
-        made.name = name
-        index = list(self._graph.outputs).index(value)
-        self._graph.outputs[index] = made
+        give_out(self._graph, value, self._cast(value, dtype, f"{value.name}_uncast"), "uncast")
 
     def round(self, value: ir.Value) -> ir.Value:
         """Return the value rounded to half, as float32."""
         return self._cast(self._cast(value, ir.DataType.FLOAT16), ir.DataType.FLOAT)
 
     def round_output(self, value: ir.Value) -> None:
-        """Round what a graph gives out, under its own name, and not what is read of it inside."""
-        self._give_out(value, self.round(value))
+        """Round a graph output, under its own name; nodes inside read the value as it was."""
+        give_out(self._graph, value, self.round(value), "exact")
 
     def round_in_place(self, value: ir.Value) -> ir.Value:
-        """Let everything that reads the value read it rounded; return that."""
+        """Let every reader of the value read it rounded; return the rounded value."""
         uses = list(value.uses())
         made = self.round(value)
         for use in uses:
             use.node.replace_input_with(use.idx, made)
-        self._give_out(value, made)
+        give_out(self._graph, value, made, "exact")
         return made
-
-    def _give_out(self, value: ir.Value, made: ir.Value) -> None:
-        """Let the graph give `made` where it gives `value`, if it does, under that one's name."""
-        for index in [index for index, output in enumerate(self._graph.outputs) if output is value]:
-            name = str(value.name)
-            value.name, made.name = f"{name}_exact", name
-            self._graph.outputs[index] = made
 
     def _initializer(self, value: ir.Value, tensor: ir.TensorProtocol, dtype: ir.DataType) -> ir.Value:
-        name = f"{value.name}_{'half' if dtype is ir.DataType.FLOAT16 else 'float'}"
-        converted = ir.LazyTensor(
-            lambda: ir.Tensor(_convert(tensor, dtype), name=name), dtype=dtype, shape=tensor.shape, name=name
-        )
-        made = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype), const_value=converted)
-        self._graph.register_initializer(made)
-        return made
+        name = f"{value.name}_{_WORDS[dtype]}"
+        return computed(self._graph, name, dtype, sizes(value), lambda: _convert(tensor, dtype))
 
-    def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
-        node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(dtype))])
-        node.name = f"{value.name}_to_{'half' if dtype is ir.DataType.FLOAT16 else 'float'}"
-        made = node.outputs[0]
-        made.name, made.shape, made.type = f"{node.name}_out", value.shape, ir.TensorType(dtype)
+    def _cast(self, value: ir.Value, dtype: ir.DataType, stem: str = "") -> ir.Value:
+        name = f"{stem or value.name}_to_{_WORDS[dtype]}"
+        node = make_node("Cast", [value], {"to": int(dtype)}, name=name, results=[f"{name}_out"], like=value)
+        node.outputs[0].type = ir.TensorType(dtype)
         producer = value.producer()
-        if producer is None:
-            first = next(iter(self._graph), None)
-            if first is None:
-                self._graph.append(node)
-            else:
-                self._graph.insert_before(first, node)
-        else:
+        if producer is not None:
             self._graph.insert_after(producer, node)
-        return made
+        elif len(self._graph):
+            self._graph.insert_before(self._graph[0], node)
+        else:
+            self._graph.append(node)
+        return node.outputs[0]
 
 
 def _convert(tensor: ir.TensorProtocol, dtype: ir.DataType) -> np.ndarray:

@@ -6,8 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from seas_engines.graphs.cuda.nodes import take_over
-from seas_engines.graphs.cuda.values import AnyArray, array_of, computed, constant, is_weight, sizes
+from seas_engines.graphs.surgery import (
+    AnyArray,
+    array_of,
+    computed,
+    constant,
+    is_weight,
+    make_node,
+    replace,
+    sizes,
+    take_over,
+)
 
 Numbers = npt.NDArray[np.float64]
 
@@ -28,25 +37,21 @@ def _fold(graph: ir.Graph, norm: ir.Node) -> None:
     scale, bias, mean, variance = (array_of(value).astype(np.float64) for value in weights)
     factor: Numbers = scale / np.sqrt(variance + norm.attributes["epsilon"].as_float())
     shift: Numbers = bias - mean * factor
-    result = norm.outputs[0]
     convolution = source.producer()
     if convolution is not None and _takes(convolution):
         _into_weights(graph, convolution, factor, shift)
-        made = source
-    else:
-        columns = (len(factor), *[1] * (len(source.shape or ()) - 2))
-        dtype = source.dtype.numpy()
-        by = constant(graph, f"{norm.name}_factor", factor.reshape(columns).astype(dtype))
-        plus = constant(graph, f"{norm.name}_shift", shift.reshape(columns).astype(dtype))
-        product = ir.Node("", "Mul", [source, by], name=f"{norm.name}_mul")
-        total = ir.Node("", "Add", [product.outputs[0], plus], name=f"{norm.name}_add")
-        for node in (product, total):
-            node.outputs[0].name = f"{node.name}_out"
-            node.outputs[0].type, node.outputs[0].shape = result.type, result.shape
-        graph.insert_before(norm, [product, total])
-        made = total.outputs[0]
-    take_over(graph, result, made)
-    graph.remove(norm, safe=True)
+        take_over(norm.outputs[0], source, named=False)
+        graph.remove(norm, safe=True)
+        return
+    columns = (len(factor), *[1] * (len(source.shape or ()) - 2))
+    nodes, value = [], source
+    for op_type, what, numbers in (("Mul", "factor", factor), ("Add", "shift", shift)):
+        array = numbers.reshape(columns).astype(source.dtype.numpy())
+        inputs = [value, constant(graph, f"{norm.name}_{what}", array)]
+        name = f"{norm.name}_{op_type.lower()}"
+        nodes.append(make_node(op_type, inputs, name=name, results=[f"{name}_out"], like=norm.outputs[0]))
+        value = nodes[-1].outputs[0]
+    replace(graph, norm, *nodes, named=False)
 
 
 def _takes(node: ir.Node) -> bool:

@@ -12,9 +12,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seas_engines.graphs.cuda.nodes import skip_layer_norm
-from seas_engines.graphs.cuda.values import array_of, computed, constant, is_weight, sizes
-from seas_engines.graphs.matching import only_user
+from seas_engines.graphs.cuda.operators import skip_layer_norm
+from seas_engines.graphs.surgery import array_of, computed, constant, is_weight, only_user, sizes
 
 _BIAS = 4  # of SkipGroupNorm's inputs
 

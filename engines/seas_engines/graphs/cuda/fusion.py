@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seas_engines.graphs.cuda.nodes import give_sum, skip_layer_norm, swap, take_over, vendor_node
-from seas_engines.graphs.cuda.values import is_weight, sizes
-from seas_engines.graphs.matching import only_user, producer
+from seas_engines.graphs.cuda.operators import skip_group_norm, skip_layer_norm, swap
+from seas_engines.graphs.surgery import is_weight, only_user, producer, sizes, take_over
 
 SPLIT_GELU_WIDTHS = frozenset({2560, 5120, 10240})
 """Last axis of what BiasSplitGelu takes: those of Stable Diffusion 1.x alone."""
@@ -55,7 +54,7 @@ def _silu(graph: ir.Graph, norm: ir.Node) -> None:
     if len(sigmoid.outputs[0].uses()) != 1:
         return
     norm.attributes["activation"] = ir.AttrInt64("activation", 1)
-    take_over(graph, product.outputs[0], value)
+    take_over(product.outputs[0], value, named=False)
     graph.remove([product, sigmoid], safe=True)
 
 
@@ -73,11 +72,7 @@ def _skip_group_norm(graph: ir.Graph, norm: ir.Node) -> None:
         return
     if first.is_initializer() or second.is_initializer() or _per_image(first):
         return
-    made = vendor_node(
-        "SkipGroupNorm", [first, *norm.inputs[1:3], second], list(norm.attributes.values()), outputs=2
-    )
-    swap(graph, norm, made)
-    give_sum(graph, made, made.outputs[1], total.outputs[0])
+    skip_group_norm(graph, norm, first, second, total.outputs[0])
     graph.remove(total, safe=True)
 
 
@@ -109,9 +104,9 @@ def _split_gelu(graph: ir.Graph, split: ir.Node) -> None:
     product = only_user(left, "Mul")
     if gelu is None or product is None or set(product.inputs) != {left, gelu.outputs[0]}:
         return
-    if "approximate" in gelu.attributes and gelu.attributes["approximate"].as_string() != "none":
+    if gelu.attributes.get_string("approximate", "none") != "none":
         return
-    swap(graph, product, vendor_node("BiasSplitGelu", [linear.source, linear.bias]))
+    swap(graph, product, "BiasSplitGelu", [linear.source, linear.bias])
     graph.remove([gelu, split], safe=True)
 
 
@@ -123,7 +118,7 @@ def _bias_add(graph: ir.Graph, total: ir.Node) -> None:
     for value, other in (parts, reversed(parts)):
         linear = _linear(value)
         if linear is not None and linear.width in BIAS_ADD_WIDTHS:
-            swap(graph, total, vendor_node("BiasAdd", [linear.source, linear.bias, other]))
+            swap(graph, total, "BiasAdd", [linear.source, linear.bias, other])
             return
 
 
@@ -135,7 +130,7 @@ def _sum(graph: ir.Graph, total: ir.Node) -> None:
             continue
         parts = [*inner.inputs, other]
         if all(part is not None and _same_shape(value, part) for part in parts):
-            swap(graph, total, ir.Node("", "Sum", parts))
+            swap(graph, total, "Sum", parts, domain="")
             return
 
 

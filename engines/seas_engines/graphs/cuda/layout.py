@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seas_engines.graphs.attention import DOMAIN
-from seas_engines.graphs.cuda.values import array_of, computed, constant, is_weight, sizes
+from seas_engines.graphs.surgery import (
+    DOMAIN,
+    Writer,
+    array_of,
+    computed,
+    constant,
+    give_out,
+    is_weight,
+    sizes,
+    take_over,
+)
 
 ELEMENTWISE = frozenset(
     {"Add", "Cast", "Clip", "Div", "Gelu", "Identity", "Mul", "Relu", "Round", "Sigmoid", "Sub"}
@@ -44,8 +54,7 @@ class _ChannelsLast:
         self._last: dict[ir.Value, ir.Value] = {}
         self._first: dict[ir.Value, ir.Value] = {}
         self._made: dict[ir.Value, ir.Value] = {}  # channels-last form of values that live channels first
-        self._count = 0
-        self._before: ir.Node | None = None
+        self._write = Writer("last", numbered=True)
         self._rules: dict[str, Callable[[ir.Node], bool]] = {
             "Conv": self._conv,
             "GroupNormalization": self._group_norm,
@@ -61,20 +70,17 @@ class _ChannelsLast:
     def run(self) -> None:
         """Rewrite every node in the order of running."""
         for node in list(self._graph):
-            self._before = node
             rule = self._rules.get(node.op_type) if node.domain == "" else None
-            if rule is not None and rule(node):
-                continue
-            for place, value in enumerate(node.inputs):
-                if value in self._last:
-                    node.replace_input_with(place, self._channels_first(value))
-        self._before = None
-        for place, value in enumerate(self._graph.outputs):
+            if rule is None or not rule(node):
+                for place, value in enumerate(node.inputs):
+                    if value in self._last:
+                        node.replace_input_with(place, self._channels_first(value))
+            self._graph.insert_before(node, self._write.made)
+            self._write.made.clear()
+        for value in list(self._graph.outputs):
             if value in self._last:
-                turned = self._channels_first(value)
-                name, value.name = value.name, f"{value.name}_before"
-                turned.name, turned.type, turned.shape = name, value.type, value.shape
-                self._graph.outputs[place] = turned
+                give_out(self._graph, value, self._channels_first(value))
+        self._graph.extend(self._write.made)
 
     def _conv(self, node: ir.Node) -> bool:
         source, weight = node.inputs[0], node.inputs[1]
@@ -86,13 +92,12 @@ class _ChannelsLast:
         kernels = computed(
             self._graph,
             f"{weight.name}_kernels",
-            weight.dtype or ir.DataType.FLOAT,
+            weight.dtype,
             (outputs, height, width, channels),
             lambda: array_of(weight).transpose(0, 2, 3, 1),
         )
         inputs = [self._channels_last(source), kernels, *node.inputs[2:]]
-        self._replace(node, self._op(DOMAIN, "NhwcConv", inputs, list(node.attributes.values())))
-        return True
+        return self._put(node, "NhwcConv", *inputs, domain=DOMAIN, **node.attributes)
 
     def _group_norm(self, node: ir.Node) -> bool:
         source, scale, bias = node.inputs
@@ -102,19 +107,23 @@ class _ChannelsLast:
         rank, channels = _rank(source), _channels(source)
         if rank not in TO_LAST or channels is None:
             return False
-        groups = node.attributes["num_groups"].as_int()
         last = self._channels_last(source)
         if rank == 3:
             last = self._reshaped(last, [0, -1, 1, channels])
-        attributes = [
-            ir.AttrInt64("groups", groups),
-            ir.AttrFloat32("epsilon", node.attributes["epsilon"].as_float()),
-            ir.AttrInt64("activation", 0),
-            ir.AttrInt64("channels_last", 1),
-        ]
-        made = self._op(DOMAIN, "GroupNorm", [last, self._wide(scale), self._wide(bias)], attributes)
-        self._replace(node, self._reshaped(made, [0, -1, channels]) if rank == 3 else made)
-        return True
+        made = self._write.op(
+            "GroupNorm",
+            last,
+            self._wide(scale),
+            self._wide(bias),
+            domain=DOMAIN,
+            groups=node.attributes["num_groups"].as_int(),
+            epsilon=node.attributes["epsilon"].as_float(),
+            activation=0,
+            channels_last=1,
+        )
+        if rank == 3:
+            made = self._reshaped(made, [0, -1, channels])
+        return self._note(node.outputs[0], made)
 
     def _resize(self, node: ir.Node) -> bool:
         """Nearest neighbours by whole factors alone: the provider's other modes want channels first."""
@@ -132,9 +141,7 @@ class _ChannelsLast:
         if large[2] != down * height or large[3] != across * width:
             return False
         scales = constant(self._graph, "scales_last", np.array([1, down, across, 1], np.float32))
-        made = self._op("", "Resize", [self._last[source], None, scales], list(node.attributes.values()))
-        self._replace(node, made)
-        return True
+        return self._put(node, "Resize", self._last[source], None, scales, **node.attributes)
 
     def _transpose(self, node: ir.Node) -> bool:
         source, result = node.inputs[0], node.outputs[0]
@@ -142,12 +149,9 @@ class _ChannelsLast:
         order, rank = list(node.attributes["perm"].as_ints()), _rank(source)
         if source in self._last and order == TO_LAST.get(rank or 0):
             same = self._last[source]
-            if result.is_graph_output():
-                if same.producer() is None or same.is_graph_output():
-                    return False
-                same.name, result.name = result.name, f"{result.name}_before"
-                same.type, same.shape = result.type, result.shape
-            ir.convenience.replace_all_uses_with(result, same, replace_graph_outputs=True)
+            if result.is_graph_output() and (same.producer() is None or same.is_graph_output()):
+                return False
+            take_over(result, same, named=False)
             return True
         if source not in self._last and order == TO_FIRST.get(rank or 0):
             self._last[result] = source
@@ -166,8 +170,7 @@ class _ChannelsLast:
             return False
         if math.prod(old[2:]) != math.prod(new[2:]):
             return False
-        self._replace(node, self._reshaped(self._last[source], [0, *new[2:], new[1]]))
-        return True
+        return self._note(result, self._reshaped(self._last[source], [0, *new[2:], new[1]]))
 
     def _unsqueeze(self, node: ir.Node) -> bool:
         """[B,C] to [B,C,1,1], one axis at a time: what is added per image and channel."""
@@ -183,8 +186,7 @@ class _ChannelsLast:
         channels = result.shape[1]
         if source is None or _rank(source) != 2 or not isinstance(channels, int):
             return False
-        self._replace(node, self._reshaped(source, [0, 1, 1, channels]))
-        return True
+        return self._note(result, self._reshaped(source, [0, 1, 1, channels]))
 
     def _concat(self, node: ir.Node) -> bool:
         axis = node.attributes["axis"].as_int()
@@ -194,25 +196,16 @@ class _ChannelsLast:
         if rank not in TO_LAST:
             return False
         inputs = [self._channels_last(value) for value in node.inputs if value is not None]
-        attribute = ir.AttrInt64("axis", axis if axis == 0 else rank - 1)
-        self._replace(node, self._op("", "Concat", inputs, [attribute]))
-        return True
+        return self._put(node, "Concat", *inputs, axis=axis if axis == 0 else rank - 1)
 
     def _split(self, node: ir.Node) -> bool:
         source = node.inputs[0]
-        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
-        if source not in self._last or axis not in (0, 1):
+        axis = node.attributes.get_int("axis", 0)
+        if source is None or source not in self._last or axis not in (0, 1):
             return False
-        assert source is not None
-        attributes = [value for key, value in node.attributes.items() if key != "axis"]
-        attributes.append(ir.AttrInt64("axis", axis if axis == 0 else (_rank(source) or 0) - 1))
-        made = ir.Node(
-            "", "Split", [self._last[source], *node.inputs[1:]], attributes, num_outputs=len(node.outputs)
-        )
-        self._insert(made)
-        for old, new in zip(node.outputs, made.outputs, strict=True):
-            self._note(old, new)
-        return True
+        attributes: dict[str, Any] = {key: value for key, value in node.attributes.items() if key != "axis"}
+        attributes["axis"] = axis if axis == 0 else (_rank(source) or 0) - 1
+        return self._put(node, "Split", self._last[source], *node.inputs[1:], **attributes)
 
     def _elementwise(self, node: ir.Node) -> bool:
         """Where all that is as large as the result lives channels last."""
@@ -224,8 +217,7 @@ class _ChannelsLast:
             if value is not None and turned is None:
                 return False
             inputs.append(turned)
-        self._replace(node, self._op("", node.op_type, inputs, list(node.attributes.values())))
-        return True
+        return self._put(node, node.op_type, *inputs, **node.attributes)
 
     def _operand(self, value: ir.Value, result: ir.Value) -> ir.Value | None:
         """Return an elementwise node's operand for channels last; None where it would have to be turned."""
@@ -240,9 +232,8 @@ class _ChannelsLast:
         shape = [1] * (rank - len(sizes(value))) + sizes(value)
         if shape[0] != 1 or any(size != 1 for size in shape[2:]):
             return None
-        dtype = value.dtype or ir.DataType.FLOAT
         name, channels = f"{value.name}_channels", (shape[1],)
-        return computed(self._graph, name, dtype, channels, lambda: array_of(value).reshape(-1))
+        return computed(self._graph, name, value.dtype, channels, lambda: array_of(value).reshape(-1))
 
     def _channels_last(self, value: ir.Value) -> ir.Value:
         """Return a value's channels-last form, turning it where it has none."""
@@ -263,45 +254,25 @@ class _ChannelsLast:
         return self._first[value]
 
     def _turned(self, source: ir.Value, orders: dict[int, list[int]], value: ir.Value) -> ir.Value:
-        made = self._op("", "Transpose", [source], [ir.AttrInt64s("perm", orders[_rank(value) or 0])])
+        made = self._write.op("Transpose", source, perm=orders[_rank(value) or 0])
         made.type = value.type
         return made
 
-    def _replace(self, node: ir.Node, made: ir.Value) -> None:
-        """Note the channels-last form of a node's result; the node itself is then read by nobody."""
-        self._note(node.outputs[0], made)
+    def _put(self, old: ir.Node, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> bool:
+        """Write a node's channels-last form; nobody reads the node then."""
+        made = self._write.node(op_type, *inputs, outputs=len(old.outputs), **attributes)
+        return all([self._note(*pair) for pair in zip(old.outputs, made.outputs, strict=True)])
 
-    def _note(self, old: ir.Value, new: ir.Value) -> None:
+    def _note(self, old: ir.Value, new: ir.Value) -> bool:
+        """Keep the channels-last form of a value."""
         new.type, new.shape = old.type, _turned_shape(old.shape)
         self._last[old] = new
+        return True
 
     def _reshaped(self, value: ir.Value, to: Sequence[int]) -> ir.Value:
-        shape = constant(self._graph, "sizes", np.array(to, np.int64))
-        made = self._op("", "Reshape", [value, shape])
+        made = self._write.op("Reshape", value, constant(self._graph, "sizes", np.array(to, np.int64)))
         made.type = value.type
         return made
-
-    def _op(
-        self,
-        domain: str,
-        op_type: str,
-        inputs: Sequence[ir.Value | None],
-        attributes: Sequence[ir.Attr] = (),
-    ) -> ir.Value:
-        node = ir.Node(domain, op_type, inputs, list(attributes))
-        self._insert(node)
-        return node.outputs[0]
-
-    def _insert(self, node: ir.Node) -> None:
-        """Put a node before the one that is being rewritten, or at the end."""
-        self._count += 1
-        node.name = f"last_{node.op_type.lower()}_{self._count}"
-        for place, value in enumerate(node.outputs):
-            value.name = f"{node.name}_out{place}"
-        if self._before is None:
-            self._graph.append(node)
-        else:
-            self._graph.insert_before(self._before, node)
 
     def _wide(self, value: ir.Value) -> ir.Value:
         """Return a norm's weights in float32, as the operator takes them beside half values too."""
@@ -319,9 +290,8 @@ def _channels(value: ir.Value) -> int | None:
 
 def _is_plain(node: ir.Node) -> bool:
     """Whether a convolution has one group, and says its padding in numbers."""
-    groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
-    padding = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
-    return groups == 1 and padding == "NOTSET"
+    given = node.attributes
+    return bool(given.get_int("group", 1) == 1 and given.get_string("auto_pad", "NOTSET") == "NOTSET")
 
 
 def _turned_shape(shape: ir.Shape | None) -> ir.Shape | None:

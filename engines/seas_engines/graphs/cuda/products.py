@@ -13,7 +13,15 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seas_engines.graphs.cuda.values import array_of, computed, constant, is_weight, sizes
+from seas_engines.graphs.surgery import (
+    array_of,
+    computed,
+    constant,
+    is_weight,
+    make_node,
+    sizes,
+    take_over,
+)
 
 FEWEST = 4
 MOST_ROWS = 256
@@ -46,23 +54,20 @@ def _merge(graph: ir.Graph, source: ir.Value, nodes: Sequence[ir.Node]) -> None:
     if len(first.inputs) > 2:
         biases = [value for node in nodes if (value := node.inputs[2]) is not None]
         inputs.append(_joined(graph, f"{first.name}_biases", biases, axis=0))
-    product = ir.Node("", first.op_type, inputs, list(first.attributes.values()), name=f"{first.name}_merged")
-    rank = len(source.shape or ())
-    product.outputs[0].name, product.outputs[0].type = f"{product.name}_out", first.outputs[0].type
-    lengths = constant(graph, f"{product.name}_sizes", np.array(widths, np.int64))
-    split = ir.Node(
-        "",
+    name = f"{first.name}_merged"
+    product = make_node(first.op_type, inputs, first.attributes, name=name, results=[f"{name}_out"])
+    product.outputs[0].type = first.outputs[0].type
+    lengths = constant(graph, f"{name}_sizes", np.array(widths, np.int64))
+    split = make_node(
         "Split",
         [product.outputs[0], lengths],
-        [ir.AttrInt64("axis", rank - 1)],
-        num_outputs=len(nodes),
-        name=f"{product.name}_split",
+        {"axis": len(source.shape or ()) - 1},
+        name=f"{name}_split",
+        results=[f"{node.outputs[0].name}_part" for node in nodes],
     )
     graph.insert_before(first, [product, split])
     for node, new in zip(nodes, split.outputs, strict=True):
-        old = node.outputs[0]
-        new.name, new.type, new.shape = f"{old.name}_part", old.type, old.shape
-        ir.convenience.replace_all_uses_with(old, new)
+        take_over(node.outputs[0], new, named=False)
         graph.remove(node, safe=True)
 
 
@@ -70,9 +75,8 @@ def _joined(graph: ir.Graph, name: str, values: Sequence[ir.Value], axis: int) -
     """Register weights one after another."""
     shape = sizes(values[0])
     shape[axis] = sum(sizes(value)[axis] for value in values)
-    dtype = values[0].dtype or ir.DataType.FLOAT
     return computed(
-        graph, name, dtype, shape, lambda: np.concatenate([array_of(value) for value in values], axis=axis)
+        graph, name, values[0].dtype, shape, lambda: np.concatenate([*map(array_of, values)], axis=axis)
     )
 
 
@@ -91,7 +95,7 @@ def _is_plain_product(node: ir.Node) -> bool:
 
 
 def _transposes(node: ir.Node) -> bool:
-    return "transB" in node.attributes and node.attributes["transB"].as_int() == 1
+    return bool(node.attributes.get_int("transB") == 1)
 
 
 def _is_small(value: ir.Value) -> bool:

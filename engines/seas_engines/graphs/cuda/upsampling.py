@@ -16,11 +16,23 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
-from seas_engines.graphs.attention import DOMAIN
 from seas_engines.graphs.cuda.layout import TO_FIRST, TO_LAST
-from seas_engines.graphs.cuda.values import AnyArray, array_of, computed, constant, is_weight, sizes
-from seas_engines.graphs.matching import only_user, producer
-from seas_engines.graphs.phases import doubles, keeps_size, merged
+from seas_engines.graphs.surgery import (
+    DOMAIN,
+    AnyArray,
+    Writer,
+    array_of,
+    computed,
+    constant,
+    is_weight,
+    only_user,
+    producer,
+    replace,
+    sizes,
+    take_over,
+    untransposed,
+)
+from seas_engines.graphs.upsampling import PHASES, doubled_and_convolved, merged, phase_pads
 
 
 def split_upsampling(model: ir.Model) -> None:
@@ -36,38 +48,31 @@ def split_upsampling(model: ir.Model) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Doubled:
-    """A convolution [O,I] of an upsampled image, by the image before that.
-
-    `kernels` gives those [2O,2,3,I] of a phase of rows, even columns before odd; `bias` is [2O] or nothing.
-    """
+    """A convolution of an upsampled image, by the image before that."""
 
     name: str
     source: ir.Value
     outputs: int
+    """Channels."""
     kernels: Callable[[int], AnyArray]
+    """Gives those [2O,2,3,I] of a phase of rows, even columns before odd."""
     bias: Sequence[ir.Value]
+    """[2O], or nothing."""
 
-    def write(self, graph: ir.Graph, after: ir.Node, shape: ir.Shape | None) -> ir.Value | None:
-        """Write it behind a node; returns the large image [B,2H,2W,O], None where H or W is not known."""
+    def write(self, graph: ir.Graph, shape: ir.Shape | None) -> list[ir.Node]:
+        """Return the nodes that end in the large image [B,2H,2W,O]; none where H or W is not known."""
         source, outputs = self.source, self.outputs
-        height, width, channels = source.shape[1:] if source.shape is not None else (None,) * 3
+        images, height, width, channels = source.shape if source.shape is not None else (None,) * 4
         if not (isinstance(height, int) and isinstance(width, int) and isinstance(channels, int)):
-            return None
+            return []
         dtype = source.dtype or ir.DataType.FLOAT
-        made: list[ir.Node] = []
-
-        def op(domain: str, op_type: str, inputs: Sequence[ir.Value], **attributes: object) -> ir.Value:
-            node = ir.Node(domain, op_type, inputs, ir.convenience.convert_attributes(attributes))
-            node.name = f"{self.name}_{op_type.lower()}_{len(made)}"
-            node.outputs[0].name, node.outputs[0].type = f"{node.name}_out", source.type
-            made.append(node)
-            return node.outputs[0]
-
-        images = op("", "Shape", [source], start=0, end=1)
-        once = op("", "Concat", [images, constant(graph, "ones", np.array([1, 1, 1], np.int64))], axis=0)
-        images.type = once.type = ir.TensorType(ir.DataType.INT64)
+        write = Writer(self.name, like=source, start=0)
+        op = write.op
+        count = op("Shape", source, start=0, end=1)
+        once = op("Concat", count, constant(graph, "ones", np.array([1, 1, 1], np.int64)), axis=0)
+        count.type = once.type = ir.TensorType(ir.DataType.INT64)
         row_of_zeros = np.zeros((1, 1, width, channels), dtype.numpy())
-        edge = op("", "Expand", [constant(graph, f"{self.name}_edge", row_of_zeros), once])
+        edge = op("Expand", constant(graph, f"{self.name}_edge", row_of_zeros), once)
         rows = []
         for row in (0, 1):
             kernels = computed(
@@ -78,103 +83,76 @@ class _Doubled:
                 lambda row=row: self.kernels(row),  # type: ignore[misc]
             )
             # cuDNN wants as much padding above as below, and the provider's Pad is slow: a row is joined on.
-            padded = op("", "Concat", [edge, source] if row == 0 else [source, edge], axis=1)
-            inputs = [padded, kernels, *self.bias]
-            found = op(DOMAIN, "NhwcConv", inputs, kernel_shape=[2, 3], pads=[0, 1, 0, 1])
-            found.shape = ir.Shape([source.shape[0] if source.shape else None, height, width, 2 * outputs])
+            padded = op("Concat", *([edge, source] if row == 0 else [source, edge]), axis=1)
+            sides = {"kernel_shape": [2, 3], "pads": [0, 1, 0, 1]}
+            found = op("NhwcConv", padded, kernels, *self.bias, domain=DOMAIN, **sides)
+            found.shape = ir.Shape([images, height, width, 2 * outputs])
             flat = constant(graph, "sizes", np.array([0, height, 1, 2 * width * outputs], np.int64))
-            rows.append(op("", "Reshape", [found, flat]))
-        joined = op("", "Concat", rows, axis=2)
+            rows.append(op("Reshape", found, flat))
+        joined = op("Concat", *rows, axis=2)
         large = constant(graph, "sizes", np.array([0, 2 * height, 2 * width, outputs], np.int64))
-        result = op("", "Reshape", [joined, large])
-        result.shape = shape
-        graph.insert_after(after, made)
-        return result
+        op("Reshape", joined, large).shape = shape
+        return write.made
 
 
 def _split(graph: ir.Graph, resize: ir.Node) -> None:
     """Rewrite an upsampling and the convolution that alone reads it."""
-    convolution, source = only_user(resize.outputs[0], "NhwcConv"), resize.inputs[0]
-    if convolution is None or source is None:
+    convolution, source = doubled_and_convolved(resize, "NhwcConv", [1, 2, 2, 1]), resize.inputs[0]
+    if convolution is None or source is None or convolution.outputs[0].is_graph_output():
         return
-    if not doubles(resize, [1, 2, 2, 1]) or not keeps_size(convolution):
-        return
-    old, weight = convolution.outputs[0], convolution.inputs[1]
-    if weight is None or not all(map(is_weight, convolution.inputs[1:])) or old.is_graph_output():
-        return
-    outputs, height, width, _ = sizes(weight)
-    if (height, width) != (3, 3):
-        return
-    doubled = _Doubled(
-        str(convolution.name),
-        source,
-        outputs,
-        lambda row: _of_nine_taps(array_of(weight), row),
-        _twice(graph, convolution.inputs[2:]),
-    )
-    result = doubled.write(graph, convolution, old.shape)
-    if result is not None:
-        ir.convenience.replace_all_uses_with(old, result)
-        graph.remove(convolution, safe=True)
+    weight, name = convolution.inputs[1], str(convolution.name)
+    assert weight is not None
+    bias = _twice(graph, convolution)
+    doubled = _Doubled(name, source, sizes(weight)[0], lambda row: _of_nine_taps(array_of(weight), row), bias)
+    made = doubled.write(graph, convolution.outputs[0].shape)
+    if made:
+        replace(graph, convolution, *made, named=False)
 
 
 def _rejoin(graph: ir.Graph, spread: ir.Node) -> None:
     """Rewrite four convolutions of 2x2 kernels, whose results `spread` interleaves by rows and columns."""
-    back = list(spread.outputs[0].uses())
-    turned = producer(spread.inputs[0], "Transpose")
-    joined = producer(turned.inputs[0], "Concat") if turned is not None else None
+    large = [use.node.outputs[0] for use in spread.outputs[0].uses()]
+    joined = producer(untransposed(spread.inputs[0], TO_FIRST[4]), "Concat")
+    phases = [producer(value, "NhwcConv") for value in joined.inputs] if joined is not None else []
+    found = [node for node in phases if node is not None and only_user(node.outputs[0], "Concat")]
     if (
-        turned is None
-        or joined is None
-        or _order(turned) != TO_FIRST[4]
-        or spread.outputs[0].is_graph_output()
+        not len(phases) == len(found) == len(PHASES)
+        or any(untransposed(value, TO_LAST[4]) is None for value in large)
+        or any(value.is_graph_output() for value in (spread.outputs[0], *large))
+        or spread.attributes.get_string("mode", "DCR") != "DCR"
+        or spread.attributes.get_int("blocksize") != 2
     ):
         return
-    if not all(use.node.op_type == "Transpose" and _order(use.node) == TO_LAST[4] for use in back):
-        return
-    if any(use.node.outputs[0].is_graph_output() for use in back):
-        return
-    phases = [producer(value, "NhwcConv") for value in joined.inputs]
-    found = [node for node in phases if node is not None]
-    if len(found) != 4 or any(only_user(node.outputs[0], "Concat") is None for node in found):
-        return
-    mode = spread.attributes["mode"].as_string() if "mode" in spread.attributes else "DCR"
-    if mode != "DCR" or spread.attributes["blocksize"].as_int() != 2:
-        return
-    pads = [list(node.attributes["pads"].as_ints()) for node in found if "pads" in node.attributes]
-    if pads != [[1 - row, 1 - column, row, column] for row in (0, 1) for column in (0, 1)]:
-        return
-    source = found[0].inputs[0]
-    if source is None or any(node.inputs[0] is not source for node in found):
-        return
-    if not all(is_weight(value) for node in found for value in node.inputs[1:]):
-        return
-    weights = [node.inputs[1] for node in found]
-    kernels = [value for value in weights if value is not None and sizes(value)[1:3] == [2, 2]]
-    if len(kernels) != 4 or any(node.inputs[2:] != found[0].inputs[2:] for node in found):
+    first = found[0]
+    source, name = first.inputs[0], str(first.name)
+    kernels = [node.inputs[1] for node in found]
+    for node, phase in zip(found, PHASES, strict=True):
+        same = node.inputs[0] is source and node.inputs[2:] == first.inputs[2:]
+        if not same or list(node.attributes.get_ints("pads", ())) != phase_pads(*phase):
+            return
+        if not all(map(is_weight, node.inputs[1:])):
+            return
+    weights = [value for value in kernels if value is not None and sizes(value)[1:3] == [2, 2]]
+    if source is None or len(weights) != len(PHASES):
         return
     doubled = _Doubled(
-        str(found[0].name),
+        name,
         source,
-        sizes(kernels[0])[0],
-        lambda row: _of_two_columns(*(array_of(value) for value in kernels[2 * row : 2 * row + 2])),
-        _twice(graph, found[0].inputs[2:]),
+        sizes(weights[0])[0],
+        lambda row: _of_two_columns(*map(array_of, weights[2 * row : 2 * row + 2])),
+        _twice(graph, first),
     )
-    result = doubled.write(graph, found[-1], back[0].node.outputs[0].shape if back else None)
-    if result is None:
-        return
-    for use in back:
-        ir.convenience.replace_all_uses_with(use.node.outputs[0], result)
+    made = doubled.write(graph, large[0].shape if large else None)
+    if made:
+        graph.insert_after(found[-1], made)
+        for value in large:
+            take_over(value, made[-1].outputs[0], named=False)
 
 
-def _twice(graph: ir.Graph, biases: Sequence[ir.Value | None]) -> list[ir.Value]:
-    """Return a bias for both phases of columns, where there is one."""
-    given = [value for value in biases if value is not None]
+def _twice(graph: ir.Graph, convolution: ir.Node) -> list[ir.Value]:
+    """Return a convolution's bias for both phases of columns, where it has one."""
+    given = [value for value in convolution.inputs[2:] if value is not None]
     return [constant(graph, f"{value.name}_doubled", np.tile(array_of(value), 2)) for value in given]
-
-
-def _order(transpose: ir.Node) -> list[int]:
-    return list(transpose.attributes["perm"].as_ints())
 
 
 def _of_nine_taps(taps: AnyArray, row: int) -> AnyArray:

@@ -1,4 +1,4 @@
-"""What guidance's halves have in common: which nodes run once, and that nothing else changes."""
+"""What guidance computes once: which nodes run once, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -89,17 +89,17 @@ class Reader(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["plain", "steered", "unread output"])
-def test_where_halves_cannot_share_they_do_not(kind: str) -> None:
+def test_where_nothing_can_be_shared_nothing_is(kind: str) -> None:
     inputs = {"latents": torch.randn(2, 4), "context": torch.randn(2, 4)}
     model = trace(Part("p", Reader(kind), inputs, ("after", "rest"), ("latents", "context")), OPSET)
-    halves = divide(model)
+    division = divide(model)
     if kind != "plain":
-        assert halves is None
+        assert division is None
         return
-    assert halves is not None
+    assert division is not None
     build = GraphBuilder("g", OPSET)
     given = {name: build.input(name, ir.DataType.FLOAT, ["batch", 4]) for name in ("latents", "context")}
-    made = build.inline(model, given, halves)
+    made = build.inline(model, given, division)
     shape: list[int | str] = ["batch", 4]
     joined = build.build({name: (value, ir.DataType.FLOAT, shape) for name, value in made.items()})
     assert operators(joined) == operators(model) | {"Concat": 1}  # of one value, read in two places

@@ -12,7 +12,7 @@ import seas_engines.precision.evaluator as evaluating
 from seas_engines.graphs.rewrite import Form, rewrite
 from seas_engines.precision.cases import step_cases
 from seas_engines.precision.evaluator import Case, Evaluator, distance
-from seas_engines.precision.float32_nodes import BOUND, Islands, find_islands
+from seas_engines.precision.float32_nodes import BOUND, Float32Nodes, find_float32_nodes
 from seas_engines.precision.half import HALF_MAX, candidates, infer_types, to_half
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
@@ -29,13 +29,13 @@ def prepared(gain: float) -> ir.Model:
 
 def search(
     gain: float, folder: Path, bound: float = BOUND, extreme: float = 0.0, budget: int = 200
-) -> tuple[Islands, ir.Model]:
+) -> tuple[Float32Nodes, ir.Model]:
     model = prepared(gain)
     cases = [Case("real", latents())]
     if extreme:
         cases.append(Case("extreme", {"latents": latents()["latents"] * np.float32(extreme)}, extreme=True))
     with Evaluator(model, cases, folder, threads=1) as evaluator:
-        return find_islands(evaluator, bound, budget=budget), model
+        return find_float32_nodes(evaluator, bound, budget=budget), model
 
 
 def test_a_tame_graph_is_half_throughout(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_out_of_time_it_ends_with_what_passes(tmp_path: Path) -> None:
     loose, _ = search(1.0, tmp_path)
     model = prepared(1.0)
     with Evaluator(model, [Case("real", latents())], tmp_path, threads=1) as evaluator:
-        found = find_islands(evaluator, loose.error / 4, seconds=0.0)
+        found = find_float32_nodes(evaluator, loose.error / 4, seconds=0.0)
     assert len(found.float32) == found.candidates
     assert found.error <= loose.error / 4
 
@@ -158,7 +158,7 @@ def test_a_graph_that_is_broken_in_float32_is_refused(tmp_path: Path) -> None:
         Evaluator(model, [Case("infinite", infinite)], tmp_path, threads=1) as evaluator,
         pytest.raises(CheckFailed, match=r"no finite values on these inputs\. Use --precision fp32"),
     ):
-        find_islands(evaluator)
+        find_float32_nodes(evaluator)
 
 
 def test_distance() -> None:

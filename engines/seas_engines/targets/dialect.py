@@ -1,7 +1,7 @@
-"""How a target wants its graphs, and a version of TensorRT or TensorRT-RTX its builder set up.
+"""Which ONNX operators a target, and its version of TensorRT or TensorRT-RTX, reads.
 
-One way serves TensorRT from 10.12 on, 11 and RTX: precision is in the graph, and the network strongly typed.
-What older versions need besides is here, and nowhere else.
+Precision is always in the graph, and the network strongly typed. Differences between versions are here, and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -18,26 +18,21 @@ REVISION = "1"
 """Raised when the same bundle and versions would give another engine; part of every engine's key."""
 OLDEST = {Target.TENSORRT: Version("10.0"), Target.RTX: Version("1.0")}
 _ATTENTION = {Target.TENSORRT: Version("10.14"), Target.RTX: Version("1.7")}
-"""From which version on the Attention operator is given: TensorRT's changelog for 10.14; RTX as tried."""
+"""The first version that is given the Attention operator: TensorRT's changelog for 10.14; RTX as tried."""
 _GROUP_NORM = {Target.TENSORRT: Version("10.12"), Target.RTX: Version("1.7")}
-"""From which version on GroupNormalization is given: on the safe side, since opset 21 came with 10.6."""
+"""The first version that is given GroupNormalization: on the safe side, since opset 21 came with 10.6."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a version reads.
-
-    Attributes:
-        opset: ONNX operator set of the graph that it is given.
-        attention, group_norm: how those are written in it.
-        strongly_typed: whether the dtypes of the graph are the engine's, and must be asked for: false where
-        there is no other way any more.
-    """
+    """The graphs that a version reads."""
 
     opset: int
+    """ONNX operator set."""
     attention: Form
     group_norm: Form
     strongly_typed: bool
+    """Whether the engine's dtypes are the graph's."""
 
 
 def dialect_of(target: Target, version: str) -> Dialect:

@@ -1,4 +1,4 @@
-"""Whether a build, and then the engines, fit the memory of this machine: known before the long build."""
+"""Whether a build, and then its engines, fit the memory of this machine: checked before the long build."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seas_runtime.manifest.types import DECODE_IMAGE
 
 _GIB = 1 << 30
 BUILD_FACTOR = 3.5
-"""Host memory of a build over the weights of its graph: those read, those folded, and the engine's own."""
+"""Host memory of a build in multiples of its graph's weights: as read, as folded, and the engine's own."""
 BUILD_BASE = 1 * _GIB
 """Host memory that a builder takes whatever the graph: its libraries and its kernels' code."""
 ACTIVATIONS = 6
@@ -20,21 +20,18 @@ ACTIVATIONS = 6
 output, the residual, and scratch. An estimate, on the safe side."""
 _BLOCK_CHANNELS = 256  # of that block's widest tensor, in Stable Diffusion 1.x
 _STREAMED_SHARE = 0.25
-"""Of the weights, what stays in device memory where they are streamed."""
+"""Share of the weights that stays in device memory where they are streamed."""
 _BYTES = {Precision.FP32: 4, Precision.FP16: 2}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How engines are built so that they fit.
-
-    Attributes:
-        weight_streaming: whether weights may stay in host memory and be streamed.
-        notes: what the plan changes, in words.
-    """
+    """How engines are built so that they fit."""
 
     weight_streaming: bool = False
+    """Whether weights may stay in host memory and be streamed."""
     notes: tuple[str, ...] = ()
+    """What the plan changes, in words."""
 
 
 def weights_size(bundle: Bundle, graph: str, precision: Precision) -> int:
@@ -50,9 +47,9 @@ def weights_size(bundle: Bundle, graph: str, precision: Precision) -> int:
 
 
 def check_build_memory(graph: str, weights: int, available: int | None, limit: int | None) -> None:
-    """Refuse a build that needs more host memory than there is, or than it may take.
+    """Refuse a build that needs more host memory than is available, or than `limit`.
 
-    `weights` in the precision that is built, all in bytes; `available` None where it is not known.
+    All in bytes: `weights` in the precision that is built; `available` None where it is not known.
     """
     needed = int(BUILD_FACTOR * weights) + BUILD_BASE
     for size, what in ((available, "available"), (limit, "allowed by --memory")):
@@ -72,12 +69,12 @@ def plan_device(
     batch: int,
     device: CudaDevice | None,
 ) -> Plan:
-    """Return how engines of `graphs` (weights in bytes, by name) fit a device together; all stay loaded.
+    """Return how engines of `graphs` (weights in bytes, by name), all loaded together, fit a device.
 
-    Nothing is known of a device that is not here: RTX engines for others are built as asked.
+    A device that is not here is not checked: its RTX engines are built as asked.
 
     Raises:
-        UserError: they do not fit at this batch, whichever way; it says which batch would.
+        UserError: they do not fit at this batch, streamed or not; it says which batch would.
     """
     if device is None:
         return Plan()

@@ -1,4 +1,4 @@
-"""How engines are asked for, and what of it follows from the machine: library, devices, timing cache."""
+"""Options of an engine build, and what follows from the machine: library, devices, timing cache."""
 
 from __future__ import annotations
 
@@ -19,44 +19,40 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How engines are built.
-
-    Attributes:
-        target: what for.
-        devices: for rtx, compute capabilities with commas between; None for the GPU of this machine.
-        precision: None for the target's own.
-        batch: sizes that the engines take.
-        graphs: names; empty for those that generation runs.
-        level: builder optimization level, 0 to 5; None for the library's choice.
-        workspace: bytes of device memory for scratch at most.
-        memory: bytes of host memory that a build may take at most.
-        ship: whether other machines shall load them from a copy of the bundle.
-        force: build also what is current.
-        build: False to refuse where something is not current.
-    """
+    """How engines are built."""
 
     target: str
     devices: str | None = None
+    """For rtx, compute capabilities with commas between; None for the GPU of this machine."""
     precision: str | None = None
+    """None for the target's own."""
     batch: BatchRange = field(default_factory=lambda: BatchRange(1, 1, 1))
+    """Sizes that the engines take."""
     graphs: tuple[str, ...] = ()
+    """Names; empty for those that generation runs."""
     level: int | None = None
+    """Builder optimization level, 0 to 5; None for the library's choice."""
     workspace: int | None = None
+    """Bytes of device memory for scratch at most."""
     memory: int | None = None
+    """Bytes of host memory that a build may take at most."""
     ship: bool = False
+    """Whether other machines shall load them from a copy of the bundle."""
     force: bool = False
+    """Build also what is current."""
     build: bool = True
+    """False to refuse where something is not current."""
 
 
 def refuse_engine_options(options: EngineOptions, target: Target) -> None:
-    """Refuse options that only mean something where engines are built."""
+    """Refuse options of engines for a target that has none."""
     for name, given in (("--device", options.devices), ("--ship-engines", options.ship or None)):
         if given is not None:
             raise UserError(f"{name}: target {target.value} has no engines to build; leave it out")
 
 
 def refuse_builder_options(options: EngineOptions) -> None:
-    """Refuse what only means something where a library compiles: engines of cuda are graphs, for any GPU."""
+    """Refuse a compiler's options: engines of cuda are graphs for any GPU, and nothing is compiled."""
     given = {
         "--device": options.devices,
         "--level": options.level,
@@ -72,9 +68,9 @@ def refuse_builder_options(options: EngineOptions) -> None:
 
 
 def installed_version(target: Target) -> str:
-    """Return the library's version; the import itself is what says what is wrong with it.
+    """Return the library's version; where it cannot be told, importing the library raises the reason.
 
-    ONNX Runtime of any version reads engines of cuda: theirs is that of their form.
+    Engines of cuda have the version of their own form, which ONNX Runtime of any version reads.
     """
     if target is Target.CUDA:
         return CUDA_FORM
@@ -83,7 +79,7 @@ def installed_version(target: Target) -> str:
 
 
 def engine_devices(target: Target, options: EngineOptions, here: CudaDevice | None) -> tuple[str, ...]:
-    """Return what engines are built for, by the names that `CudaDevice.engine_device` gives."""
+    """Return the devices that engines are built for, by the names that `CudaDevice.engine_device` gives."""
     if target is Target.CUDA:
         refuse_builder_options(options)
         return (ANY_GPU,)

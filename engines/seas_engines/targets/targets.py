@@ -1,4 +1,4 @@
-"""What a bundle can be built for, and what follows from that choice. `docs/targets.md` says it in words."""
+"""The targets that a bundle can be built for, and their properties; in words in `docs/targets.md`."""
 
 from __future__ import annotations
 
@@ -28,23 +28,20 @@ class Precision(str, Enum):
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """What a target asks of the graphs that export writes, and what is built from them.
-
-    Attributes:
-        opset: ONNX operator set that the bundle's graphs are written in; that of what engines are built from
-        is their dialect's (`seas_engines.targets.dialect`).
-        precisions: which precisions it runs; the first is what engines are built in where none is given.
-        fused_attention: whether attention in the composed graphs becomes ONNX Runtime's MultiHeadAttention.
-        split_upsampling: whether upsampling and its convolution in the composed graphs become four
-        convolutions of the small image; measured on CPUs alone.
-        builds_engine: whether graphs are compiled before they run.
-    """
+    """How export writes a target's graphs, and whether engines are built from them."""
 
     opset: int
+    """ONNX operator set of the bundle's graphs; engines are built from that of their dialect
+    (`seas_engines.targets.dialect`)."""
     precisions: tuple[Precision, ...]
+    """Those that it runs; engines are built in the first where none is given."""
     fused_attention: bool
+    """Whether attention in the composed graphs becomes ONNX Runtime's MultiHeadAttention."""
     split_upsampling: bool
+    """Whether upsampling and its convolution in the composed graphs become four convolutions of the small
+    image; measured on CPUs alone."""
     builds_engine: bool
+    """Whether graphs are compiled before they run."""
 
 
 _FULL_FIRST = (Precision.FP32, Precision.FP16)
@@ -88,19 +85,16 @@ _NOT_RTX = {
 
 @dataclass(frozen=True)
 class Platform:
-    """A kind of machine that bundles are built for.
-
-    Attributes:
-        name: as its maker calls it.
-        target: the target to choose there.
-        version: of TensorRT or TensorRT-RTX.
-        facts: what else is fixed there.
-    """
+    """A kind of machine that bundles are built for."""
 
     name: str
+    """As its maker calls it."""
     target: Target
+    """The one to choose there."""
     version: str
+    """Of TensorRT or TensorRT-RTX."""
     facts: str
+    """What else is fixed there."""
 
 
 PLATFORMS = (

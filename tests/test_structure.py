@@ -26,7 +26,9 @@ def test_every_package_is_looked_at() -> None:
 
 
 def test_the_figure_is_what_is_imported() -> None:
-    assert structure.drawn() == structure.figure(structure.arrows()), "python -m tests.structure draws it anew"
+    assert structure.drawn() == structure.figure(structure.arrows()), (
+        "python -m tests.structure draws it anew"
+    )
 
 
 def test_modules_fit_on_a_few_screens() -> None:

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from seas_engines.graphs.simplify import simplify
 from seas_runtime.errors import CheckFailed
-
-BATCH = "batch"
+from seas_runtime.manifest.types import BATCH
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from seas_engines.building import subprocess as build
+from seas_engines.building import worker as worker_module
 from seas_engines.building.subprocess import run_worker
 from seas_engines.building.worker import WorkerSpec
 from seas_runtime.errors import CheckFailed
@@ -20,7 +23,9 @@ from seas_runtime.manifest.types import TensorSpec
 def spec(tmp_path: Path) -> WorkerSpec:
     folder = tmp_path / "step"
     folder.mkdir()
-    return WorkerSpec(str(folder / "graph.onnx"), str(folder / "engine.bin"), "rtx", ("8.6",), (1, 2, 4), 25)
+    shapes = {"latents": ("batch", 4), "context": ("steps", 8), "image": ("batch", 8)}
+    out = str(folder / "engine.bin")
+    return WorkerSpec(str(folder / "graph.onnx"), shapes, out, "rtx", ("8.6",), (1, 2, 4), 25)
 
 
 def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
@@ -51,7 +56,7 @@ def test_progress_and_tensors(spec: WorkerSpec, tmp_path: Path, monkeypatch: pyt
         print(json.dumps({"phase": "Building", "finished": True}))
         tensors = {
             "inputs": [{"name": "latents", "dtype": "float32", "shape": [-1, 4]},
-                       {"name": "schedule", "dtype": "float32", "shape": [-1, 8]}],
+                       {"name": "context", "dtype": "float32", "shape": [-1, 8]}],
             "outputs": [{"name": "image", "dtype": "uint8", "shape": [-1, 8]}],
         }
         print(json.dumps({"done": True, "seconds": 1.5, "peak": 7, "tensors": tensors}))
@@ -61,8 +66,30 @@ def test_progress_and_tensors(spec: WorkerSpec, tmp_path: Path, monkeypatch: pyt
     built = run_worker(spec, tmp_path, lambda *news: seen.append(news))
     assert seen == [("Building", 1, 3)]
     assert (built.seconds, built.peak) == (1.5, 7)
-    assert built.inputs[1] == TensorSpec("schedule", "float32", ("steps", 8))
+    assert built.inputs[1] == TensorSpec("context", "float32", ("steps", 8))
     assert built.outputs == (TensorSpec("image", "uint8", ("batch", 8)),)
+
+
+def test_a_table_of_the_steps_is_profiled_as_one(spec: WorkerSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges: dict[str, list[tuple[int, ...]]] = {}
+
+    class Profile:
+        def add(self, name: str, *sizes: tuple[int, ...]) -> None:
+            ranges[name] = list(sizes)
+
+    monkeypatch.setitem(sys.modules, "polygraphy.backend.trt", SimpleNamespace(Profile=Profile))
+    shapes: dict[str, tuple[int | str, ...]]
+    shapes = {"context": ("steps", 3, 2), "latents": ("batch", 4), "guidance": (1,)}
+    tensors = [
+        SimpleNamespace(name=name, shape=[-1 if isinstance(size, str) else size for size in shape])
+        for name, shape in shapes.items()
+    ]
+    network = SimpleNamespace(num_inputs=len(tensors), get_input=tensors.__getitem__)
+    worker_module._profile(replace(spec, shapes=shapes), network)
+    assert ranges == {
+        "context": [(1, 3, 2), (25, 3, 2), (1000, 3, 2)],
+        "latents": [(1, 4), (2, 4), (4, 4)],
+    }
 
 
 @pytest.mark.parametrize(

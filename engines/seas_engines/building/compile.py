@@ -230,8 +230,10 @@ class _Compiler:
         if self.target is Target.CUDA:
             return self._add_graph(identity, prepared, time.perf_counter() - began)
         out = prepared.file.with_name("engine.bin")
+        listed = self.bundle.manifest.graphs[graph]
         spec = WorkerSpec(
             graph=str(prepared.file),
+            shapes={tensor.name: tensor.shape for tensor in (*listed.inputs, *listed.outputs)},
             out=str(out),
             target=self.target.value,
             devices=self.devices if self.target is Target.RTX else (),

@@ -67,8 +67,8 @@ def run_worker(spec: WorkerSpec, folder: Path, progress: Progress | None = None)
     return Built(
         seconds=float(last["seconds"]),
         peak=last["peak"],
-        inputs=tuple(map(_tensor, tensors["inputs"])),
-        outputs=tuple(map(_tensor, tensors["outputs"])),
+        inputs=tuple(_tensor(value, spec) for value in tensors["inputs"]),
+        outputs=tuple(_tensor(value, spec) for value in tensors["outputs"]),
     )
 
 
@@ -80,11 +80,12 @@ def _message(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _tensor(value: dict[str, Any]) -> TensorSpec:
-    """Return a tensor of the network: -1 is the schedule's length, or a batch."""
-    dynamic = "steps" if value["name"] == "schedule" else "batch"
-    shape = tuple(dynamic if size == -1 else int(size) for size in value["shape"])
-    return TensorSpec(value["name"], value["dtype"], shape)
+def _tensor(value: dict[str, Any], spec: WorkerSpec) -> TensorSpec:
+    """Return a tensor of the network; where that has -1, what the manifest calls the size."""
+    sizes = zip(value["shape"], spec.shapes[value["name"]], strict=True)
+    return TensorSpec(
+        value["name"], value["dtype"], tuple(name if size == -1 else size for size, name in sizes)
+    )
 
 
 def _reason(spec: WorkerSpec, code: int, last: dict[str, Any], log: Path) -> str:

@@ -19,6 +19,7 @@ from seas_engines.targets.dialect import Dialect, dialect_of
 from seas_engines.targets.targets import Target
 from seas_runtime.backends.cores import peak_memory
 from seas_runtime.backends.tensorrt.library import load_tensorrt
+from seas_runtime.manifest.types import BATCH, STEPS, Shape, TensorSpec, known_sizes
 
 Report = Callable[[Mapping[str, Any]], None]
 _STEPS_MAXIMUM = 1000  # rows of a schedule, as the manifest allows them
@@ -26,33 +27,32 @@ _STEPS_MAXIMUM = 1000  # rows of a schedule, as the manifest allows them
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What to build.
-
-    Attributes:
-        graph: ONNX file in the dialect of the installed version.
-        out: file that receives the engine.
-        target: `tensorrt` or `rtx`.
-        devices: compute capabilities, for rtx.
-        batch: minimum, preferred and maximum.
-        steps: rows of the schedule that the engine is fastest with.
-        level: builder optimization level, or None for the library's own choice.
-        workspace: bytes of device memory for scratch at most, or None.
-        timing_cache: file that is read and written, or None.
-        memory: bytes of address space that the process may take, or None; Linux and macOS.
-        weight_streaming: whether weights may stay in host memory and be streamed as they are needed.
-    """
+    """What to build."""
 
     graph: str
+    """ONNX file in the dialect of the installed version."""
+    shapes: Mapping[str, Shape]
+    """Of its inputs and outputs, as the manifest has them: dynamic sizes are named."""
     out: str
+    """File that receives the engine."""
     target: str
+    """`tensorrt` or `rtx`."""
     devices: tuple[str, ...]
+    """Compute capabilities, for rtx."""
     batch: tuple[int, int, int]
+    """Minimum, preferred and maximum."""
     steps: int
+    """Rows of the schedule that the engine is fastest with."""
     level: int | None = None
+    """Builder optimization level, or None for the library's own choice."""
     workspace: int | None = None
+    """Bytes of device memory for scratch at most."""
     timing_cache: str | None = None
+    """File that is read and written."""
     memory: int | None = None
+    """Bytes of address space that the process may take; Linux and macOS."""
     weight_streaming: bool = False
+    """Whether weights may stay in host memory and be streamed as they are needed."""
 
     def write(self, file: Path) -> None:
         """Write the specification as JSON."""
@@ -63,6 +63,7 @@ class WorkerSpec:
         """Read what `write` wrote."""
         values = json.loads(file.read_text(encoding="utf-8"))
         values["devices"], values["batch"] = tuple(values["devices"]), tuple(values["batch"])
+        values["shapes"] = {name: tuple(shape) for name, shape in values["shapes"].items()}
         return cls(**values)
 
 
@@ -152,13 +153,15 @@ def _profile(spec: WorkerSpec, network: Any) -> Any:
     from polygraphy.backend.trt import Profile
 
     profile = Profile()
+    sizes = [
+        {BATCH: batch, STEPS: steps}
+        for batch, steps in zip(spec.batch, (1, spec.steps, _STEPS_MAXIMUM), strict=True)
+    ]
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        shape = tuple(tensor.shape)
-        if -1 not in shape:
-            continue
-        sizes = (1, spec.steps, _STEPS_MAXIMUM) if tensor.name == "schedule" else spec.batch
-        profile.add(tensor.name, *(tuple(size if side == -1 else side for side in shape) for size in sizes))
+        if -1 in tuple(tensor.shape):
+            shape = TensorSpec(tensor.name, "", spec.shapes[tensor.name])
+            profile.add(tensor.name, *(known_sizes(shape.sized(**chosen)) for chosen in sizes))
     return profile
 
 

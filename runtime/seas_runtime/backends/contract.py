@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import GraphSpec, TensorSpec
+from seas_runtime.manifest.types import GraphSpec, Shape, TensorSpec
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
 
 Value = Any
 """A place for a tensor where a backend keeps it: host memory on the CPU, a device buffer elsewhere."""
-Shape = tuple[int | None, ...]
-"""Sizes of a tensor; None where only the graph knows it, which not every backend takes."""
 Call = Callable[[], None]
 """Runs a graph once on the values that it was bound to; a device only queues it."""
 Watch = Callable[[], None]
@@ -83,7 +81,7 @@ class Backend(Protocol):
         ...
 
     def allocate(self, shape: Shape, dtype: str) -> Value:
-        """Return a place for a tensor."""
+        """Return a place for a tensor; UserError for dynamic sizes on a GPU."""
         ...
 
     def part(self, value: Value, index: int, count: int) -> Value:
@@ -176,7 +174,7 @@ def first_line(error: BaseException) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-def _same_shape(expected: tuple[int | str, ...], found: tuple[int | str, ...]) -> bool:
+def _same_shape(expected: Shape, found: Shape) -> bool:
     if len(expected) != len(found):
         return False
     pairs = zip(expected, found, strict=True)

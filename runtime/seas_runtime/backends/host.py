@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seas_runtime.backends.contract import Call, Sequenced, Shape, run_in_turn
+from seas_runtime.backends.contract import Call, Sequenced, run_in_turn
 from seas_runtime.errors import CheckFailed
 from seas_runtime.manifest.schedule import Array
+from seas_runtime.manifest.types import Shape
 
 _MEMORY_WORDS = (
     "bad_alloc",

@@ -90,7 +90,7 @@ class EngineIdentity:
         backend_version: of the library that built it, and that alone may load it.
         devices: what it runs on: compute capabilities (`8.6`) for rtx; capability and name for tensorrt.
         precision: of weights and activations.
-        batch: sizes of the first dimension of every tensor called `batch`.
+        batch: sizes of the dimension `batch`.
         options: how it was built where that changes the engine: builder level, weight streaming.
     """
 

@@ -15,7 +15,15 @@ from seas_runtime.backends.cores import usable_cores
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array, Schedule
-from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, STEP, STEP_UNGUIDED, TensorSpec
+from seas_runtime.manifest.types import (
+    BATCH,
+    DECODE_IMAGE,
+    STEP,
+    STEP_UNGUIDED,
+    Shape,
+    TensorSpec,
+    known_sizes,
+)
 from seas_runtime.methods.contract import Inputs, Readout
 from seas_runtime.methods.request import Sampling
 from seas_runtime.methods.table import find_method
@@ -224,10 +232,10 @@ class Plan:
             self._held[name] = array
 
     def _zeros(self, spec: TensorSpec) -> Array:
-        return np.zeros([size or 1 for size in self._sizes(spec)], spec.dtype)
+        return np.zeros(known_sizes(self._sizes(spec)), spec.dtype)
 
-    def _sizes(self, spec: TensorSpec, batch: int | None = None) -> tuple[int | None, ...]:
-        return spec.sized(self._batch if batch is None else batch, self._steps)
+    def _sizes(self, spec: TensorSpec, batch: int | None = None) -> Shape:
+        return spec.sized(batch=self._batch if batch is None else batch, steps=self._steps)
 
     def _place(self, spec: TensorSpec, batch: int | None = None) -> Value:
         return self._backend.allocate(self._sizes(spec, batch), spec.dtype)

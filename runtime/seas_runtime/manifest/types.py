@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from seas_runtime.errors import UserError
+
 SCHEMA = 2
 """What is written. 2 has a `generation` section of the method's own, and noise that differs by defect."""
 SCHEMAS = (1, 2)
@@ -23,21 +25,33 @@ STEP_UNGUIDED = "step_unguided"
 SCHEDULE = "schedule"
 """The table that every method has; its tensors are schedules."""
 BATCH, STEPS = "batch", "steps"
-"""The dynamic dimensions that the runtime sizes: pairs made at once, and steps of a schedule."""
+"""Names of dynamic dimensions: pairs made together, and rows of a schedule."""
+Shape = tuple[int | str, ...]
+"""Sizes of a tensor; a name where one is dynamic."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output of a graph. A text dimension is dynamic: `batch`."""
+    """One input or output of a graph."""
 
     name: str
     dtype: str
-    shape: tuple[int | str, ...]
+    shape: Shape
 
-    def sized(self, batch: int, steps: int) -> tuple[int | None, ...]:
-        """Return the sizes for so many pairs and steps; None for a dynamic size of another name."""
-        known = {BATCH: batch, STEPS: steps}
-        return tuple(size if isinstance(size, int) else known.get(size) for size in self.shape)
+    def sized(self, **sizes: int) -> Shape:
+        """Return the shape with the sizes of dynamic dimensions, given by name; others stay dynamic."""
+        return tuple(sizes.get(size, size) if isinstance(size, str) else size for size in self.shape)
+
+
+def known_sizes(shape: Shape) -> tuple[int, ...]:
+    """Return a shape of numbers; UserError for a dynamic dimension, where sizes must be known beforehand."""
+    sizes = tuple(size for size in shape if isinstance(size, int))
+    if len(sizes) != len(shape):
+        raise UserError(
+            f"manifest.json: expected no dynamic sizes but {BATCH!r} and {STEPS!r} for a GPU, found "
+            f"{list(shape)}; export the bundle again"
+        )
+    return sizes
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,19 @@ class GraphSpec:
     def output(self, name: str) -> TensorSpec | None:
         """Return the output called `name`, or None."""
         return next((spec for spec in self.outputs if spec.name == name), None)
+
+    def has(self, dimension: str) -> bool:
+        """Whether an input has a dynamic dimension of this name."""
+        return any(dimension in spec.shape for spec in self.inputs)
+
+    def sizes(self, shapes: Mapping[str, Shape]) -> dict[str, int]:
+        """Return the sizes of the dynamic dimensions by name, as shapes of all inputs tell them."""
+        found: dict[str, int] = {}
+        for spec in self.inputs:
+            for name, size in zip(spec.shape, shapes[spec.name], strict=True):
+                if isinstance(name, str) and isinstance(size, int) and found.setdefault(name, size) != size:
+                    raise ValueError(f"{spec.name!r}: expected {found[name]} for {name!r}, found {size}")
+        return found
 
 
 @dataclass(frozen=True)

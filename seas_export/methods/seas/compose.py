@@ -16,11 +16,10 @@ from seas_engines.graphs.guidance import divide
 from seas_engines.graphs.upsampling import split_upsampling
 from seas_engines.targets.targets import TargetSpec
 from seas_export.graphs.graph_builder import GraphBuilder
-from seas_export.graphs.trace import BATCH
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.parts import MASK_HEAD, UNET, VAE_DECODER, VAE_TAPS
 from seas_runtime.manifest.schedule import COLUMNS
-from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
+from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, STEPS
 from seas_train.bases.base import Geometry
 
 
@@ -39,7 +38,7 @@ def compose_step(
     words = [geometry.context_length, geometry.context_width]
     latents = build.input("latents", float32, latent_shape)
     previous_x0 = build.input("previous_x0", float32, latent_shape)
-    schedule = build.input("schedule", float32, ["steps", len(COLUMNS)])
+    schedule = build.input("schedule", float32, [STEPS, len(COLUMNS)])
     step_index = build.input("step_index", ir.DataType.INT64, [1])
     guidance = build.input("guidance", float32, [1]) if guided else None
     context = build.input("context", dtype, [BATCH, *words])

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from seas_runtime.backends.contract import Call, Sequenced, Shape, Watch
+from seas_runtime.backends.contract import Call, Sequenced, Watch
 from seas_runtime.backends.cuda.driver import Driver
-from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.errors import CheckFailed
 from seas_runtime.manifest.schedule import Array
+from seas_runtime.manifest.types import Shape, known_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +67,7 @@ class DeviceMemory:
 
     def allocate(self, shape: Shape, dtype: str) -> DeviceTensor:
         """Return memory of the device; UserError for a size that only the graph knows."""
-        sizes = tuple(size for size in shape if size is not None)
-        if len(sizes) != len(shape):
-            raise UserError(
-                f"manifest.json: expected fixed sizes of all outputs but their batch for a GPU, found "
-                f"{[size or 'dynamic' for size in shape]}; export the bundle again"
-            )
-        return DeviceTensor(self.driver, sizes, dtype)
+        return DeviceTensor(self.driver, known_sizes(shape), dtype)
 
     def part(self, value: DeviceTensor, index: int, count: int) -> DeviceTensor:
         """Return one of `count` equal parts along the first axis: the same memory."""

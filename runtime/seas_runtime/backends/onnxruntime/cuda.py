@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seas_runtime.backends.contract import Call, DeviceMemoryError, Sequenced, Shape, Watch, first_line
+from seas_runtime.backends.contract import Call, DeviceMemoryError, Sequenced, Watch, first_line
 from seas_runtime.backends.host import HostMemory, run_failure
 from seas_runtime.backends.onnxruntime.cpu import import_onnxruntime, open_session, tensor_spec
 from seas_runtime.backends.onnxruntime.graph_files import CUDA_FORM, GraphFile, graph_file, own_graph
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import STEP
+from seas_runtime.manifest.types import STEP, Shape, known_sizes
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
@@ -178,12 +178,7 @@ class OnnxRuntimeBound(HostMemory):
         """Return memory of the device, zeroed; UserError for a size that only the graph knows."""
         import onnxruntime
 
-        if None in shape:
-            raise UserError(
-                f"manifest.json: expected fixed sizes of all outputs but their batch for a GPU, found "
-                f"{[size or 'dynamic' for size in shape]}; export the bundle again"
-            )
-        sizes = tuple(size for size in shape if size is not None)
+        sizes = known_sizes(shape)
         try:
             value = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(sizes, dtype), self._device, 0)
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own

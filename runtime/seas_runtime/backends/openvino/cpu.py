@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seas_runtime.backends.contract import Shape, first_line
+from seas_runtime.backends.contract import first_line
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.backends.host import HostMemory, HostTensor
 from seas_runtime.backends.openvino.cache import CONVOLUTIONS, CompiledGraph, Signature
@@ -18,14 +18,13 @@ from seas_runtime.backends.openvino.importing import import_openvino
 from seas_runtime.backends.openvino.session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import GraphSpec, TensorSpec
+from seas_runtime.manifest.types import BATCH, GraphSpec, Shape, TensorSpec
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
 
 logger = logging.getLogger(__name__)
 VARIANTS = ("bf16", "fp32")
-SCHEDULE = "schedule"
 SMALL_BUNDLE = 256 * 1024**2
 """Bytes of a bundle up to which its graphs are compiled for one batch size after another, and kept.
 
@@ -74,51 +73,52 @@ class OpenVinoCpu(HostMemory):
         A small bundle's graph is imported, or compiled and kept, when it is bound, for the batch size that it
         is bound to.
         """
-        file = bundle.graph_path(graph)
+        file, spec = bundle.graph_path(graph), bundle.manifest.graphs[graph]
         small = sum(entry.size for entry in bundle.manifest.files.values()) <= SMALL_BUNDLE
-        batched = _batched_input(bundle.manifest.graphs[graph]) if small else None
-        if batched is None:
-            compiled = self._compile(file, None)
+        if not (small and spec.has(BATCH)):
+            compiled = self._compile(file, spec, None)
             return OpenVinoSession(file, _signature(compiled), lambda batch: compiled, None)
         options = {**self._options, CONVOLUTIONS: self._convolutions}
         kept = CompiledGraph(bundle, graph, self._version, self._processor, options)
-        signature = kept.signature() or _signature(self._read(file))
+        signature = kept.signature() or _signature(self._read(file, spec))
 
         def compiled_for(batch: int | None) -> Any:
             assert batch is not None  # there is an input that tells it
-            return self._import(kept, file, batch, signature)
+            return self._import(kept, file, spec, batch, signature)
 
-        return OpenVinoSession(file, signature, compiled_for, batched)
+        return OpenVinoSession(file, signature, compiled_for, spec)
 
-    def _import(self, kept: CompiledGraph, file: Path, batch: int, signature: Signature) -> Any:
+    def _import(
+        self, kept: CompiledGraph, file: Path, spec: GraphSpec, batch: int, signature: Signature
+    ) -> Any:
         """Import a graph that was compiled for a batch size before, or compile it to be kept."""
         imported = kept.load(self._core, batch, "CPU", self._options)
         if imported is not None:
             return imported
-        compiled = self._compile(file, batch)
+        compiled = self._compile(file, spec, batch)
         self._to_keep.append((kept, batch, compiled, signature))
         return compiled
 
-    def _compile(self, file: Path, batch: int | None) -> Any:
+    def _compile(self, file: Path, spec: GraphSpec, batch: int | None) -> Any:
         """Compile a graph for one batch size, or for any, its convolutions in the form that pays here."""
-        model = self._read(file, batch)
+        model = self._read(file, spec, batch)
         if self._convolutions == FORM:
             try:
                 written = use_winograd(model, self._half)
                 logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
             except Exception as error:  # OpenVINO's own, or what another version of it does otherwise
                 logger.warning("%s: convolutions stay as they are: %s", file.name, first_line(error))
-                model = self._read(file, batch)
+                model = self._read(file, spec, batch)
         try:
             return self._core.compile_model(model, "CPU", self._options)
         except Exception as error:  # OpenVINO raises RuntimeError and its own
             raise self._unusable(file, error) from error
 
-    def _read(self, file: Path, batch: int | None = None) -> Any:
+    def _read(self, file: Path, spec: GraphSpec, batch: int | None = None) -> Any:
         try:
             model = self._core.read_model(str(file))
             if batch is not None:
-                model.reshape(_sized(model, batch))
+                model.reshape(_sized(model, spec, batch))
             return model
         except Exception as error:  # as above
             raise self._unusable(file, error) from error
@@ -173,21 +173,13 @@ def open_backend(kind: str, variant: str, threads: int | None) -> OpenVinoCpu:
     return OpenVinoCpu(core, version, precision, usable_cores() if threads is None else threads)
 
 
-def _batched_input(graph: GraphSpec) -> str | None:
-    """Return an input whose first size is the batch's, if there is one."""
-    return next(
-        (spec.name for spec in graph.inputs if spec.name != SCHEDULE and isinstance(spec.shape[0], str)), None
-    )
-
-
-def _sized(model: Any, batch: int) -> dict[str, Any]:
-    """Return the shapes of a model's inputs with `batch` for the dynamic first size; the schedule's stays."""
-    shapes = {}
-    for port in model.inputs:
-        shape = port.get_partial_shape()
-        if port.get_any_name() != SCHEDULE and shape[0].is_dynamic:
-            shape[0] = batch
-        shapes[port.get_any_name()] = shape
+def _sized(model: Any, graph: GraphSpec, batch: int) -> dict[str, Any]:
+    """Return the shapes of a model's inputs for a batch; other dynamic sizes stay so."""
+    shapes = {port.get_any_name(): port.get_partial_shape() for port in model.inputs}
+    for spec in graph.inputs:
+        for axis, size in enumerate(spec.shape):
+            if size == BATCH:
+                shapes[spec.name][axis] = batch
     return shapes
 
 

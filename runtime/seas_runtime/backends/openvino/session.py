@@ -9,10 +9,11 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from seas_runtime.backends.contract import Call, Shape, first_line
+from seas_runtime.backends.contract import Call, first_line
 from seas_runtime.backends.host import HostTensor, run_failure
 from seas_runtime.backends.openvino.cache import Signature
 from seas_runtime.manifest.schedule import Array
+from seas_runtime.manifest.types import BATCH, GraphSpec, Shape
 
 
 class OpenVinoTensor(HostTensor):
@@ -23,7 +24,7 @@ class OpenVinoTensor(HostTensor):
     def __init__(self, shape: Shape, dtype: str) -> None:
         super().__init__(shape, dtype)
         self._tensor: Any = None
-        sizes = tuple(size for size in shape if size is not None)
+        sizes = tuple(size for size in shape if isinstance(size, int))
         if len(sizes) == len(shape):
             self.hold(np.zeros(sizes, dtype))
 
@@ -48,12 +49,12 @@ class OpenVinoSession:
         file: Path,
         signature: Signature,
         compiled: Callable[[int | None], Any],
-        batched: str | None,
+        spec: GraphSpec | None,
     ) -> None:
-        """Take what compiles the graph for a batch size, told by the input `batched`, or for any: None."""
+        """Take what compiles the graph for the batch size that `spec` finds in feeds, or for any: None."""
         self._file = file
         self.inputs, self.outputs = signature
-        self._compiled, self._batched = compiled, batched
+        self._compiled, self._spec = compiled, spec
         self._requests: WeakValueDictionary[int | None, _Request] = WeakValueDictionary()
 
     def takes(self, batch: int) -> bool:
@@ -65,7 +66,9 @@ class OpenVinoSession:
 
         What was compiled for a batch size is held by its calls, and goes with the last of them.
         """
-        batch = None if self._batched is None else feeds[self._batched].shape[0]
+        batch = None
+        if self._spec is not None:
+            batch = self._spec.sizes({name: place.shape for name, place in feeds.items()})[BATCH]
         request = self._requests.get(batch)
         if request is None:
             request = self._requests[batch] = _Request(self._compiled(batch), self._file)

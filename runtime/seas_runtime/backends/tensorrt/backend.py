@@ -15,6 +15,7 @@ from seas_runtime.engines.errors import EngineStoreUnwritable, EngineWrongBatch
 from seas_runtime.engines.record import Engine
 from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.manifest.types import BATCH, Shape
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
@@ -162,8 +163,10 @@ class LoadedEngine:
 class TensorRtSession:
     """A graph's engines: for each batch size the one that was built for it."""
 
-    def __init__(self, backend: TensorRtBackend, store: EngineStore, graph: str) -> None:
-        self._backend, self._store, self._graph = backend, store, graph
+    def __init__(self, backend: TensorRtBackend, bundle: Bundle, graph: str) -> None:
+        self._backend, self._graph = backend, graph
+        self._store = EngineStore(bundle.path, bundle.manifest)
+        self._spec = bundle.manifest.graphs[graph]
         record = self._find(None).record
         self.inputs, self.outputs = record.inputs, record.outputs
         self._contexts: weakref.WeakValueDictionary[Any, Context] = weakref.WeakValueDictionary()
@@ -178,26 +181,18 @@ class TensorRtSession:
 
     def bind(self, feeds: Mapping[str, DeviceTensor], outputs: Mapping[str, DeviceTensor]) -> Call:
         """Return the call, which queues a run of the engine."""
-        batch = next(
-            (
-                feeds[spec.name].shape[0]
-                for spec in self.inputs
-                if spec.shape and not isinstance(spec.shape[0], int) and spec.name in ("latents", "context")
-            ),
-            None,
-        )
-        shapes = {spec.name: feeds[spec.name].shape for spec in self.inputs}
+        shapes = {spec.name: feeds[spec.name].shape for spec in self._spec.inputs}
+        sizes = self._spec.sizes(shapes)
         key = tuple(shapes.items())
         context = self._contexts.get(key)
         if context is None:
-            context = Context(self._backend.loaded(self._store, self._find(batch)), shapes)
+            engine = self._find(sizes.get(BATCH))
+            context = Context(self._backend.loaded(self._store, engine), shapes)
             self._contexts[key] = context
         # An engine writes every output: those that nobody wants, to memory that nobody reads.
         spare = {
-            spec.name: self._backend.spare(
-                tuple(size if isinstance(size, int) else batch for size in spec.shape), spec.dtype
-            )
-            for spec in self.outputs
+            spec.name: self._backend.spare(spec.sized(**sizes), spec.dtype)
+            for spec in self._spec.outputs
             if spec.name not in outputs
         }
         places = {**feeds, **outputs, **spare}  # held by the call, so that their memory stays
@@ -226,7 +221,7 @@ class TensorRtBackend(DeviceMemory):
         self.runtime = trt.Runtime(self.log)
         self.scratch = Scratch(driver)
         self._engines: dict[str, LoadedEngine] = {}
-        self._spare: dict[tuple[Any, str], DeviceTensor] = {}
+        self._spare: dict[tuple[Shape, str], DeviceTensor] = {}
 
     def identity(self, bundle: Bundle) -> dict[str, str]:
         """Return version and device."""
@@ -234,7 +229,7 @@ class TensorRtBackend(DeviceMemory):
 
     def load(self, bundle: Bundle, graph: str) -> TensorRtSession:
         """Find a graph's engine; its content is read and checked when a batch first needs it."""
-        return TensorRtSession(self, EngineStore(bundle.path, bundle.manifest), graph)
+        return TensorRtSession(self, bundle, graph)
 
     def loaded(self, store: EngineStore, engine: Engine) -> LoadedEngine:
         """Return an engine, deserialized once."""
@@ -243,7 +238,7 @@ class TensorRtBackend(DeviceMemory):
             self._engines[key] = LoadedEngine(self, store, engine)
         return self._engines[key]
 
-    def spare(self, shape: tuple[Any, ...], dtype: str) -> DeviceTensor:
+    def spare(self, shape: Shape, dtype: str) -> DeviceTensor:
         """Return memory that is written and never read; one for all of its size."""
         if (shape, dtype) not in self._spare:
             self._spare[shape, dtype] = self.allocate(shape, dtype)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from seas_runtime.backends.contract import Call
-from seas_runtime.backends.host import HostMemory, HostTensor
+from seas_runtime.backends.host import HostTensor, OnProcessor
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.loop import Loop
 from seas_runtime.generation.resolve import resolve
 from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import GraphSpec
+from seas_runtime.manifest.types import GraphSpec, Shape
 from seas_runtime.methods.request import PairRequest, Request
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -64,7 +64,7 @@ def make_pairs(bundle: Bundle, graphs: Mapping[str, Run], count: int = PAIRS) ->
     return Pairs(made.images, made.masks.masks, made.masks.probabilities)
 
 
-class _Measured(HostMemory):
+class _Measured(OnProcessor):
     """A backend of graphs that are run by functions."""
 
     name = "measured"
@@ -80,6 +80,18 @@ class _Measured(HostMemory):
     def load(self, bundle: Bundle, graph: str) -> _MeasuredSession:
         """Return the function as a session with the manifest's tensors."""
         return _MeasuredSession(self._graphs[graph], bundle.manifest.graphs[graph])
+
+    def allocate(self, shape: Shape, dtype: str) -> HostTensor:
+        """Return an empty place."""
+        return HostTensor(shape, dtype)
+
+    def write(self, value: HostTensor, array: Array) -> None:
+        """Hold an array."""
+        value.array = array
+
+    def read(self, values: Sequence[HostTensor]) -> list[Array]:
+        """Return the arrays."""
+        return [value.get() for value in values]
 
 
 class _MeasuredSession:

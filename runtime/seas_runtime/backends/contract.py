@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.manifest.schedule import Array
@@ -19,8 +19,9 @@ from seas_runtime.manifest.types import GraphSpec, Shape, TensorSpec
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
 
-Value = Any
+V = TypeVar("V")
 """A place for a tensor where a backend keeps it: host memory on the CPU, a device buffer elsewhere."""
+_V = TypeVar("_V", contravariant=True)
 Call = Callable[[], None]
 """Runs a graph once on the values that it was bound to; a device only queues it."""
 Watch = Callable[[], None]
@@ -43,7 +44,7 @@ class DeviceMemoryError(CheckFailed):
     """A device has too little memory left; the loop tries once more with less."""
 
 
-class Session(Protocol):
+class Session(Protocol[_V]):
     """A loaded graph."""
 
     inputs: tuple[TensorSpec, ...]
@@ -53,12 +54,12 @@ class Session(Protocol):
         """Whether it can run a batch of this size: engines are built for some."""
         ...
 
-    def bind(self, feeds: Mapping[str, Value], outputs: Mapping[str, Value]) -> Call:
+    def bind(self, feeds: Mapping[str, _V], outputs: Mapping[str, _V]) -> Call:
         """Return a call that reads `feeds` and writes `outputs`: the graph's outputs that are wanted."""
         ...
 
 
-class Backend(Protocol):
+class Backend(Protocol[V]):
     """A way to run graphs on one device."""
 
     name: str
@@ -69,7 +70,7 @@ class Backend(Protocol):
         """Return what the bytes of a bundle's pairs depend on besides it: version, device, precision."""
         ...
 
-    def load(self, bundle: Bundle, graph: str) -> Session:
+    def load(self, bundle: Bundle, graph: str) -> Session[V]:
         """Load a graph of a bundle; UserError if its file is broken or needs a newer backend."""
         ...
 
@@ -80,19 +81,19 @@ class Backend(Protocol):
         """
         ...
 
-    def allocate(self, shape: Shape, dtype: str) -> Value:
+    def allocate(self, shape: Shape, dtype: str) -> V:
         """Return a place for a tensor; UserError for dynamic sizes on a GPU."""
         ...
 
-    def part(self, value: Value, index: int, count: int) -> Value:
+    def part(self, value: V, index: int, count: int) -> V:
         """Return the `index`-th of `count` equal parts along the first axis; only where `joins`."""
         ...
 
-    def write(self, value: Value, array: Array) -> None:
+    def write(self, value: V, array: Array) -> None:
         """Put an array into a place, before any call that comes after it."""
         ...
 
-    def read(self, values: Sequence[Value]) -> list[Array]:
+    def read(self, values: Sequence[V]) -> list[Array]:
         """Wait for the calls so far; return host arrays of their own."""
         ...
 
@@ -113,7 +114,7 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(name: str, threads: int | None = None) -> Backend:
+def open_backend(name: str, threads: int | None = None) -> Backend[Any]:
     """Return the backend called `name`, or `name:variant`: `openvino:fp32`.
 
     `threads` is how many CPU threads a graph may use: all physical cores by default. Raises UserError for a
@@ -128,22 +129,11 @@ def open_backend(name: str, threads: int | None = None) -> Backend:
     if variant and variant not in module.VARIANTS:
         known = ", ".join((kind, *(f"{kind}:{item}" for item in module.VARIANTS)))
         raise UserError(f"backend {name!r}: expected one of {known}")
-    backend: Backend = module.open_backend(kind, variant, threads)
+    backend: Backend[Any] = module.open_backend(kind, variant, threads)
     return backend
 
 
-def run_in_turn(calls: Sequence[Call]) -> Sequenced:
-    """Return what runs the calls one after another, watched: a host backend's sequence."""
-
-    def run(watch: Watch) -> None:
-        for call in calls:
-            watch()
-            call()
-
-    return run
-
-
-def check_signature(file: Path, spec: GraphSpec, session: Session) -> None:
+def check_signature(file: Path, spec: GraphSpec, session: Session[Any]) -> None:
     """Refuse a graph whose real inputs and outputs differ from the manifest's: names, dtypes, fixed sizes.
 
     A dynamic dimension must be dynamic in both; its name is free.

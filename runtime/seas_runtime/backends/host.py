@@ -1,13 +1,12 @@
-"""What backends share whose tensors lie in host memory: places, marks, sequences."""
+"""What backends share that compute on the processor, or that the host waits for."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
-import numpy as np
-
-from seas_runtime.backends.contract import Call, Sequenced, run_in_turn
+from seas_runtime.backends.contract import Call, Sequenced, Watch
 from seas_runtime.errors import CheckFailed
 from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import Shape
@@ -37,36 +36,8 @@ class HostTensor:
         return self.array
 
 
-class HostMemory:
-    """The half of a Backend that has nothing to do with a library."""
-
-    joins = False
-    loads_at_once = True
-    threads: int | None = 1
-
-    def most_at_once(self, pixels: int) -> int | None:
-        """Return two a core, at least four: more outgrow the processor's cache and take longer each."""
-        return max(4, 2 * (self.threads or 1))
-
-    def allocate(self, shape: Shape, dtype: str) -> HostTensor:
-        """Return an empty place: graphs bring the memory of their outputs along."""
-        return HostTensor(shape, dtype)
-
-    def part(self, value: HostTensor, index: int, count: int) -> HostTensor:
-        """Refuse: one batch for several calls' outputs would only change the rounding here."""
-        raise NotImplementedError
-
-    def write(self, value: HostTensor, array: Array) -> None:
-        """Hold the array itself: nothing is copied."""
-        value.array = np.ascontiguousarray(array, dtype=value.dtype)
-
-    def read(self, values: Sequence[HostTensor]) -> list[Array]:
-        """Return the arrays: every run made new ones."""
-        return [value.get() for value in values]
-
-    def sequence(self, calls: Sequence[Call]) -> Sequenced:
-        """Run the calls one after another."""
-        return run_in_turn(calls)
+class HostClock:
+    """Marks of a Backend whose sequences end when the host goes on."""
 
     def mark(self) -> float:
         """Return the time in seconds."""
@@ -78,6 +49,32 @@ class HostMemory:
 
     def settle(self) -> None:
         """Keep nothing."""
+
+
+class OnProcessor(HostClock):
+    """The part of a Backend on the processor that has nothing to do with a library."""
+
+    joins = False
+    loads_at_once = True
+    threads: int | None = 1
+
+    def most_at_once(self, pixels: int) -> int | None:
+        """Return two a core, at least four: more outgrow the processor's cache and take longer each."""
+        return max(4, 2 * (self.threads or 1))
+
+    def part(self, value: object, index: int, count: int) -> NoReturn:
+        """Refuse: one batch for several calls' outputs would only change the rounding here."""
+        raise NotImplementedError
+
+    def sequence(self, calls: Sequence[Call]) -> Sequenced:
+        """Return what runs the calls one after another, watched."""
+
+        def run(watch: Watch) -> None:
+            for call in calls:
+                watch()
+                call()
+
+        return run
 
 
 def run_failure(where: str, reason: str, memory: type[CheckFailed] = CheckFailed) -> CheckFailed:

@@ -33,7 +33,7 @@ from seas_runtime.methods.table import find_method
 class Generator:
     """Generates pairs from one bundle on one backend. Open it with `Generator.open`."""
 
-    def __init__(self, bundle: Bundle, backend: Backend, chosen: str | None = None) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend[Any], chosen: str | None = None) -> None:
         self.bundle = bundle
         self.backend = backend
         self.chosen = chosen

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ def unwatched() -> None:
 class Loop:
     """Runs a bundle's graphs for one batch after another."""
 
-    def __init__(self, bundle: Bundle, backend: Backend, sessions: Sessions) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend[Any], sessions: Sessions) -> None:
         self._bundle = bundle
         self._backend = backend
         self._sessions = sessions

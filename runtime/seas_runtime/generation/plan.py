@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from seas_runtime.backends.contract import Backend, Call, Value, Watch
+from seas_runtime.backends.contract import Backend, Call, Watch
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.sessions import Sessions
@@ -54,7 +55,7 @@ class Plan:
     def __init__(
         self,
         bundle: Bundle,
-        backend: Backend,
+        backend: Backend[Any],
         sessions: Sessions,
         schedule: Schedule,
         step_graph: str,
@@ -111,8 +112,8 @@ class Plan:
     def _allocate(self, schedule: Schedule, inputs: Inputs) -> None:
         """Make a place for every tensor, and fill those that never change."""
         graphs, backend = self._bundle.manifest.graphs, self._backend
-        self._inputs: dict[str, Value] = {}  # that keep their value for a batch or longer
-        self._given: dict[str, list[Value]] = {}  # that have one for each step
+        self._inputs: dict[str, Any] = {}  # that keep their value for a batch or longer
+        self._given: dict[str, list[Any]] = {}  # that have one for each step
         for spec in self._graph.inputs:
             if spec.name == STEP_INDEX:
                 steps = (np.array([step], spec.dtype) for step in range(self._steps))
@@ -129,7 +130,7 @@ class Plan:
             else:
                 self._inputs[spec.name] = backend.allocate(inputs.values[spec.name].shape, spec.dtype)
         kept = {spec.name for item in self._readouts for spec in graphs[item.graph].inputs}
-        self._whole: dict[str, Value] = {}  # of what is kept, all steps as one; joined alone
+        self._whole: dict[str, Any] = {}  # of what is kept, all steps as one; joined alone
         self._states = {name: self._state_places(name, name in kept) for name in self._carries}
         self._outputs = {
             spec.name: self._side_by_side(spec) for spec in self._graph.outputs if spec.name in kept
@@ -137,7 +138,7 @@ class Plan:
         self._read = [self._reading_places(item) for item in self._readouts]
         self._image = self._place(_named(graphs[DECODE_IMAGE].outputs, "image"))
 
-    def _state_places(self, name: str, kept: bool) -> list[Value]:
+    def _state_places(self, name: str, kept: bool) -> list[Any]:
         """Return the places of a carried tensor's states, from before the first step to after the last."""
         spec = _named(self._graph.inputs, name)
         turns = [self._place(spec) for _ in range(2)]
@@ -149,14 +150,14 @@ class Plan:
             places[-1] = self._place(spec)
         return places
 
-    def _reading_places(self, readout: Readout) -> list[Value]:
+    def _reading_places(self, readout: Readout) -> list[Any]:
         """Return a place for each step that is read; one of them all where joined."""
         spec = _named(self._bundle.manifest.graphs[readout.graph].outputs, readout.output)
         if self._join:
             return [self._place(spec, self._kept * self._batch)]
         return [self._place(spec) for _ in range(min(readout.steps, self._steps))]
 
-    def _side_by_side(self, spec: TensorSpec) -> list[Value]:
+    def _side_by_side(self, spec: TensorSpec) -> list[Any]:
         """Return a place for each kept step, all of them parts of one where joined."""
         if not self._join:
             return [self._place(spec) for _ in range(self._kept)]
@@ -226,7 +227,7 @@ class Plan:
             for step, array in inputs.steps.get(name, {}).items() if name in self._given else ():
                 self._backend.write(self._given[name][step], array)
 
-    def _write_held(self, name: str, place: Value, array: Array) -> None:
+    def _write_held(self, name: str, place: Any, array: Array) -> None:
         if name not in self._held or not np.array_equal(self._held[name], array):
             self._backend.write(place, array)
             self._held[name] = array
@@ -237,10 +238,10 @@ class Plan:
     def _sizes(self, spec: TensorSpec, batch: int | None = None) -> Shape:
         return spec.sized(batch=self._batch if batch is None else batch, steps=self._steps)
 
-    def _place(self, spec: TensorSpec, batch: int | None = None) -> Value:
+    def _place(self, spec: TensorSpec, batch: int | None = None) -> Any:
         return self._backend.allocate(self._sizes(spec, batch), spec.dtype)
 
-    def _filled(self, array: Array) -> Value:
+    def _filled(self, array: Array) -> Any:
         place = self._backend.allocate(array.shape, str(array.dtype))
         self._backend.write(place, array)
         return place

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seas_runtime.backends.contract import Call, first_line
+import numpy as np
+
+from seas_runtime.backends.contract import Backend, Call, first_line
 from seas_runtime.backends.cores import usable_cores
-from seas_runtime.backends.host import HostMemory, HostTensor, run_failure
+from seas_runtime.backends.host import HostTensor, OnProcessor, run_failure
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import TensorSpec
+from seas_runtime.manifest.schedule import Array
+from seas_runtime.manifest.types import Shape, TensorSpec
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
@@ -56,7 +59,7 @@ class OnnxRuntimeSession:
         return call
 
 
-class OnnxRuntimeCpu(HostMemory):
+class OnnxRuntimeCpu(OnProcessor):
     """Runs graphs with ONNX Runtime on the CPU, with `threads` threads each."""
 
     name = "cpu"
@@ -81,8 +84,20 @@ class OnnxRuntimeCpu(HostMemory):
         options.log_severity_level = 4  # what matters comes as an exception
         return OnnxRuntimeSession(open_session(file, options, ["CPUExecutionProvider"]), file)
 
+    def allocate(self, shape: Shape, dtype: str) -> HostTensor:
+        """Return an empty place: graphs bring the memory of their outputs along."""
+        return HostTensor(shape, dtype)
 
-def open_backend(kind: str, variant: str, threads: int | None) -> OnnxRuntimeCpu:
+    def write(self, value: HostTensor, array: Array) -> None:
+        """Hold the array itself: nothing is copied."""
+        value.array = np.ascontiguousarray(array, dtype=value.dtype)
+
+    def read(self, values: Sequence[HostTensor]) -> list[Array]:
+        """Return the arrays: every run made new ones."""
+        return [value.get() for value in values]
+
+
+def open_backend(kind: str, variant: str, threads: int | None) -> Backend[HostTensor]:
     """Return the backend; UserError where onnxruntime is not installed."""
     import_onnxruntime(kind, "runtime")
     return OnnxRuntimeCpu(usable_cores() if threads is None else threads)

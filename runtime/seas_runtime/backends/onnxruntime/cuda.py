@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seas_runtime.backends.contract import Call, DeviceMemoryError, Sequenced, Watch, first_line
-from seas_runtime.backends.host import HostMemory, run_failure
+from seas_runtime.backends.contract import Backend, Call, DeviceMemoryError, Sequenced, Watch, first_line
+from seas_runtime.backends.host import HostClock, run_failure
 from seas_runtime.backends.onnxruntime.cpu import import_onnxruntime, open_session, tensor_spec
 from seas_runtime.backends.onnxruntime.graph_files import CUDA_FORM, GraphFile, graph_file, own_graph
 from seas_runtime.errors import UserError
@@ -110,7 +110,7 @@ class BoundSession:
         return both[0], both[1]
 
 
-class OnnxRuntimeBound(HostMemory):
+class OnnxRuntimeBound(HostClock):
     """Runs graphs with ONNX Runtime on tensors of `device`: `cuda`, or `cpu` where no GPU is to be had."""
 
     name = "cuda"
@@ -174,7 +174,7 @@ class OnnxRuntimeBound(HostMemory):
             for provider in self._providers
         ]
 
-    def allocate(self, shape: Shape, dtype: str) -> BoundTensor:  # type: ignore[override]
+    def allocate(self, shape: Shape, dtype: str) -> BoundTensor:
         """Return memory of the device, zeroed; UserError for a size that only the graph knows."""
         import onnxruntime
 
@@ -185,16 +185,16 @@ class OnnxRuntimeBound(HostMemory):
             raise run_failure("GPU", first_line(error), DeviceMemoryError) from error
         return BoundTensor(value, sizes, dtype)
 
-    def part(self, value: BoundTensor, index: int, count: int) -> BoundTensor:  # type: ignore[override]
+    def part(self, value: BoundTensor, index: int, count: int) -> BoundTensor:
         """Return one of `count` equal parts along the first axis: the same memory."""
         shape = (value.shape[0] // count, *value.shape[1:])
         return BoundTensor(value.value, shape, value.dtype, index * (value.size // count))
 
-    def write(self, value: BoundTensor, array: Array) -> None:  # type: ignore[override]
+    def write(self, value: BoundTensor, array: Array) -> None:
         """Copy to the device."""
         value.value.update_inplace(np.ascontiguousarray(array, dtype=value.dtype).reshape(value.shape))
 
-    def read(self, values: Sequence[BoundTensor]) -> list[Array]:  # type: ignore[override]
+    def read(self, values: Sequence[BoundTensor]) -> list[Array]:
         """Copy from the device; every sequence was waited for."""
         return [np.array(value.value.numpy()) for value in values]
 
@@ -210,7 +210,7 @@ class OnnxRuntimeBound(HostMemory):
         return run
 
 
-def open_backend(kind: str, variant: str, threads: int | None) -> OnnxRuntimeBound:
+def open_backend(kind: str, variant: str, threads: int | None) -> Backend[BoundTensor]:
     """Return the backend; UserError where ONNX Runtime is missing or was built without CUDA."""
     onnxruntime = import_onnxruntime(kind, "cuda")
     if hasattr(onnxruntime, "preload_dlls"):

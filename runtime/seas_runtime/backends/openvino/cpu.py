@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seas_runtime.backends.contract import first_line
+from seas_runtime.backends.contract import Backend, first_line
 from seas_runtime.backends.cores import usable_cores
-from seas_runtime.backends.host import HostMemory, HostTensor
+from seas_runtime.backends.host import OnProcessor
 from seas_runtime.backends.openvino.cache import CONVOLUTIONS, CompiledGraph, Signature
 from seas_runtime.backends.openvino.convolutions import FORM, use_winograd, winograd_pays
 from seas_runtime.backends.openvino.importing import import_openvino
@@ -44,7 +44,7 @@ _DTYPES = {  # OpenVINO's names -> numpy's
 }
 
 
-class OpenVinoCpu(HostMemory):
+class OpenVinoCpu(OnProcessor):
     """Runs graphs with OpenVINO on the CPU, one after another, each with `threads` threads."""
 
     name = "openvino"
@@ -139,20 +139,19 @@ class OpenVinoCpu(HostMemory):
         """Return a place whose memory OpenVINO uses as it is."""
         return OpenVinoTensor(shape, dtype)
 
-    def write(self, value: HostTensor, array: Array) -> None:
+    def write(self, value: OpenVinoTensor, array: Array) -> None:
         """Copy the array into the place, or make it the place's memory where that had no size."""
-        assert isinstance(value, OpenVinoTensor)
         if value.array is None:
             value.hold(np.array(array, dtype=value.dtype))
         else:
             np.copyto(value.array, array, casting="unsafe")
 
-    def read(self, values: Sequence[HostTensor]) -> list[Array]:
+    def read(self, values: Sequence[OpenVinoTensor]) -> list[Array]:
         """Return copies: the next batch writes to the same memory."""
         return [value.get().copy() for value in values]
 
 
-def open_backend(kind: str, variant: str, threads: int | None) -> OpenVinoCpu:
+def open_backend(kind: str, variant: str, threads: int | None) -> Backend[OpenVinoTensor]:
     """Return the backend; UserError where OpenVINO is not installed or the precision not to be had."""
     try:
         openvino = import_openvino()

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from seas_runtime.backends.contract import Call, DeviceMemoryError
+from seas_runtime.backends.contract import Backend, Call, DeviceMemoryError
 from seas_runtime.backends.cuda.driver import Driver, open_driver
 from seas_runtime.backends.cuda.memory import DeviceMemory, DeviceTensor
 from seas_runtime.backends.tensorrt.library import load_tensorrt
@@ -262,7 +262,7 @@ class TensorRtBackend(DeviceMemory):
         return UserError(f"{what}: {reason}; build it again on this machine: {command}")
 
 
-def open_backend(kind: str, variant: str, threads: int | None) -> TensorRtBackend:
+def open_backend(kind: str, variant: str, threads: int | None) -> Backend[DeviceTensor]:
     """Return the backend; UserError where its library or a GPU is missing. No CPU threads are used."""
     return TensorRtBackend(kind, load_tensorrt(kind), open_driver())
 

@@ -226,9 +226,3 @@ def _dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """One minus the overlap of both areas, pooled over the batch."""
     probability = logits.sigmoid()
     return 1 - 2 * (probability * masks).sum() / (probability.sum() + masks.sum() + 1)
-
-
-def pooled_iou(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
-    """Intersection over union of two stacks of masks, pooled over all pixels; 1 where both are empty."""
-    union = int((ours | theirs).sum())
-    return int((ours & theirs).sum()) / union if union else 1.0

@@ -19,6 +19,7 @@ from machine import describe_machine
 from numpy.typing import NDArray
 from PIL import Image
 
+from seas_runtime.figures import psnr, squared_error
 from seas_train.bases.micro import MICRO_PATH
 
 RESULT = Path(__file__).parent / "results" / "micro_vae.json"
@@ -45,12 +46,6 @@ def reconstruct(vae: AutoencoderKL, image: NDArray[np.uint8]) -> NDArray[np.uint
     return ((output.permute(1, 2, 0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
 
 
-def psnr(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in dB, over all pixels and channels."""
-    error = float(np.mean((image.astype(np.float64) - other) ** 2))
-    return float(10 * np.log10(255**2 / max(error, 1e-12)))
-
-
 def main() -> None:
     """Measure each product, print and write the figures."""
     parser = argparse.ArgumentParser(
@@ -75,7 +70,7 @@ def main() -> None:
         values = []
         for path in paths[:: arguments.every]:
             image = load_square(path)
-            values.append(psnr(image, reconstruct(vae, image)))
+            values.append(psnr(squared_error(image, reconstruct(vae, image)), image.size))
         products[product] = {
             "images": len(values),
             "psnr_mean_db": round(float(np.mean(values)), 3),

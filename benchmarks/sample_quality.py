@@ -22,7 +22,6 @@ from judges import (
     Judges,
     keep_judges,
     kept_judges,
-    pooled_iou,
     render,
     shrink,
     shrink_mask,
@@ -35,6 +34,7 @@ from PIL import Image
 from seas_runtime import Generator
 from seas_runtime.backends.contract import AUTO
 from seas_runtime.errors import CheckFailed
+from seas_runtime.figures import iou, overlap
 from seas_runtime.files import write_json
 from seas_train.data import Product, load_product
 
@@ -60,7 +60,7 @@ def judge_product(
             "accepted": len(pairs),
             "first_try": sum(len(pair.record.attempts) == 1 for pair in pairs) / count,
             "type_right": float((classes == number).mean()),
-            "mask_iou": pooled_iou(ours, theirs),
+            "mask_iou": iou(*overlap(ours, theirs)),
             "mask_share": float(ours.mean()),
         }
         thumbnails.extend(thumbnail(pair.image) for pair in pairs)
@@ -144,7 +144,7 @@ def main() -> int:
     held_out = render(200, validation=True)
     masks, classes = judges.judge(held_out.images)
     on_renders = {
-        "mask_iou": pooled_iou(masks, held_out.masks),
+        "mask_iou": iou(*overlap(masks, held_out.masks)),
         "type_right": float((classes == held_out.classes).mean()),
     }
     _say(f"judges on 200 held-out renders: {on_renders}")

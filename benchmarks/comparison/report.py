@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from seas_export.report import charts
+from seas_runtime.figures import psnr, squared_error
 
 BASELINE = "pytorch-fp32"
 BF16 = ("bf16", "openvino")  # names of contestants that compute in bfloat16 where nothing else is said
@@ -76,8 +76,8 @@ def compare_outputs(folder: Path, name: str) -> dict[str, float] | None:
     if name == BASELINE or not (folder / f"{BASELINE}.npz").is_file():
         return None
     with np.load(folder / f"{BASELINE}.npz") as expected, np.load(folder / f"{name}.npz") as found:
-        error = np.square(expected["images"].astype(np.float64) - found["images"]).mean()
-        figures = {"image_psnr_db": round(10 * math.log10(255**2 / error), 2) if error else 999.0}
+        error = squared_error(expected["images"], found["images"])
+        figures = {"image_psnr_db": round(psnr(error, found["images"].size), 2)}
         if "probabilities" in found:
             apart = np.abs(expected["probabilities"].astype(np.float64) - found["probabilities"])
             figures["probability_max"] = float(f"{apart.max():.4g}")

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from seas_engines.graphs.surgery import make_node
 from seas_engines.precision.half import candidates, emulate_half
+from seas_runtime import figures
 from seas_runtime.manifest.schedule import Array
 
 Feeds = Mapping[str, Array]
@@ -192,12 +193,10 @@ def distance(made: Array, expected: Array, extent: float = 0.0) -> float:
     `extent` is used where the range is less. Pixels are compared over 255.
     """
     if expected.dtype == np.uint8:
-        return float(np.abs(made.astype(np.float64) - expected).max()) / 255
+        return figures.largest_difference(made, expected) / 255
     if not np.isfinite(made).all():
         return math.inf
-    wide = expected.astype(np.float64)
-    found = float(wide.max() - wide.min()) or float(np.abs(wide).max()) or 1.0
-    return float(np.abs(made - wide).max()) / max(found, extent)
+    return figures.largest_difference(made, expected) / max(figures.extent(expected), extent)
 
 
 def save_model(model: ir.Model, file: Path) -> None:

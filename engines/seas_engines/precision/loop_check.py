@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from seas_runtime.backends.contract import Call
 from seas_runtime.backends.host import HostTensor, OnProcessor
 from seas_runtime.bundle.reading import Bundle
+from seas_runtime.figures import iou, overlap, psnr, squared_error
 from seas_runtime.generation.loop import Loop
 from seas_runtime.generation.resolve import resolve
 from seas_runtime.generation.sessions import Sessions
@@ -116,12 +116,11 @@ class _MeasuredSession:
 
 def compare(made: Pairs, expected: Pairs) -> LoopFigures:
     """Return how far pairs lie from what is expected; what is not finite is infinitely far."""
-    squares = float(np.square(made.images.astype(np.float64) - expected.images).mean())
-    ours, theirs = made.masks, expected.masks
-    either = int((ours | theirs).sum())
+    squares = squared_error(made.images, expected.images)
+    masks = overlap(made.masks, expected.masks)
     broken = made.probabilities is not None and not np.isfinite(made.probabilities).all()
     return LoopFigures(
         pairs=len(made.images),
-        psnr=round(10 * math.log10(255**2 / squares), 2) if squares else 999.0,
-        iou=0.0 if broken else round(int((ours & theirs).sum()) / either, 4) if either else 1.0,
+        psnr=round(psnr(squares, made.images.size), 2),
+        iou=0.0 if broken else round(iou(*masks), 4),
     )

@@ -20,7 +20,8 @@ from polygraphy.logger import G_LOGGER
 
 from seas_export.export.parity.report import GraphBound, GraphRow
 from seas_export.methods.contract import Reference
-from seas_runtime.manifest.schedule import FloatArray, Schedule
+from seas_runtime.figures import extent, largest_difference
+from seas_runtime.manifest.schedule import Schedule
 from seas_runtime.manifest.types import GraphSpec
 from seas_train.methods.seas.checkpoint import Checkpoint
 
@@ -128,16 +129,9 @@ class RangeComparison:
         bound = self._bound.levels / 255 if integers else self._bound.relative
         if found.shape != expected.shape:
             return GraphRow(self._graph, name, float("inf"), float("inf"), bound, False)
-        difference = float(np.abs(found.astype(np.float64) - expected).max())
-        extent = 255.0 if integers else _extent(expected)
-        relative = difference / extent
+        difference = largest_difference(found, expected)
+        relative = difference / (255.0 if integers else extent(expected))
         return GraphRow(self._graph, name, difference, relative, bound, bool(relative <= bound))  # NaN fails
-
-
-def _extent(array: FloatArray) -> float:
-    """The tensor's range; of a constant one its magnitude."""
-    extent = float(array.max()) - float(array.min())
-    return extent or float(np.abs(array).max()) or 1.0
 
 
 def _compare(

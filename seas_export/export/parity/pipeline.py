@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from seas_export.export.parity.report import PipelineBound, PipelineRow
 from seas_export.methods.contract import Loop, ReferencePair
+from seas_runtime.figures import iou, largest_difference, overlap, psnr, squared_error
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
 
@@ -36,19 +35,17 @@ class PipelineFigures:
     def add(self, made: GeneratedPair, expected: ReferencePair | GeneratedPair) -> None:
         """Compare one pair with PyTorch's, or with another backend's."""
         self.pairs += 1
-        difference = made.image.astype(np.float64) - expected.image
-        self._squares += float(np.square(difference).sum())
-        self._values += difference.size
+        self._squares += squared_error(made.image, expected.image)
+        self._values += made.image.size
         apart = 0.0
         if made.probability is not None and expected.probability is not None:
-            apart = float(np.abs(made.probability.astype(np.float64) - expected.probability).max())
+            apart = largest_difference(made.probability, expected.probability)
         # max() would pass over a NaN.
         self._probability = (
             apart if math.isnan(apart) or math.isnan(self._probability) else max(self._probability, apart)
         )
-        ours, theirs = made.mask > 0, expected.mask > 0
-        self._both += int((ours & theirs).sum())
-        self._either += int((ours | theirs).sum())
+        both, either = overlap(made.mask > 0, expected.mask > 0)
+        self._both, self._either = self._both + both, self._either + either
 
     @property
     def probability(self) -> float:
@@ -58,12 +55,12 @@ class PipelineFigures:
     @property
     def psnr(self) -> float:
         """Of all images together, in dB; 999 where they are the same."""
-        return 10 * math.log10(255**2 * self._values / self._squares) if self._squares else 999.0
+        return psnr(self._squares, self._values)
 
     @property
     def iou(self) -> float:
         """Of the masks, pooled; one where no mask has a pixel."""
-        return self._both / self._either if self._either else 1.0
+        return iou(self._both, self._either)
 
     def rows(self, bound: PipelineBound) -> tuple[PipelineRow, ...]:
         """Return the figures against their bounds."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seas_runtime.errors import UserError
+from seas_runtime.figures import iou
 from seas_train.data import Product
 from seas_train.methods.seas.mask_head.latents import Models, generation_features, mask_timesteps
 from seas_train.methods.seas.mask_head.network.head import MaskHead
@@ -34,7 +35,7 @@ class DefectScore:
     @property
     def iou(self) -> float:
         """Intersection over union, pooled over pixels; 0..1."""
-        return self.intersection / max(1, self.true + self.predicted - self.intersection)
+        return iou(self.intersection, self.true + self.predicted - self.intersection, empty=0.0)
 
     @property
     def precision(self) -> float:

@@ -17,15 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from machine import result_parser, write_result
 
 from seas_export.export.parity.pipeline import PipelineFigures
 from seas_runtime.backends.auto import candidates
-from seas_runtime.files import write_json
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
 
-RESULTS = Path(__file__).parent / "results" / "backend_parity.json"
 FLOAT_PSNR, HALF_PSNR, HALF_IOU = 50.0, 30.0, 0.97
 ALL = ("cpu", "openvino:fp32", "openvino:bf16", "cuda", "tensorrt", "rtx")
 
@@ -89,9 +87,7 @@ def compare(
 
 def main() -> int:
     """Measure, write, print; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("backend_parity", __doc__)
     parser.add_argument("--bundle", type=Path, default=Path("out/bottle/bundle"))
     parser.add_argument(
         "--also", type=Path, nargs="*", default=[], help="more bundles of the same checkpoint"
@@ -100,7 +96,6 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="0: the backend's own choice")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
 
     generator, reference = make(options.bundle, "cpu", options)
@@ -119,7 +114,7 @@ def main() -> int:
         )
     passed = all(row["passed"] for row in rows)
     run = {row["backend"] for row in rows}
-    write_json(
+    write_result(
         options.out,
         {
             "benchmark": "backend_parity",
@@ -132,7 +127,6 @@ def main() -> int:
             "passed": passed,
             "rows": rows,
             "not_measured": [name for name in ("openvino", "cuda", "tensorrt", "rtx") if name not in run],
-            "machine": describe_machine(),
         },
     )
     return 0 if passed else 1

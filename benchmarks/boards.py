@@ -2,14 +2,17 @@
 
     python benchmarks/boards.py
 
-The models are built from SD 1.4's geometry on PyTorch's meta device and run once: no weights are needed.
+The models are built from SD 1.4's geometry on PyTorch's meta device and run once: no weights are needed. The
+least of a board is operations over its published rate, which no program reaches: it tells how boards compare.
+Rates are of dense float16 products; where a source gives sparse INT8 it is divided by four, as in Ampere's
+tensor cores sparsity doubles the rate and so does INT8.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,51 @@ SHARED = (
 TAPS = {"tap_coarse_channels": 1280, "tap_fine_channels": 640, "vae_tap_channels": (512, 512, 256)}
 
 
+@dataclass(frozen=True)
+class Board:
+    """A board or card: dense float16 operations per second, and where the figure comes from."""
+
+    name: str
+    flops: float
+    source: str
+
+
+_ORIN = "sparse INT8 TOPS of its GPU, a quarter; NVIDIA Jetson AGX Orin Series Technical Brief v1.2"
+_ORIN_SMALL = "sparse INT8 TOPS of its GPU, a quarter; NVIDIA Jetson Orin"
+BOARDS = (
+    Board("Jetson Orin Nano 8 GB, MAXN Super", 67e12 / 4, f"67 {_ORIN_SMALL} Nano Super datasheet"),
+    Board("Jetson AGX Orin 32 GB", 108e12 / 4, f"108 {_ORIN}"),
+    Board("Jetson AGX Orin 64 GB", 170e12 / 4, f"170 {_ORIN}"),
+    Board("L4", 242e12 / 2, "242 TFLOPS with sparsity, half; NVIDIA L4 datasheet"),
+    Board("GeForce RTX 4090", 165.2e12, "NVIDIA Ada GPU architecture whitepaper, FP16 with FP32 accumulate"),
+    Board("H200", 1979e12 / 2, "1979 TFLOPS with sparsity, half; NVIDIA H200 datasheet"),
+)
+
+
+@dataclass(frozen=True)
+class PairOperations:
+    """Floating-point operations of one pair's parts: a step (both halves of guidance), a mask, an image."""
+
+    step: float
+    decode_mask: float
+    decode_image: float
+    steps: int = 25
+    mask_steps: int = 3
+
+    @property
+    def total(self) -> float:
+        """All of a pair's operations."""
+        return self.steps * self.step + self.mask_steps * self.decode_mask + self.decode_image
+
+
+def calculated_latencies(operations: PairOperations) -> list[dict[str, Any]]:
+    """Return for each board the least seconds of a pair, as JSON values that say that they are calculated."""
+    return [
+        {**asdict(board), "seconds_per_pair": operations.total / board.flops, "calculated": True}
+        for board in BOARDS
+    ]
+
+
 def count(model: Any, *inputs: Any, module: Any = None) -> tuple[float, dict[str, float]]:
     """Return the operations of one forward pass, of the whole and by submodule."""
     import torch
@@ -51,7 +99,6 @@ def main() -> int:
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    from seas_export.boards import PairOperations, calculated_latencies
     from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
     from seas_train.methods.seas.mask_head.network.head import MaskHead
 

@@ -34,18 +34,16 @@ from comparison import report
 from comparison.limit import matrix_rates
 from comparison.run import CANNOT_RUN, PEERS
 from comparison.task import TASK, Task
-from machine import describe_machine
+from machine import result_parser, write_result
+from operations import HALVES, UNET, VAE_DECODER, count_pair
 
-from seas_export.operations import HALVES, UNET, VAE_DECODER, count_pair
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.files import write_json
 from seas_runtime.generation.resolve import resolve
 from seas_runtime.manifest.types import UNCONDITIONAL
 from seas_runtime.methods.request import PairRequest, Request, Sampling
 from seas_runtime.methods.table import find_method
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "compare.json"
 PEERS_PYTHON = HERE / "peers" / ".venv" / "bin" / "python"
 DEFAULT = (
     *("pytorch-fp32", "pytorch-bf16", "pytorch-fp32-compiled", "pytorch-bf16-compiled"),
@@ -179,9 +177,8 @@ def main() -> int:
         "matrix_tflops": rates,
         "contestants": rows,
         "not_run": reasons,
-        "machine": describe_machine(),
     }
-    write_json(options.out, result)
+    write_result(options.out, result)
     print(report.to_text(rows))
     if options.plot is not None and rows:
         title = f"{result['base']}, {result['image']} px, {task.steps} steps, {task.threads} threads"
@@ -191,9 +188,7 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("compare", __doc__)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--plain", type=Path, help="the same checkpoint in optimum's layout, for the peers")
@@ -210,7 +205,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cpu", help="of PyTorch: cpu or cuda")
     parser.add_argument("--peers", type=Path, default=PEERS_PYTHON, help="their environment's interpreter")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--plot", type=Path, help="PNG to draw")
     return parser.parse_args()
 

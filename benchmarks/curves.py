@@ -18,14 +18,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from machine import result_parser, write_result
+from operations import count_pair
 
-from seas_export.operations import count_pair
 from seas_export.report import charts
-from seas_runtime.files import write_json
 from seas_runtime.generation.generator import Generator
 
-RESULTS = Path(__file__).parent / "results" / "curves.json"
 STEPS = (10, 15, 20, 25, 50)
 
 
@@ -90,16 +88,13 @@ def plot(curves: dict[str, list[dict[str, Any]]], title: str, file: Path) -> Non
 
 def main() -> int:
     """Measure, write, print; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("curves", __doc__)
     parser.add_argument("--bundles", type=Path, nargs="+", required=True)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--thread-counts", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backend", default="cpu")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     curves = measure(options)
@@ -115,9 +110,8 @@ def main() -> int:
         "threads": options.threads,
         "rounds": options.rounds,
         "curves": curves,
-        "machine": describe_machine(),
     }
-    write_json(options.out, result)
+    write_result(options.out, result)
     for name, entries in curves.items():
         print(
             name,

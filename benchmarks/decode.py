@@ -11,8 +11,6 @@ them. Writes benchmarks/results/decode.json, an entry for each base.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import sys
@@ -21,14 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe_machine
+from machine import result_parser, write_entry
+from operations import MASK_HEAD, VAE_DECODER, count_pair
 
-from seas_export.operations import MASK_HEAD, VAE_DECODER, count_pair
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.files import write_json
 from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK
 
-RESULTS = Path(__file__).parent / "results" / "decode.json"
 BAR = 0.83
 AGREEMENT = 1e-4
 EARLY, WHOLE, PLAIN = "decode_mask", "whole_decode_and_head", "plain_decode_and_head"
@@ -80,13 +76,10 @@ def measure(bundle: Bundle, threads: int, rounds: int) -> tuple[dict[str, list[f
 
 def main() -> int:
     """Measure, write, print; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("decode", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     bundle = Bundle.read(options.bundle)
     manifest = bundle.manifest
@@ -103,10 +96,8 @@ def main() -> int:
         "share_of_operations": round(operations, 4),
         "largest_difference": apart,
         "bar": BAR,
-        "machine": describe_machine(),
     }
-    results = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
-    write_json(options.out, {**results, str(manifest.provenance["base"]["name"]): entry})
+    write_entry(options.out, str(manifest.provenance["base"]["name"]), entry)
     print(
         f"decode_mask: {share:.3f} of the time, {operations:.3f} of the operations, "
         f"{medians[EARLY] / medians[PLAIN]:.3f} of the plain form's time; masks {apart:.1e} apart"

@@ -10,7 +10,6 @@ the edge needs runs there, and `generate` must write the same bytes as in the en
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -26,17 +25,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from machine import result_parser, write_result
 
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 BARS = {"brought_mb": 250.0, "import_seconds": 0.3, "help_seconds": 0.3}
 ABSENT = ("torch", "diffusers", "transformers", "accelerate", "onnx", "onnxscript", "polygraphy")
 SHAPES_BYTES = ("numpy", "pillow", "onnxruntime")  # other versions may round or compress differently
 RUNS = 9
-_RESULT = Path(__file__).parent / "results" / "edge_install.json"
 
 # Runs in the new environment: what can be imported there, and what every distribution takes on disk.
 _LOOK = """
@@ -176,11 +173,10 @@ def verdict(
 
 def main() -> int:
     """Build, install, look, compare, write the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = result_parser("edge_install", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--count", type=int, default=4, help="pairs of each defect that are compared")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=_RESULT)
     arguments = parser.parse_args()
     try:
         return measure(arguments.bundle.resolve(), arguments.count, arguments.seed, arguments.out)
@@ -205,10 +201,9 @@ def measure(bundle: Path, count: int, seed: int, out: Path) -> int:
         pairs = compare_pairs(edge, bundle, scratch, count, seed)
         wheel_mb = round(wheel.stat().st_size / 1e6, 1)
     met = verdict(installed, times, commands, pairs)
-    write_json(
+    write_result(
         out,
         {
-            "machine": describe_machine(),
             "bundle_manifest_sha256": hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest(),
             "wheel_mb": wheel_mb,
             "installed": installed,

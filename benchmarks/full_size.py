@@ -9,7 +9,6 @@ Exits with 1 where the way from base to bundle takes more than 15 minutes or any
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,11 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from machine import result_parser, write_result
 
-from seas_runtime.files import write_json
-
-RESULTS = Path(__file__).parent / "results" / "full_size.json"
 MAX_SECONDS, MAX_GIB = 15 * 60, 14.0
 WAY = ("base", "checkpoint", "bundle")
 
@@ -64,14 +60,11 @@ def run(words: list[str], folder: Path, threads: int) -> dict[str, Any]:
 
 def main() -> int:
     """Run the commands, write, print; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("full_size", __doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--geometry", default="sd14")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", nargs="+", help="folders to make; the others' figures are kept")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     made = commands(options.work, options.geometry)
     figures: dict[str, Any] = {}
@@ -92,14 +85,13 @@ def main() -> int:
         "seconds_base_to_bundle": round(sum(way), 1) if len(way) == len(WAY) else None,
         "largest_process_gib": max(entry["peak_gib"] for entry in figures.values()),
         "bars": {"seconds_base_to_bundle": MAX_SECONDS, "largest_process_gib": MAX_GIB},
-        "machine": describe_machine(),
     }
     passed = (
         all(entry["exit_code"] == 0 for entry in figures.values())
         and sum(way) <= MAX_SECONDS
         and result["largest_process_gib"] <= MAX_GIB
     )
-    write_json(options.out, {**result, "passed": passed})
+    write_result(options.out, {**result, "passed": passed})
     return 0 if passed else 1
 
 

@@ -11,7 +11,6 @@ head), renders a few normals of the sample product at the base's size, and runs 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -22,17 +21,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from machine import result_parser, write_result
 
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 BAR_GIB = 24.0
 DEFECTS = ("broken_large", "broken_small")
 STEPS = 4
 NORMALS = 4
-_RESULT = Path(__file__).parent / "results" / "import_sd14.json"
 # Runs in a process of its own, so that its memory is not counted with any command's.
 _WRITE = """
 import json, shutil, sys, torch
@@ -76,9 +73,8 @@ print(json.dumps({
 
 def main() -> int:
     """Measure, print and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = result_parser("import_sd14", __doc__)
     parser.add_argument("base", type=Path, help="folder of SD 1.4's shapes in diffusers' format")
-    parser.add_argument("--out", type=Path, default=_RESULT)
     parser.add_argument("--work", type=Path, help="folder for about 15 GB of files; a temporary one else")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="import-sd14-", dir=arguments.work))
@@ -89,7 +85,7 @@ def main() -> int:
         return 1
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    write_json(arguments.out, result)
+    write_result(arguments.out, result)
     print(json.dumps(result, indent=2))
     within = all(command["peak_gib"] <= BAR_GIB for command in result["commands"].values())
     return 0 if within else 1
@@ -131,7 +127,6 @@ def measure(base: Path, work: Path) -> dict[str, Any]:
     if len(made) != 1:
         raise CheckFailed(f"generate: expected one picture, found {len(made)}")
     return {
-        "machine": describe_machine(),
         "base": about,
         "normals": NORMALS,
         "steps": STEPS,

@@ -1,11 +1,18 @@
-"""What a measurement was made on: the machine and the versions of what ran, without names or paths."""
+"""What the scripts share: their command line, and their results with the machine that they are of."""
 
 from __future__ import annotations
 
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from seas_export.machine.machine import describe_machine as _describe
 from seas_export.version import installed
+from seas_runtime.files import write_json
+
+RESULTS = Path(__file__).parent / "results"
 
 PACKAGES = (
     "accelerate",
@@ -23,8 +30,29 @@ PACKAGES = (
 )
 
 
+def result_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a script's parser, with `--out`: by default results/`name`.json."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    out = RESULTS / f"{name}.json"
+    parser.add_argument("--out", type=Path, default=out, help="JSON file to write (%(default)s)")
+    return parser
+
+
+def write_result(file: Path, values: Mapping[str, Any]) -> None:
+    """Write figures, with the machine that they were measured on."""
+    write_json(file, {**values, "machine": describe_machine()})
+
+
+def write_entry(file: Path, name: str, values: Mapping[str, Any]) -> None:
+    """Write figures as an entry of a file that keeps others, each with its machine."""
+    older = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    write_json(file, {**older, name: {**values, "machine": describe_machine()}})
+
+
 def describe_machine() -> dict[str, Any]:
-    """Return JSON values: system, processor, cores, memory (GiB), GPUs, Python, package versions."""
+    """Return JSON values without names or paths: system, processor, cores, memory (GiB), GPUs, versions."""
     machine = _describe()
     return {
         "system": machine.system,

@@ -10,21 +10,18 @@ Exits with 1 where the bar is missed.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
-from machine import describe_machine
+from machine import result_parser, write_result
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import write_json
 from seas_train.data import Layout, Preprocessing, Product, load_product
 from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
 BAR = 0.6
-_RESULT = Path(__file__).parent / "results" / "mask_iou.json"
 
 
 def held_out(checkpoint: Checkpoint, folder: Path) -> Product:
@@ -58,15 +55,12 @@ def held_out(checkpoint: Checkpoint, folder: Path) -> Product:
 
 def main() -> int:
     """Measure, print a table, write the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("mask_iou", __doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder, as training wrote it")
     parser.add_argument("--product", type=Path, required=True, help="folder of the product's photographs")
     parser.add_argument("--tau", type=float, default=None, help="threshold; the checkpoint's own by default")
     parser.add_argument("--seed", type=int, default=0, help="what the noise follows from")
     parser.add_argument("--limit", type=int, default=None, help="pairs of each defect; default all")
-    parser.add_argument("--out", type=Path, default=_RESULT, help="JSON file to write (%(default)s)")
     arguments = parser.parse_args()
 
     checkpoint = load_checkpoint(arguments.checkpoint)
@@ -86,7 +80,7 @@ def main() -> int:
     passed = all(score.iou >= BAR for score in scores.defects)
     print(scores.to_text())
     print(f"bar: IoU >= {BAR} per defect: {'passed' if passed else 'MISSED'}")
-    write_json(
+    write_result(
         arguments.out,
         {
             "benchmark": "mask_iou",
@@ -97,7 +91,6 @@ def main() -> int:
             "checkpoint": checkpoint.fingerprint,
             **scores.to_dict(),
             "seconds": round(time.perf_counter() - started, 1),
-            "machine": describe_machine(),
         },
     )
     return 0 if passed else 1

@@ -7,22 +7,19 @@ side resized, centre cropped), encoded to the posterior mean, decoded, rounded t
 benchmarks/results/micro_vae.json.
 """
 
-import argparse
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from machine import describe_machine
+from machine import result_parser, write_result
 from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.figures import psnr, squared_error
 from seas_train.bases.micro import MICRO_PATH
 
-RESULT = Path(__file__).parent / "results" / "micro_vae.json"
 BARS = {"bottle": 25.0, "magnetic_tile": 27.0}  # dB, mean over a product's images
 SIZE = 256
 
@@ -48,9 +45,7 @@ def reconstruct(vae: AutoencoderKL, image: NDArray[np.uint8]) -> NDArray[np.uint
 
 def main() -> None:
     """Measure each product, print and write the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("micro_vae", __doc__)
     parser.add_argument("data", type=Path, help="folder that holds bottle/ and magnetic_tile/")
     parser.add_argument("--vae", type=Path, default=MICRO_PATH / "vae", help="folder of the autoencoder")
     parser.add_argument("--every", type=int, default=1, help="measure every n-th image only")
@@ -83,10 +78,8 @@ def main() -> None:
         "what": "reconstruction by the shipped autoencoder of photographs it never saw, 256x256, float32",
         "products": products,
         "measured": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": describe_machine(),
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_result(arguments.out, result)
     missed = [product for product, figures in products.items() if figures["psnr_mean_db"] < figures["bar_db"]]
     if missed:
         raise SystemExit(f"below the bar: {', '.join(missed)}")

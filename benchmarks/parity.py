@@ -9,38 +9,31 @@ IoU pooled.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 import torch
-from machine import describe_machine
+from machine import result_parser, write_result
 
-from seas_export.export.parity import Request, measure_requests
-from seas_runtime.files import write_json
+from seas_export.export.parity import Request, compare, expect
 from seas_train.methods.seas.checkpoint import load_checkpoint
-
-RESULTS = Path(__file__).parent / "results" / "parity.json"
 
 
 def main() -> int:
     """Measure, write, print; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("parity", __doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("out/bottle/checkpoint"))
     parser.add_argument("--bundle", type=Path, default=Path("out/bottle/bundle"))
     parser.add_argument("--pairs", type=int, default=8, help="of each defect")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
     checkpoint = load_checkpoint(options.checkpoint)
     requests = [Request(defect, options.seed, options.pairs) for defect in checkpoint.defects]
-    report = measure_requests(options.bundle, checkpoint, requests)
-    write_json(
+    report = compare(options.bundle, expect(options.bundle, checkpoint, requests))
+    write_result(
         options.out,
         {
             "benchmark": "parity",
@@ -50,7 +43,6 @@ def main() -> int:
             "seed": options.seed,
             "threads": options.threads,
             **report.to_dict(),
-            "machine": describe_machine(),
         },
     )
     print(report.to_text())

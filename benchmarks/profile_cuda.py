@@ -8,18 +8,15 @@ two that warm up. Names are the kernels' own; kinds are told by them.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from machine import result_parser, write_result
 
-from seas_runtime.files import write_json
 from seas_runtime.generation.generator import Generator
 
-RESULTS = Path(__file__).parent / "results" / "profile_cuda.json"
 KINDS = (
     ("attention", r"sdpa|flash|fmha|attention|softmax"),  # cuDNN's is called fprop, as its convolutions are
     ("convolution", r"conv(?!ert)|fprop|implicit"),
@@ -79,13 +76,10 @@ def _table(entries: dict[str, list[float]], most: int | None = None) -> list[dic
 
 def main() -> int:
     """Measure, write, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("profile_cuda", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--backend", default="cuda")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     import torch
 
@@ -99,7 +93,7 @@ def main() -> int:
         for entry in row["kernels"][:10]:
             print(f"    {entry['milliseconds']:7.2f} ms {entry['launches']:7.0f} x  {entry['name'][:100]}")
     identity = generator.backend.identity(generator.bundle)
-    write_json(
+    write_result(
         options.out,
         {
             "benchmark": "profile_cuda",
@@ -107,7 +101,6 @@ def main() -> int:
             "image": generator.manifest.image.width,
             "backend": {"name": generator.backend.name, **identity},
             "batches": rows,
-            "machine": describe_machine(),
         },
     )
     return 0

@@ -8,26 +8,24 @@ benchmarks/results/rtx_build.json, an entry for each name; those of others stay.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import time
 from pathlib import Path
 
-from machine import describe_machine
+from machine import result_parser, write_entry
 
 from seas_engines.building.compile import compile_bundle
 from seas_engines.targets.options import EngineOptions
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.engines.store import BatchRange, EngineStore
 
-RESULT = Path(__file__).parent / "results" / "rtx_build.json"
 GIB = 1 << 30
 
 
 def main() -> None:
     """Build, and write what it took."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = result_parser("rtx_build", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--device", default="8.6,8.9,12.0")
     parser.add_argument("--batch", default="1:4:16")
@@ -47,7 +45,6 @@ def main() -> None:
     engines, _ = store.engines()
     facts = {engine.identity.graph: engine.record.facts for engine in engines}
     entry = {
-        "machine": describe_machine(),
         "tensorrt_rtx": result.version,
         "image": manifest.image.width,
         "bundle_precision": manifest.precision,
@@ -81,11 +78,9 @@ def main() -> None:
     if not arguments.keep:
         for engine in engines:
             store.remove(engine)
-    results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     base = manifest.provenance.get("base", {})
     name = arguments.name or (base.get("name") if isinstance(base, dict) else str(base))
-    results[str(name)] = entry
-    RESULT.write_text(json.dumps(results, indent=2) + "\n")
+    write_entry(arguments.out, str(name), entry)
     print(json.dumps(entry, indent=2))
 
 

@@ -10,7 +10,6 @@ where a bar is missed.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ from judges import (
     shrink_mask,
     train_judges,
 )
-from machine import describe_machine
+from machine import result_parser, write_result
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -35,7 +34,6 @@ from seas_runtime import Generator
 from seas_runtime.backends.contract import AUTO
 from seas_runtime.errors import CheckFailed
 from seas_runtime.figures import iou, overlap
-from seas_runtime.files import write_json
 from seas_train.data import Product, load_product
 
 BARS = {"mask_iou": 0.5, "type_right": 0.8, "normal_called_good": 0.9, "memorisation_ratio": 1.0}
@@ -117,9 +115,7 @@ def verdict(rows: dict[str, dict[str, float]], distances: dict[str, float]) -> d
 
 def main() -> int:
     """Train the judges, judge, write the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("sample_quality", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument(
         "--product", type=Path, required=True, help="the sample product that the bundle was trained on"
@@ -132,7 +128,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--backend", default=AUTO, help="what generates, by default as `build` does")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "sample_quality.json")
     arguments = parser.parse_args()
 
     judges = arguments.judges and kept_judges(arguments.judges, arguments.renders)
@@ -154,10 +149,9 @@ def main() -> int:
     product = load_product(arguments.product, size=generator.manifest.image.height)
     distances = memorisation(product, thumbnails)
     met = verdict(rows, distances)
-    write_json(
+    write_result(
         arguments.out,
         {
-            "machine": describe_machine(),
             "setting": {
                 "count": arguments.count,
                 "renders": arguments.renders,

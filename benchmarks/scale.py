@@ -19,13 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from machine import result_parser, write_result
 
 from seas_runtime.backends.auto import candidates
-from seas_runtime.files import write_json
 from seas_runtime.generation.generator import Generator
 
-RESULTS = Path(__file__).parent / "results" / "scale.json"
 ALLOWED = 0.95
 CHILD = """
 import sys, time
@@ -104,22 +102,19 @@ def measure(bundle: Path, backend: str, options: argparse.Namespace) -> dict[str
 
 def main() -> int:
     """Measure, write, print; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("scale", __doc__)
     parser.add_argument("--bundle", type=Path, default=Path("out/bottle/bundle"))
     parser.add_argument("--backends", nargs="+", help="by default those that are usable here")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--process-batch", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
 
     names = options.backends or [item.backend for item in candidates(options.bundle) if item.usable]
     figures = {name: measure(options.bundle, name, options) for name in names}
     passed = all(figure["passed"] for figure in figures.values())
-    write_json(
+    write_result(
         options.out,
         {
             "benchmark": "scale",
@@ -128,7 +123,6 @@ def main() -> int:
             "pairs": options.pairs,
             "process_batch": options.process_batch,
             "backends": figures,
-            "machine": describe_machine(),
         },
     )
     for name, figure in figures.items():

@@ -10,7 +10,6 @@ second.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
@@ -18,13 +17,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from machine import describe_machine
+from machine import result_parser, write_result
 
 from seas_export.methods.seas.reference import ReferenceLoop
-from seas_runtime.files import write_json
 from seas_runtime.generation.generator import Generator
 
-RESULTS = Path(__file__).parent / "results" / "speed.json"
 BAR = 1.5
 Make = Callable[[int], Iterable[object]]
 
@@ -64,15 +61,12 @@ def summarise(seconds: dict[int, list[float]]) -> dict[str, object]:
 
 def main() -> int:
     """Measure, write, print; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("speed", __doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("out/bottle/checkpoint"))
     parser.add_argument("--bundle", type=Path, default=Path("out/bottle/bundle"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
@@ -89,7 +83,7 @@ def main() -> int:
     ratio = float(str(figures["runtime"]["pairs_per_second"])) / float(
         str(figures["pytorch"]["pairs_per_second"])
     )
-    write_json(
+    write_result(
         options.out,
         {
             "benchmark": "speed",
@@ -102,7 +96,6 @@ def main() -> int:
             "bar": BAR,
             "passed": ratio >= BAR,
             **figures,
-            "machine": describe_machine(),
         },
     )
     for name, figure in figures.items():

@@ -10,7 +10,6 @@ benchmarks/results/startup.json. Exits with 1 where the default backend's median
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -20,11 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine
+from machine import result_parser, write_result
 
-from seas_runtime.files import write_json
-
-RESULTS = Path(__file__).parent / "results" / "startup.json"
 BAR = 1.5
 CHILD = """
 import json, sys, time
@@ -94,14 +90,11 @@ def main() -> int:
     """Measure, write, print; return the exit code."""
     from seas_runtime.backends.auto import candidates
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("startup", __doc__)
     parser.add_argument("--bundle", type=Path, default=Path("out/bottle/bundle"))
     parser.add_argument("--backends", nargs="+", help="by default those that are usable here")
     parser.add_argument("--threads", type=int, default=0, help="0: the backend's own choice")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
 
     usable = [item.backend for item in candidates(options.bundle) if item.usable]
@@ -111,7 +104,7 @@ def main() -> int:
     figures = {name: measure(options.bundle, name, options.threads, options.runs) for name in names}
     default = figures.get("cpu")
     passed = default is not None and default["seconds"] <= BAR
-    write_json(
+    write_result(
         options.out,
         {
             "benchmark": "startup",
@@ -119,7 +112,6 @@ def main() -> int:
             "passed": passed,
             "backends": figures,
             "not_measured": [name for name in ("cuda", "tensorrt", "rtx") if name not in usable],
-            "machine": describe_machine(),
         },
     )
     for name, figure in figures.items():

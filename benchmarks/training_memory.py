@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from machine import describe_machine
+from machine import result_parser, write_result
 
-RESULT = Path(__file__).parent / "results" / "training_memory.json"
 BAR = 0.15
 """How far the estimate may be from the peak."""
 
@@ -108,13 +107,12 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def main() -> int:
     """Measure every level that was asked for, and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = result_parser("training_memory", __doc__)
     parser.add_argument("--base", required=True, help="micro, or a folder in diffusers' format")
     parser.add_argument("--memory", default="low", help="levels, with commas between")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--size", type=int, help="image size; the base's own by default")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--level", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -134,8 +132,7 @@ def main() -> int:
             f"peak {found[-1]['peak_bytes'] / 2**30:.2f} GiB, "
             f"{found[-1]['seconds_per_step']:.1f} s a step"
         )
-    result = {"bar": BAR, "machine": describe_machine(), "levels": found}
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_result(arguments.out, {"bar": BAR, "levels": found})
     return 0 if all(entry.get("within_bar") for entry in found) else 1
 
 

@@ -11,7 +11,6 @@ benchmarks/results/winograd.json, where a precision that is not measured keeps i
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import math
@@ -24,15 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe_machine
+from machine import result_parser, write_result
 
 from seas_runtime.backends.openvino import convolutions as openvino_convolutions
 from seas_runtime.backends.openvino.importing import import_openvino
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.files import write_json
 from seas_runtime.methods.seas import GRAPHS
 
-RESULTS = Path(__file__).parent / "results" / "winograd.json"
 LAYERS = (
     *("2x128x32", "2x192x32", "2x256x32", "2x320x64", "2x640x32", "2x1280x16", "2x1280x8"),
     *("1x512x64", "1x512x128", "1x192x256", "1x256x256", "1x128x512", "1x192x512"),
@@ -152,15 +149,12 @@ def measure_graphs(bundle: Bundle, precision: str, threads: int, rounds: int) ->
 
 def main() -> int:
     """Measure, write, print; return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = result_parser("winograd", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--layers", nargs="*", default=LAYERS)
     parser.add_argument("--precisions", nargs="+", choices=sorted(HINTS), default=["bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     bundle = Bundle.read(options.bundle)
     found = {
@@ -171,9 +165,8 @@ def main() -> int:
         for precision in options.precisions
     }
     base = bundle.manifest.provenance["base"]["name"]
-    machine = describe_machine()
     older = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
-    write_json(options.out, {**older, "base": base, "threads": options.threads, **found, "machine": machine})
+    write_result(options.out, {**older, "base": base, "threads": options.threads, **found})
     return 0
 
 

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 from seas_runtime.errors import UserError
+from seas_runtime.files import nearest_folder
+from seas_runtime.units import gib
 
 MARGIN = 64 * 1024 * 1024
 """Bytes asked for on top: tables, graphs, and what else a disk is used for meanwhile."""
@@ -16,19 +18,13 @@ def require_space(path: Path, needed: int, what: str) -> None:
 
     A file system that does not say how much is free is taken to have enough.
     """
-    folder = path.absolute()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    folder = nearest_folder(path)
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
         return
     if free < needed + MARGIN:
         raise UserError(
-            f"{path}: {what} takes {_gib(needed + MARGIN)} of disk, and {folder} has {_gib(free)} free; "
-            "free some space or choose another folder"
+            f"{path}: {what} takes {gib(needed + MARGIN, 2)} of disk, and {folder} has {gib(free, 2)} free; "
+            "make free space or choose another folder"
         )
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seas_runtime.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 TEMPORARY_SUFFIX = ".seas-tmp"
 JSON_SIZE_LIMIT = 64 * 1024 * 1024
@@ -146,6 +149,80 @@ def sha256_file(path: Path) -> str:
         while count := file.readinto(block):
             digest.update(block[:count])
     return digest.hexdigest()
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return `path`, or the nearest of its parents that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def holds_ours(out: Path, kind: str = "", marker: str = "", option: str = "") -> bool:
+    """Return whether the folder `out` holds anything, half-written files of ours apart.
+
+    `marker` is the file by which a folder of ours is known, and `kind` what we call it: "a bundle". Raises
+    UserError, which starts with `option`, where `out` is a file, or holds files and no `marker`.
+    """
+    where = f"{option} {out}".strip()
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{where}: expected a folder or nothing, found a file; choose another name")
+    with os_errors(out, "read"):
+        names = sorted(item.name for item in out.iterdir()) if out.is_dir() else []
+    found = [name for name in names if not name.endswith(TEMPORARY_SUFFIX)]
+    if found and marker and not (out / marker).is_file():
+        raise UserError(
+            f"{where}: expected an empty folder or {kind}, found other files: {found[0]!r} "
+            f"and no {marker}; choose another folder"
+        )
+    return bool(found)
+
+
+def check_out(
+    out: Path,
+    kind: str = "something",
+    marker: str = "",
+    option: str = "",
+    *,
+    force: bool = False,
+    advice: str = "give --force to replace it, or another folder",
+) -> None:
+    """Refuse, before the work, an `out` that may not be replaced or cannot be written; see `holds_ours`."""
+    where = f"{option} {out}".strip()
+    if holds_ours(out, kind, marker, option) and not force:
+        raise UserError(f"{where}: there is {kind} already; {advice}")
+    parent = nearest_folder(out.absolute().parent)
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(
+            f"{where}: expected a folder that can be written, {parent} cannot; choose another one"
+        )
+
+
+@contextlib.contextmanager
+def locked(folder: Path, taken: str) -> Iterator[None]:
+    """Make `folder` and keep other processes out of it while the block runs, where the system can.
+
+    The lock is on the folder itself, so that nothing is written into one that may turn out to be somebody
+    else's, and the system lets go of it if we are killed. Raises UserError: `taken` where another process
+    holds it, or where it cannot be made.
+    """
+    with os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with os_errors(folder):
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(taken) from None
+        except OSError:
+            logger.debug("%s: the file system has no locks", folder)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seas_runtime.units import mib
+
 if TYPE_CHECKING:
     from seas_runtime.manifest.types import Manifest
 
@@ -70,8 +72,7 @@ def in_words(facts: dict[str, Any]) -> str:
         *([f"Other schedules: {', '.join(tables)}."] if tables else []),
         f"Built for: {facts['target']}, {facts['precision']}, opset {facts['opset']}.",
         *_half_lines(facts["half"]),
-        f"Holds: {facts['files']} files, {facts['size'] / 2**20:.1f} MiB; "
-        f"graphs {', '.join(facts['graphs'])}.",
+        f"Holds: {facts['files']} files, {mib(facts['size'])}; graphs {', '.join(facts['graphs'])}.",
         "Prompts:",
         *(f"  {name}: {prompt}" for name, prompt in facts["prompts"].items()),
         f"Parity: {_parity(facts['parity'])}",
@@ -134,7 +135,7 @@ def _engine_lines(engines: dict[str, Any]) -> list[str]:
     """A line for each engine, and each that is damaged."""
     lines = [
         f"  {entry['graph']}: {entry['target']} {entry['version']} on {', '.join(entry['devices'])}, "
-        f"{entry['precision']}, batch {entry['batch']}, {entry['size'] / 2**20:.1f} MiB, {entry['state']}"
+        f"{entry['precision']}, batch {entry['batch']}, {mib(entry['size'])}, {entry['state']}"
         f"{', shipped' if entry['shipped'] else ''}"
         for entry in engines["found"]
     ]

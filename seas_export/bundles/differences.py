@@ -11,6 +11,7 @@ import numpy as np
 
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.manifest.types import GraphSpec, Manifest
+from seas_runtime.units import size_words
 
 _PLAIN = {  # fields of the manifest that are said as they are
     "method": "the method",
@@ -140,7 +141,8 @@ def _graphs(a: Manifest, b: Manifest) -> Iterator[Difference]:
             yield from _keys(f"graphs.{name}.{kind}", f"graph {name}: {kind[:-1]}", before, after)
         one, other = a.files[old.file], b.files[new.file]
         if one != other:
-            words = f"The graph {name} is another one: {_size(one.size)} before, {_size(other.size)} now."
+            sizes = f"{size_words(one.size)} before, {size_words(other.size)} now"
+            words = f"The graph {name} is another one: {sizes}."
             yield Difference(f"graphs.{name}", one.sha256, other.sha256, words)
     graphs_a = {graph.file for graph in a.graphs.values()} | set(a.tables.values())
     graphs_b = {graph.file for graph in b.graphs.values()} | set(b.tables.values())
@@ -150,7 +152,8 @@ def _graphs(a: Manifest, b: Manifest) -> Iterator[Difference]:
     for name in rest_a:
         if name in rest_b and rest_a[name] != rest_b[name]:
             one, other = rest_a[name], rest_b[name]
-            words = f"The weights in {name} changed: {_size(one.size)} before, {_size(other.size)} now."
+            sizes = f"{size_words(one.size)} before, {size_words(other.size)} now"
+            words = f"The weights in {name} changed: {sizes}."
             yield Difference(f"files.{name}", one.sha256, other.sha256, words)
 
 
@@ -192,7 +195,3 @@ def _say(value: Any) -> str:
 
 def _capital(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB" if size >= 1 << 20 else f"{size} bytes"

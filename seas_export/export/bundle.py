@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from seas_export.methods.table import find_method
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle, hash_files, write_manifest
 from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
-from seas_runtime.files import replace_directory
+from seas_runtime.files import check_out, replace_directory
 from seas_runtime.manifest.types import (
     SCHEDULE,
     GraphSpec,
@@ -107,7 +106,7 @@ def export_bundle(
     """
     say = progress or (lambda line: None)
     _, chosen, spec = require_target(target, precision)
-    _check_out(out, force)
+    check_out(out, "a bundle", MANIFEST_NAME, "--out", force=force)
     loaded = load_checkpoint(checkpoint)
     method = find_method(loaded.meta["method"])
     _check_steps(steps, loaded, method.fewest_steps)
@@ -135,28 +134,6 @@ def export_bundle(
             report.require()
             fingerprint = write_manifest(folder, replace(manifest, parity=report.to_dict()))
     return ExportResult(out, fingerprint, report)
-
-
-def _check_out(out: Path, force: bool) -> None:
-    """Refuse, before the work, what may not be replaced and where nothing can be written."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: expected a folder or nothing, found a file; choose another name")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / MANIFEST_NAME).is_file():
-            raise UserError(
-                f"--out {out}: expected an empty folder or a bundle, found other files; choose another folder"
-            )
-        if not force:
-            raise UserError(
-                f"--out {out}: there is a bundle already; give --force to replace it, or another folder"
-            )
-    parent = next(
-        folder for folder in (out.absolute().parent, *out.absolute().parent.parents) if folder.exists()
-    )
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UserError(
-            f"--out {out}: expected a folder that can be written, {parent} cannot; choose another one"
-        )
 
 
 def _check_steps(steps: int, checkpoint: Checkpoint, fewest: int) -> None:

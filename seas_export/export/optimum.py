@@ -20,8 +20,7 @@ from seas_export.graphs.trace import Part, trace_or_fail
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.parts import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER
 from seas_runtime.disk import require_space
-from seas_runtime.errors import UserError
-from seas_runtime.files import replace_directory, write_json
+from seas_runtime.files import check_out, replace_directory, write_json
 from seas_train.bases.model_folders import model_index, quiet_transformers
 from seas_train.diffusion.solver import dpm_solver
 from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
@@ -55,7 +54,7 @@ def export_optimum(
     """
     say = progress or (lambda line: None)
     _, chosen, spec = require_target("cpu", precision)
-    _check_out(out, force)
+    check_out(out, "such an export", f"{UNET}/{GRAPH_FILE}", "--out", force=force)
     loaded = load_checkpoint(checkpoint)
     dtype = DTYPES[chosen]
     models = (loaded.unet, loaded.vae, loaded.text_encoder)
@@ -68,21 +67,6 @@ def export_optimum(
             del part
         _write_configurations(loaded, folder)
     return out
-
-
-def _check_out(out: Path, force: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: expected a folder or nothing, found a file; choose another name")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / UNET / GRAPH_FILE).is_file():
-            raise UserError(
-                f"--out {out}: expected an empty folder or one in optimum's layout, found other files; "
-                "choose another folder"
-            )
-        if not force:
-            raise UserError(
-                f"--out {out}: there is such an export already; give --force to replace it, or another folder"
-            )
 
 
 def plain_parts(checkpoint: Checkpoint, dtype: torch.dtype, batch: int = 2) -> Iterator[Part]:

@@ -11,6 +11,7 @@ from typing import Any
 from seas_export.machine.machine import Machine, describe_machine
 from seas_export.version import DISTRIBUTION, installed, packaging, version
 from seas_runtime.backends.auto import Candidate, candidates
+from seas_runtime.units import gib
 
 OLDEST_PYTHON = (3, 10)
 
@@ -134,7 +135,7 @@ def _advice(machine: Machine, backends: dict[str, str], packages: dict[str, str 
     if len([name for name in ONNX_RUNTIMES if name in backends]) > 1:
         lines.append("More than one ONNX Runtime is installed; they overwrite each other. Keep one of them.")
     if machine.disk_free is not None and machine.disk_free < 2 * 2**30:
-        lines.append(f"Only {machine.disk_free / 2**30:.1f} GiB of disk are free here; a build may need 2.")
+        lines.append(f"Only {gib(machine.disk_free)} of disk are free here; a build may need 2.")
     return tuple(lines)
 
 

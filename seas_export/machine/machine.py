@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.backends.cores import CPUINFO, allowed_cores, cpuinfo_entries
+from seas_runtime.units import gib
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Machine:
 
     def in_words(self) -> str:
         """One line: processor, cores, memory, GPUs."""
-        memory = f", {self.memory / 2**30:.1f} GiB memory" if self.memory else ""
+        memory = f", {gib(self.memory)} memory" if self.memory else ""
         gpus = "".join(f", {gpu.name}" for gpu in self.gpus)
         return f"{self.processor}, {self.usable_cores} of {self.cores} cores{memory}{gpus}"
 

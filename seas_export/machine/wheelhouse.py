@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile
 
 from seas_export.version import DISTRIBUTION, packaging
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.files import atomic_write_text, replace_directory, sha256_file
+from seas_runtime.files import atomic_write_text, check_out, replace_directory, sha256_file
 
 _SOURCE = Path(__file__).resolve().parents[2]
 _ROUNDS = 8  # pip follows dependencies itself; a round more for what it left out by its own markers
@@ -105,8 +105,7 @@ def collect(
         raise UserError(f"--target {target}: expected one of {known}")
     if wheel is not None and not wheel.is_file():
         raise UserError(f"--wheel {wheel}: expected the wheel of {DISTRIBUTION}, found no such file")
-    if out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; choose another folder, or replace it with --force")
+    check_out(out, force=force)
     box = TARGETS[target]
     if python is not None:
         if not re.fullmatch(r"3\.\d{1,2}", python):

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seas_export.pipeline.ledger import BUILD_FILE, duration
+from seas_export.pipeline.ledger import BUILD_FILE
 from seas_runtime.errors import UserError
+from seas_runtime.units import duration
 
 INTERRUPTED = 130
 

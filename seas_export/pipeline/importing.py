@@ -11,6 +11,7 @@ from seas_export.config.build import PhotographsConfig
 from seas_export.config.photographs import load_photographs, warning_lines
 from seas_export.pipeline.source import DATA
 from seas_runtime.errors import UserError
+from seas_runtime.files import check_out
 from seas_runtime.manifest.types import GOOD
 
 
@@ -140,9 +141,4 @@ def _check_out(request: ImportRequest) -> None:
         raise UserError(f"--guidance: expected 0 to 100, found {request.guidance:g}")
     if request.tau is not None and not 0 < request.tau < 1:
         raise UserError(f"--tau: expected a number between 0 and 1, found {request.tau:g}")
-    out = request.out
-    if not request.force and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(
-            f"--out {out}: expected nothing there, found something. "
-            "Replace it with --force, or choose another."
-        )
+    check_out(request.out, option="--out", force=request.force)

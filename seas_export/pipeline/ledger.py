@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import os_errors, read_json, sha256_file, write_json
+from seas_runtime.files import holds_ours, locked, read_json, sha256_file, write_json
+from seas_runtime.units import duration
 
 BUILD_FILE = "build.json"
 _ABSENT = object()
@@ -72,7 +72,7 @@ class Ledger:
         """
         file = folder / BUILD_FILE
         if not file.exists():
-            _check_empty(folder)
+            holds_ours(folder, "a build", BUILD_FILE, "--out")
             return cls(folder, {"schema": SCHEMA, "product": product}, force=force, say=say)
         content = read_json(file, "build record")
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
@@ -219,64 +219,15 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> lis
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make and hold an output folder, so that no second build writes into it; not left empty.
-
-    The lock is on the folder itself: nothing is written into one that may turn out to be somebody else's. The
-    system lets go of it if we are killed.
+def only_build(out: Path) -> Iterator[None]:
+    """Make and hold an output folder, so that no second build writes into it; it is not left empty.
 
     Raises:
         UserError: another build holds it, or it cannot be made.
     """
-    with os_errors(folder, "make the output folder"):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with _held(folder):
+    with locked(out, f"--out {out}: another build is at work in it. Wait for it, or choose another --out."):
+        try:
             yield
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # which an empty folder alone allows
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Lock a folder, where the system can."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with os_errors(folder, "open the output folder"):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise UserError(
-            f"--out {folder}: another build is at work in it. Wait for it, or choose another --out."
-        ) from None
-    except OSError:  # a file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words."""
-    return f"{seconds:.1f} s" if seconds < 90 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
-
-
-def _check_empty(folder: Path) -> None:
-    """Refuse a folder with files that no build wrote: parts of it would be replaced."""
-    if folder.is_dir():
-        with os_errors(folder, "read"):
-            found = sorted(entry.name for entry in folder.iterdir())
-        if found:
-            raise UserError(
-                f"--out {folder}: expected an empty folder or one of an earlier build, found {found[0]!r} "
-                f"and no {BUILD_FILE}. Choose another --out."
-            )
-    elif folder.exists():
-        raise UserError(f"--out {folder}: expected a folder, found a file. Choose another --out.")
+        finally:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # which an empty folder alone allows

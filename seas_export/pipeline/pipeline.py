@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from seas_export.config.build import BuildConfig
 from seas_export.config.photographs import load_photographs, warning_lines
 from seas_export.machine.machine import describe_machine
-from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, locked
+from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, only_build
 from seas_export.pipeline.result import BuildResult
 from seas_export.pipeline.source import Source, find_source
 from seas_export.pipeline.training.training import training_config
@@ -41,7 +41,7 @@ def build(config: BuildConfig, *, force: bool = False, say: Say = lambda text: N
     begun = time.perf_counter()
     out = config.folder
     source = find_source(config.product, config.data, out)
-    with locked(out):
+    with only_build(out):
         ledger = Ledger.open(out, config.product, force=force, say=say)
         return _Build(config, out, source, ledger, say).run(begun)
 

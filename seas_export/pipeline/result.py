@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seas_export.pipeline.ledger import duration
+from seas_runtime.units import duration
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from seas_export.report.charts import COLOURS, line_chart, share_bar
 from seas_export.report.content import Content
 from seas_export.report.images import mask_uri, overlay, photograph_uri
 from seas_runtime.files import atomic_write_text
+from seas_runtime.units import duration
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -31,7 +32,7 @@ def page(content: Content) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    filters = (_duration, _flat, mask_uri, overlay, photograph_uri)
+    filters = (duration, _flat, mask_uri, overlay, photograph_uri)
     environment.filters |= {function.__name__.lstrip("_"): function for function in filters}
     template = environment.get_template("page.html.j2")
     return template.render(content=content, colours=COLOURS, line_chart=line_chart, share_bar=share_bar)
@@ -46,10 +47,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
             text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
             text = "not set" if value is None else text
             yield f"{prefix}{key}", text
-
-
-def _duration(seconds: float) -> str:
-    """Seconds in words."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"

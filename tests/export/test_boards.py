@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from seas_export.boards import BOARDS, PairOperations, calculated_latencies
+from boards import BOARDS, PairOperations, calculated_latencies
 
 RESULT = Path(__file__).parents[2] / "benchmarks/results/boards.json"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seas_export.pipeline.ledger import Before, Ledger, changed, locked
+from seas_export.pipeline.ledger import Before, Ledger, changed, only_build
 from seas_export.pipeline.source import find_source
 from seas_runtime.errors import UserError
 
@@ -141,9 +141,10 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path, content: str, wor
 
 
 def test_two_builds_do_not_share_a_folder(tmp_path: Path) -> None:
-    with locked(tmp_path / "out"), pytest.raises(UserError, match="at work"), locked(tmp_path / "out"):
+    out = tmp_path / "out"
+    with only_build(out), pytest.raises(UserError, match="at work"), only_build(out):
         pass
-    with locked(tmp_path / "out"):
+    with only_build(out):
         pass
 
 

@@ -8,6 +8,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from operations import count_graph
 from torch import nn
 from torch.nn import functional
 
@@ -16,7 +17,6 @@ from seas_engines.graphs.upsampling import MIN_CHANNELS, split_parameters, split
 from seas_export.export import ExportResult, export_bundle
 from seas_export.graphs.trace import Part, trace
 from seas_export.graphs.weights import WeightStore, save_graphs
-from seas_export.operations import count_graph
 from seas_train.methods.seas.checkpoint import Checkpoint
 from tests.export.models import operators, run
 

@@ -9,11 +9,11 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from operations import count_graph, count_pair
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from seas_export.export import ExportResult
-from seas_export.operations import count_graph, count_pair
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
 from seas_train.methods.seas.checkpoint import Checkpoint

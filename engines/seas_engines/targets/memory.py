@@ -9,6 +9,7 @@ from seas_runtime.backends.cuda.device import CudaDevice
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import DECODE_IMAGE
+from seas_runtime.units import gib
 
 _GIB = 1 << 30
 BUILD_FACTOR = 3.5
@@ -55,8 +56,8 @@ def check_build_memory(graph: str, weights: int, available: int | None, limit: i
     for size, what in ((available, "available"), (limit, "allowed by --memory")):
         if size is not None and needed > size:
             raise UserError(
-                f"{graph}: building its engine needs about {_gib(needed)} of memory, "
-                f"{_gib(size)} are {what}; close other programs, add swap, or build it on a larger machine: "
+                f"{graph}: building its engine needs about {gib(needed)} of memory, "
+                f"{gib(size)} are {what}; close other programs, add swap, or build it on a larger machine: "
                 "for rtx, with --device and --ship-engines"
             )
 
@@ -85,8 +86,8 @@ def plan_device(
     streamed = int(weights * _STREAMED_SHARE)
     if target is Target.TENSORRT and streamed + _activations(bundle, precision, batch) <= free:
         note = (
-            f"{_gib(weights)} of weights and {_gib(_activations(bundle, precision, batch))} of activations "
-            f"do not fit the {_gib(free)} that are free on {device.name}: weights will be streamed, which is "
+            f"{gib(weights)} of weights and {gib(_activations(bundle, precision, batch))} of activations "
+            f"do not fit the {gib(free)} that are free on {device.name}: weights will be streamed, which is "
             "slower"
         )
         return Plan(True, (note,))
@@ -106,7 +107,7 @@ def plan_device(
     )
     raise UserError(
         f"--batch: engines for batches of {batch} need about "
-        f"{_gib(weights + _activations(bundle, precision, batch))} on {device.name}, {_gib(free)} are free; "
+        f"{gib(weights + _activations(bundle, precision, batch))} on {device.name}, {gib(free)} are free; "
         f"{advice}"
     )
 
@@ -123,7 +124,3 @@ def _activations(bundle: Bundle, precision: Precision, batch: int) -> int:
     image = bundle.manifest.image
     assert DECODE_IMAGE in bundle.manifest.graphs
     return ACTIVATIONS * batch * image.height * image.width * _BLOCK_CHANNELS * _BYTES[precision]
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:.1f} GiB"

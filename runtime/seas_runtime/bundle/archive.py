@@ -20,9 +20,11 @@ from seas_runtime.bundle.archive_check import check_entries
 from seas_runtime.bundle.manifest_reading import read_manifest
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.bundle.signature import SIGNATURE_NAME, SIGNATURE_SIZE_LIMIT, check_signature
+from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import (
     JSON_SIZE_LIMIT,
+    check_out,
     os_errors,
     parse_json,
     replace_directory,
@@ -34,7 +36,6 @@ from seas_runtime.manifest.types import Manifest
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first; the same bundle is packed to the same bytes
 _BLOCK = 1 << 20
-_RESERVE = 64 << 20  # bytes that stay free on the disk
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,7 @@ def unpack_bundle(
     if not archive.is_file():
         found = "a folder" if archive.is_dir() else "nothing"
         raise UserError(f"{archive}: expected a packed bundle, found {found}; give the file that pack wrote")
-    if out.exists() and not (force or (out.is_dir() and not any(out.iterdir()))):
-        raise UserError(f"{out}: is there already; choose another folder, or replace it with --force")
+    check_out(out, force=force)
     if sha256 is not None and (found := sha256_file(archive)) != sha256.strip().lower():
         raise UserError(
             f"{archive}: expected sha256 {sha256}, found {found}; copy it again, or do not use it"
@@ -116,7 +116,7 @@ def unpack_bundle(
             data = _read_entry(opened, entries[SIGNATURE_NAME], SIGNATURE_SIZE_LIMIT, archive)
             place = f"{archive}: {SIGNATURE_NAME}"
             check_signature(data, place, manifest, fingerprint, require_signature)
-        _check_room(out, sum(entry.file_size for entry in entries.values()))
+        require_space(out, sum(entry.file_size for entry in entries.values()), "the bundle")
         with replace_directory(out) as fresh, _named(fresh, out):
             for name, entry in entries.items():
                 expected = manifest.files[name].sha256 if name in manifest.files else None
@@ -196,19 +196,6 @@ def _check_listing(entries: dict[str, zipfile.ZipInfo], manifest: Manifest, arch
     extra = sorted(set(entries) - {MANIFEST_NAME, SIGNATURE_NAME} - set(manifest.files))
     if extra:
         raise UserError(f"{archive}: {describe(extra[0])} is not listed in {MANIFEST_NAME}; refused")
-
-
-def _check_room(out: Path, size: int) -> None:
-    folder = out.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    with os_errors(folder, "look at"):
-        free = shutil.disk_usage(folder).free
-    if size + _RESERVE > free:
-        raise UserError(
-            f"{out}: expected {(size + _RESERVE) / 2**20:.0f} MiB of free space, found "
-            f"{free / 2**20:.0f} MiB; free some, or choose another folder"
-        )
 
 
 def _unpack_file(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from seas_runtime.dataset.layout import DATASET_NAME, remove_dataset, remove_temporaries
 from seas_runtime.errors import UserError
-from seas_runtime.files import TEMPORARY_SUFFIX, os_errors, read_json, write_json
+from seas_runtime.files import holds_ours, os_errors, read_json, write_json
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
 from seas_runtime.generation.resolve import resolve
@@ -103,15 +99,7 @@ def prepare_folder(out: Path, description: dict[str, Any], force: bool) -> None:
     holds other files.
     """
     file = out / DATASET_NAME
-    with os_errors(out):
-        if not file.exists():
-            foreign = [item.name for item in out.iterdir() if not item.name.endswith(TEMPORARY_SUFFIX)]
-            if foreign:
-                raise UserError(
-                    f"{out}: expected an empty folder or a dataset of ours, found {sorted(foreign)[0]!r} "
-                    f"and no {DATASET_NAME}; choose another folder"
-                )
-    if file.exists():
+    if holds_ours(out, "a dataset of ours", DATASET_NAME):
         before = _read_description(file)
         with os_errors(out):
             if force:
@@ -122,33 +110,6 @@ def prepare_folder(out: Path, description: dict[str, Any], force: bool) -> None:
         if before == description and not force:
             return
     write_json(file, description)
-
-
-@contextlib.contextmanager
-def only_writer(out: Path) -> Iterator[None]:
-    """Make the folder `out` and keep a second run out of it while the block runs, where the system can.
-
-    Raises UserError in the second run, and where the folder cannot be made.
-    """
-    with os_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with os_errors(out):
-        handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{out}: another run is writing this dataset; wait for it or stop it") from None
-        except OSError:
-            logging.getLogger(__name__).debug("%s: the file system has no locks", out)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _read_description(file: Path) -> dict[str, Any]:

@@ -16,12 +16,11 @@ from seas_runtime.dataset.contact_sheet import contact_sheet
 from seas_runtime.dataset.folder import (
     DatasetRequest,
     describe_dataset,
-    only_writer,
     prepare_folder,
 )
 from seas_runtime.dataset.layout import CONTACT_SHEET_NAME, RECORDS_NAME, pair_paths
 from seas_runtime.dataset.record_file import Key, RecordFile
-from seas_runtime.files import atomic_write_bytes, os_errors
+from seas_runtime.files import atomic_write_bytes, locked, os_errors
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.methods.request import PairRequest
@@ -75,7 +74,7 @@ def write_dataset(
     is full or not writable; every file there is whole then.
     """
     request = request.resolve(generator)
-    with only_writer(out):
+    with locked(out, f"{out}: another run is writing this dataset; wait for it or stop it"):
         prepare_folder(out, describe_dataset(generator, request), force)
         records = RecordFile(out / RECORDS_NAME)
         records.load()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seas_export.cli import options, output
+from seas_runtime.units import gib
 
 
 @output.command("Run the same command again: the base appears whole or not at all.")
@@ -35,7 +36,7 @@ def random(
 
     fingerprint = write_random_base(directory, shape, seed=seed, vocabulary=vocabulary, force=force)
     size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-    text = f"{directory}: a random base of {geometry}'s geometry, {size / 2**30:.2f} GiB, {fingerprint[:12]}"
+    text = f"{directory}: a random base of {geometry}'s geometry, {gib(size, 2)}, {fingerprint[:12]}"
     data = {
         "base": str(directory),
         "geometry": geometry,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seas_export.cli import options, output
+from seas_runtime.units import mib
 
 
 @output.command("Run it again: nothing was written.")
@@ -132,7 +133,7 @@ def bench(
         )
         for entry in result.batches
     ]
-    memory = "unknown" if result.peak_memory is None else f"{result.peak_memory / 2**20:.0f} MiB"
+    memory = "unknown" if result.peak_memory is None else mib(result.peak_memory, 0)
     text = output.group(
         f"{bundle} on {result.machine.in_words()}: {result.defect}, {result.sampler} {result.steps} steps",
         f"latency of one pair: median {result.latency_median:.3f} s, p95 {result.latency_p95:.3f} s; "

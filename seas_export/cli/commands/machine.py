@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seas_export.cli import options, output
+from seas_runtime.units import gib
 
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON to stdout.")]
 
@@ -55,7 +56,7 @@ def _lacking(missing: tuple[str, ...], old: tuple[str, ...]) -> list[str]:
 
 def _gib(size: int | None) -> str:
     """Bytes in GiB."""
-    return "unknown" if size is None else f"{size / 2**30:.1f} GiB"
+    return "unknown" if size is None else gib(size)
 
 
 @output.command("Run the same command again: engines that are whole are kept.")
@@ -155,6 +156,6 @@ def engine(
     output.report(result.to_dict(), text, json)
 
 
-def _bytes(gib: float | None) -> int | None:
+def _bytes(size: float | None) -> int | None:
     """GiB in bytes."""
-    return None if gib is None else int(gib * 2**30)
+    return None if size is None else int(size * 2**30)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from seas_export.cli import options, output
+from seas_runtime.units import mib
 
 
 @output.command("Run the same command again: the file appears whole or not at all.")
@@ -25,7 +26,7 @@ def pack(
 
     made = pack_bundle(bundle, out or bundle.absolute().with_name(bundle.absolute().name + ".zip"), force)
     text = (
-        f"{made.path}: {made.size / 2**20:.1f} MiB, {made.files} files, "
+        f"{made.path}: {mib(made.size)}, {made.files} files, "
         f"{'signed' if made.signed else 'not signed'}\nsha256 {made.sha256}"
     )
     output.report(asdict(made), text, json)
@@ -122,7 +123,6 @@ def wheelhouse(
 
     names = tuple(name.strip() for name in extras.split(",") if name.strip())
     made = collect(target, out, extras=names, python=python, wheel=wheel, force=force)
-    size = sum(made.wheels.values()) / 2**20
-    found = f"{len(made.wheels)} wheels, {size:.0f} MiB, for Python {made.python}"
+    found = f"{len(made.wheels)} wheels, {mib(sum(made.wheels.values()), 0)}, for Python {made.python}"
     text = f"{out}: {found}; see {out / 'INSTALL.txt'}"
     output.report(made.to_dict(), text, json)

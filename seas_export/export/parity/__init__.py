@@ -32,7 +32,6 @@ __all__ = [
     "effort_for",
     "expect",
     "measure",
-    "measure_requests",
 ]
 
 LARGE_UNET = 100_000_000
@@ -89,15 +88,6 @@ def measure(
     if isinstance(checkpoint, Path):
         checkpoint = load_checkpoint(checkpoint)
     expected = expect(bundle, checkpoint, None if seeds is None else _in_turn(checkpoint, seeds))
-    del checkpoint
-    return compare(bundle, expected, bounds)
-
-
-def measure_requests(
-    bundle: Path, checkpoint: Checkpoint, requests: Iterable[Request], bounds: Bounds | None = None
-) -> ParityReport:
-    """Compare every graph, and the requested pairs; see `measure`."""
-    expected = expect(bundle, checkpoint, requests)
     del checkpoint
     return compare(bundle, expected, bounds)
 

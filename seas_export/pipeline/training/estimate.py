@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from seas_export.machine.machine import describe_machine
+from seas_runtime.units import size_words
 
 if TYPE_CHECKING:
     from seas_train.bases.base import Base
@@ -83,9 +84,9 @@ class TrainingEstimate:
         ):
             if parts is None:
                 continue
-            shown = ", ".join(f"{name} {_gib(size)}" for name, size in parts.items())
-            free = "" if there is None else f" of {_gib(there)} free"
-            lines.append(f"memory, {place}: about {_gib(sum(parts.values()))}{free} ({shown})")
+            shown = ", ".join(f"{name} {size_words(size)}" for name, size in parts.items())
+            free = "" if there is None else f" of {size_words(there)} free"
+            lines.append(f"memory, {place}: about {size_words(sum(parts.values()))}{free} ({shown})")
         lines.append(
             f"time, calculated: {self.seconds / 3600:.2f} h or more "
             f"({self.flops_per_step / 1e12:.3g} TFLOP a step, at the "
@@ -139,7 +140,3 @@ def _matrix_rate(device: Any, kind: Any) -> float:
         float((a @ a)[0, 0])  # reading a number waits for the device
         best = min(best, time.perf_counter() - begun)
     return 2.0 * _MATRIX**3 / best
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**30 / 10 else f"{size / 2**20:.1f} MiB"

@@ -14,6 +14,7 @@ from seas_export.config.build import REPRODUCED, PhotographsConfig
 from seas_export.config.layers import merge, overlay, parse_assignments, read_yaml
 from seas_export.config.photographs import load_photographs, warning_lines
 from seas_runtime.errors import UserError
+from seas_runtime.files import check_out
 
 if TYPE_CHECKING:
     from seas_export.pipeline.training.estimate import TrainingEstimate
@@ -148,8 +149,5 @@ def _check_way(request: TrainRequest) -> None:
     if request.resume or request.force or int(os.environ.get("RANK", "0")) > 0:
         return  # of several processes the first one asks
     for option, path in (("--out", request.out), ("--run", request.run)):
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(
-                f"{option} {path}: expected nothing there, found something. "
-                "Continue with --resume, replace it with --force, or choose another."
-            )
+        advice = "continue with --resume, replace it with --force, or choose another"
+        check_out(path, option=option, advice=advice)

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from seas_runtime.disk import require_space
-from seas_runtime.errors import UserError
-from seas_runtime.files import replace_directory, write_json
+from seas_runtime.files import check_out, replace_directory, write_json
 from seas_train.bases.model_folders import folder_fingerprint, model_index
 from seas_train.bases.random_base.geometry import BaseShape
 from seas_train.bases.random_base.vocabulary import END, START, write_tokenizer
@@ -43,7 +42,7 @@ def write_random_base(
     Raises:
         UserError: something is in the way, the disk has no room, or the vocabulary cannot be read.
     """
-    _check_way(path, force)
+    check_out(path, "a base", "model_index.json", force=force)
     unet, vae = _meta_unet(shape), _meta_vae(shape)
     needed = size_of(unet) + size_of(vae) + _text_bytes(shape)
     require_space(path, needed, "this base")
@@ -66,19 +65,6 @@ def write_random_base(
         write_json(folder / "model_index.json", model_index("PNDMScheduler"))
         (folder / "README.md").write_text(_CARD, encoding="utf-8")
     return folder_fingerprint(path)
-
-
-def _check_way(path: Path, force: bool) -> None:
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path}: expected a folder or nothing, found a file; choose another name")
-    if not path.is_dir() or not any(path.iterdir()):
-        return
-    if not (path / "model_index.json").is_file():
-        raise UserError(
-            f"{path}: expected an empty folder or a base, found other files; choose another folder"
-        )
-    if not force:
-        raise UserError(f"{path}: there is a base already; give --force to replace it, or another folder")
 
 
 def _meta_unet(shape: BaseShape) -> Any:

@@ -15,6 +15,7 @@ import torch
 
 from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
+from seas_runtime.files import check_out
 from seas_train.bases.base import Base, load_base, unet_reduction
 from seas_train.methods.seas.checkpoint import DESCRIPTION_FILE, save_checkpoint
 from seas_train.methods.seas.config import TrainConfig
@@ -57,7 +58,7 @@ def write_untrained(request: UntrainedRequest) -> Base:
         UserError: the base cannot be read, the size does not fit it, something is in the way, or the disk has
             no room.
     """
-    _check_way(request)
+    check_out(request.out, "a checkpoint", DESCRIPTION_FILE, force=request.force)
     base = load_base(request.base)
     if request.size is not None:
         base = replace(base, geometry=base.geometry.at(_checked_size(base, request.size)))
@@ -93,21 +94,6 @@ def write_untrained(request: UntrainedRequest) -> Base:
     fine_tuned = FineTuned(base, prompts, fingerprint)
     save_checkpoint(request.out, fine_tuned, head.eval(), references, description)
     return base
-
-
-def _check_way(request: UntrainedRequest) -> None:
-    out = request.out
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise UserError(f"{out}: expected a folder or nothing, found a file; choose another name")
-    if any(out.iterdir()):
-        if not (out / DESCRIPTION_FILE).is_file():
-            raise UserError(
-                f"{out}: expected an empty folder or a checkpoint, found other files; choose another folder"
-            )
-        if not request.force:
-            raise UserError(f"{out}: there is a checkpoint already; give --force to replace it")
 
 
 def _checked_size(base: Base, size: int) -> int:

@@ -11,6 +11,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
+from seas_runtime.units import size_words
 from seas_train.bases.base import Base
 from seas_train.methods.seas.finetune.attention import AttentionRecorder
 from seas_train.methods.seas.finetune.config import FinetuneConfig
@@ -60,8 +61,8 @@ class MemoryEstimate:
 
     def to_text(self) -> str:
         """One line for a person."""
-        shown = ", ".join(f"{name} {_human(size)}" for name, size in {**self.parts, **self.host}.items())
-        return f"memory for fine-tuning: about {_human(self.total)} ({shown})"
+        shown = ", ".join(f"{name} {size_words(size)}" for name, size in {**self.parts, **self.host}.items())
+        return f"memory for fine-tuning: about {size_words(self.total)} ({shown})"
 
 
 def estimate_memory(
@@ -233,7 +234,3 @@ def _flash_attention() -> Any:
         return result
 
     return mock.patch("torch.nn.functional.scaled_dot_product_attention", attend)
-
-
-def _human(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seas_runtime.manifest.types import MASK_STEPS
+
 RESULT = Path(__file__).parent / "results" / "boards.json"
 # Geometry of CompVis/stable-diffusion-v1-4, from its unet/config.json and vae/config.json.
 UNET = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
@@ -67,7 +69,7 @@ class PairOperations:
     decode_mask: float
     decode_image: float
     steps: int = 25
-    mask_steps: int = 3
+    mask_steps: int = MASK_STEPS
 
     @property
     def total(self) -> float:

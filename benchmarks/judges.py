@@ -21,12 +21,13 @@ from torch.nn import functional
 import seas_train.render
 import seas_train.sample
 from seas_runtime.files import sha256_file
+from seas_runtime.manifest.types import GOOD
 from seas_train.sample import DEFECTS, render_bottle
 from seas_train.training.precision import native_autocast
 
 SIZE = 128
 """Pixels a side at which the judges look."""
-CLASSES = ("good", *DEFECTS)
+CLASSES = (GOOD, *DEFECTS)
 # Far from the seeds that any sample product is rendered from, so that the judges' bottles are new ones.
 RENDER_SEED = 770_077
 _VALIDATION_OFFSET = 1_000_000
@@ -55,7 +56,7 @@ def shrink_mask(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _render(index: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     kind = CLASSES[index % len(CLASSES)]
-    rendered = render_bottle(RENDER_SEED, index, None if kind == "good" else kind, size=256)
+    rendered = render_bottle(RENDER_SEED, index, None if kind == GOOD else kind, size=256)
     return shrink(rendered.image), shrink_mask(rendered.mask > 0)
 
 

@@ -80,9 +80,7 @@ def count_pair(bundle: Path, manifest: Manifest, steps: int | None = None) -> Pa
     count = sampler.steps if steps is None else steps
     masks = manifest.generation["mask_steps"]
     graphs = {name: count_graph(bundle / spec.file).total for name, spec in manifest.graphs.items()}
-    ours = (
-        count * graphs[STEP] + masks * graphs[DECODE_MASK] + graphs[DECODE_IMAGE]
-    )
+    ours = count * graphs[STEP] + masks * graphs[DECODE_MASK] + graphs[DECODE_IMAGE]
     masked = graphs[VAE_DECODER] + graphs[MASK_HEAD]
     authors = count * HALVES * graphs[UNET] + masks * masked + graphs[VAE_DECODER]
     share = graphs[DECODE_MASK] / (graphs[DECODE_IMAGE] + graphs[MASK_HEAD])

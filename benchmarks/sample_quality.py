@@ -34,6 +34,7 @@ from seas_runtime import Generator
 from seas_runtime.backends.contract import AUTO
 from seas_runtime.errors import CheckFailed
 from seas_runtime.figures import iou, overlap
+from seas_runtime.manifest.types import GOOD
 from seas_train.data import Product, load_product
 
 BARS = {"mask_iou": 0.5, "type_right": 0.8, "normal_called_good": 0.9, "memorisation_ratio": 1.0}
@@ -108,7 +109,7 @@ def verdict(rows: dict[str, dict[str, float]], distances: dict[str, float]) -> d
     return {
         "mask_iou": min(row["mask_iou"] for row in defects) >= BARS["mask_iou"],
         "type_right": min(row["type_right"] for row in defects) >= BARS["type_right"],
-        "normal_called_good": rows["good"]["type_right"] >= BARS["normal_called_good"],
+        "normal_called_good": rows[GOOD]["type_right"] >= BARS["normal_called_good"],
         "memorisation_ratio": distances["memorisation_ratio"] >= BARS["memorisation_ratio"],
     }
 

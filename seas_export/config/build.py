@@ -11,6 +11,7 @@ from typing import Any
 
 from seas_export.config.layers import merge, overlay, read_yaml
 from seas_runtime.errors import UserError
+from seas_runtime.manifest.types import MASK_STEPS, PRECISIONS
 
 
 class ExportLayout(str, Enum):
@@ -72,9 +73,8 @@ class ExportConfig:
     steps: int = 25
 
     def __post_init__(self) -> None:
-        _one_of("export.precision", self.precision, ("fp32", "fp16"))
-        # Fewer steps than the masks are averaged over (three) cannot give one.
-        _between("export.steps", self.steps, 3, 1000)
+        _one_of("export.precision", self.precision, PRECISIONS)
+        _between("export.steps", self.steps, MASK_STEPS, 1000)
 
 
 @dataclass(frozen=True)

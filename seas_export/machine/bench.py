@@ -19,6 +19,7 @@ from seas_export.version import version
 from seas_runtime.backends.cores import peak_memory
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import atomic_write_text, os_errors, write_json
+from seas_runtime.manifest.types import GOOD
 
 if TYPE_CHECKING:
     from seas_runtime.generation.generator import Generator
@@ -109,7 +110,7 @@ def bench(
         say(generator.chosen)
     load_seconds = time.perf_counter() - begun
     manifest = generator.manifest
-    chosen = defect if defect is not None else manifest.defects[0] if manifest.defects else "good"
+    chosen = defect if defect is not None else manifest.defects[0] if manifest.defects else GOOD
     options: dict[str, Any] = {"guidance": guidance, "steps": steps, "sampler": sampler, "gate": False}
     generator.request(chosen, seed, **options)  # what the bundle has not is refused before the work
     schedule = generator.bundle.schedule(sampler, steps)

@@ -6,11 +6,12 @@ import re
 from typing import Any, NoReturn
 
 from seas_runtime.errors import UserError
+from seas_runtime.manifest.types import GOOD, UNCONDITIONAL
 
 _FORBIDDEN_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
-RESERVED_NAMES = ("good", "unconditional", "all")
-"""No defect may be called so: `good` is the normals, `unconditional` the empty prompt, `all` everything."""
+RESERVED_NAMES = (GOOD, UNCONDITIONAL, "all")
+"""No defect may be called so: each means something to the command line or in a bundle."""
 
 
 def describe(value: object) -> str:

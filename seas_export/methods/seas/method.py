@@ -14,9 +14,9 @@ from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.seas.compose import compose
 from seas_export.methods.seas.expected import make_inputs, reference_module
 from seas_export.methods.seas.parts import PART_NAMES, TEXT_ENCODER, VAE_ENCODER, VAE_TAPS, make_parts
-from seas_export.methods.seas.reference import MASK_STEPS, ReferenceLoop
+from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.manifest.schedule import Array, Schedule
-from seas_runtime.manifest.types import UNCONDITIONAL, Manifest
+from seas_runtime.manifest.types import MASK_STEPS, UNCONDITIONAL, Manifest
 from seas_runtime.methods.seas import EMBEDDINGS, REFERENCES
 from seas_train.diffusion.taps import decode_image
 from seas_train.methods.seas.checkpoint import Checkpoint

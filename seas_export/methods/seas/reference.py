@@ -17,16 +17,13 @@ import numpy.typing as npt
 
 from seas_export.methods.contract import ReferencePair
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import GOOD, SCHEMA
+from seas_runtime.manifest.types import GOOD, MASK_STEPS, SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from seas_train.methods.seas.checkpoint import Checkpoint
-
-MASK_STEPS = 3
-"""The final steps whose probability maps are averaged (SeaS, section 3.4)."""
 
 
 class ReferenceLoop:

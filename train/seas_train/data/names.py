@@ -6,9 +6,9 @@ import re
 import unicodedata
 from pathlib import Path
 
+from seas_runtime.manifest.fields import RESERVED_NAMES
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-GOOD = "good"
-RESERVED = frozenset({GOOD, "all", "unconditional"})  # each already means something to the CLI or in a bundle
 MAX_NAME = 60  # characters, so that a folder made from it fits every file system
 
 
@@ -44,7 +44,7 @@ def unique_names(labels: list[str]) -> dict[str, str]:
     taken: set[str] = set()
     for label in sorted(labels):
         name = safe_name(label)
-        if name in RESERVED:
+        if name in RESERVED_NAMES:
             name = f"{name}_defect"
         stem, count = name, 1
         while name in taken:

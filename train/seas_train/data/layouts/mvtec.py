@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seas_runtime.manifest.types import GOOD
 from seas_train.data.layouts.found import Found, child, folders, list_images, pair_up
-from seas_train.data.names import GOOD, match_key
+from seas_train.data.names import match_key
 from seas_train.data.problems import Kind, Problems
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import sha256_file
+from seas_runtime.manifest.types import MASK_STEPS
 from seas_train.data import Product
 from seas_train.diffusion.examples import Examples
 from seas_train.methods.seas.authors.generation import Generation
@@ -26,7 +27,7 @@ SAMPLER = {
     "final_sigmas_type": "sigma_min",
     "steps": 25,
     "start_timesteps": 1500,
-    "mask_steps": 3,
+    "mask_steps": MASK_STEPS,
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from seas_runtime.manifest.types import MASK_STEPS
 from seas_train.diffusion.solver import dpm_solver
 from seas_train.diffusion.taps import decode_taps, unet_with_taps
 
@@ -106,7 +107,7 @@ def generation_features(models: Models, sample: Tensor, timestep: int, context: 
     return Features(coarse, fine, decode_taps(models.vae, sample / models.vae.config.scaling_factor))
 
 
-def mask_timesteps(scheduler: Any, steps: int = 25, mask_steps: int = 3) -> list[int]:
+def mask_timesteps(scheduler: Any, steps: int = 25, mask_steps: int = MASK_STEPS) -> list[int]:
     """Return the timesteps at which generation reads masks, DPM-Solver++'s last (120, 80, 40 in SD 1.x)."""
     sampler = dpm_solver(scheduler.config, steps)
     return [int(timestep) for timestep in sampler.timesteps[-mask_steps:]]

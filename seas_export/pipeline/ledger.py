@@ -97,7 +97,7 @@ class Ledger:
         name: str,
         inputs: Mapping[str, Any],
         output: Path,
-        make: Callable[[Before], None],
+        make: Callable[[Before], object],
         digest: Callable[[Path], str] | None = None,
         restated: str = "",
     ) -> Entry:
@@ -204,6 +204,19 @@ def content_digest(path: Path) -> str:
     for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
         whole.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
     return whole.hexdigest()
+
+
+def bundle_digest(path: Path) -> str:
+    """A bundle's fingerprint, once its files are found to be as its manifest says. Engines do not count.
+
+    Raises:
+        UserError: it is not a whole bundle.
+    """
+    from seas_runtime.bundle.reading import check_files, read_manifest_file
+
+    manifest, fingerprint = read_manifest_file(path)
+    check_files(path, manifest)
+    return fingerprint
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> list[str]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from seas_export.config.build import BuildConfig
 from seas_export.config.photographs import load_photographs, warning_lines
 from seas_export.machine.machine import describe_machine
-from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, only_build
+from seas_export.pipeline.engines import build_engines, engine_options
+from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, bundle_digest, only_build
 from seas_export.pipeline.result import BuildResult
 from seas_export.pipeline.source import Source, find_source
 from seas_export.pipeline.training.training import training_config
 from seas_export.version import version
 
 if TYPE_CHECKING:
-    from seas_engines.targets.options import EngineOptions
     from seas_train.bases.base import Base
     from seas_train.data import Product
     from seas_train.methods.seas.config import TrainConfig
@@ -59,6 +59,7 @@ class _Build:
     def run(self, begun: float) -> BuildResult:
         """Check what is given, then make the parts one after the other."""
         from seas_engines.building.compile import check_engines
+        from seas_runtime.dataset.layout import CONTACT_SHEET_NAME
         from seas_train.bases.base import load_base
 
         self.say(f"{self.config.product}: {self.source.words}")
@@ -66,7 +67,7 @@ class _Build:
             import torch
 
             torch.set_num_threads(self.config.threads)
-        options = self._engine_options()
+        options = engine_options(self.config)
         if options is not None:
             check_engines(options)  # before hours of training, not after
         base = load_base(self.config.base, allow_pickle=self.config.allow_pickle)
@@ -77,12 +78,26 @@ class _Build:
         self._train(base, product, train)
         self._evaluate(product)
         self._export()
-        self._engines()
+        if options is not None:
+            build_engines(self.bundle, options, self.say)
         self._generate()
         self._report(product)
         seconds = time.perf_counter() - begun
         self.ledger.note(finished=True, seconds=seconds)
-        return self._result(seconds)
+        made = {
+            **({"sample": self.source.directory} if self.source.sample else {}),
+            "checkpoint": self.checkpoint,
+            "training": self.training,
+            "mask scores": self.mask_scores,
+            "bundle": self.bundle,
+            "dataset": self.dataset,
+            "contact sheet": self.dataset / CONTACT_SHEET_NAME,
+            "overview": self.overview,
+            "record": self.out / BUILD_FILE,
+            "report": self.report,
+        }
+        parts = {name: entry.seconds for name, entry in self.ledger.entries.items()}
+        return BuildResult.of(self.config.product, self.source.words, self.out, parts, made, seconds)
 
     def _product(self, base: Base) -> Product:
         """The checked product; the sample is rendered first where it is the source."""
@@ -117,9 +132,7 @@ class _Build:
             "sample",
             {"seed": SAMPLE_SEED, "size": size, "version": VERSION},
             self.source.directory,
-            lambda before: _ignore(
-                write_sample(self.source.directory.parent, SAMPLE_SEED, size, overwrite=True)
-            ),
+            lambda before: write_sample(self.source.directory.parent, SAMPLE_SEED, size, overwrite=True),
         )
 
     def _note(self, base: Base, product: Product, train: TrainConfig) -> None:
@@ -217,33 +230,6 @@ class _Build:
         inputs = {"version": version(), "checkpoint": self._output("train"), "config": asdict(wanted)}
         self.ledger.part("export", inputs, self.bundle, make, bundle_digest)
 
-    def _engines(self) -> None:
-        """The engines, where the target has some; they are keyed by content themselves."""
-        from seas_engines.building.compile import compile_bundle
-        from seas_export.progress import build_progress
-
-        options = self._engine_options()
-        if options is not None:
-            with build_progress() as progress:
-                compile_bundle(self.bundle, options, self.say, progress)
-
-    def _engine_options(self) -> EngineOptions | None:
-        """What engines are built of the bundle: static ones for the batch that is generated."""
-        from seas_engines.targets.options import EngineOptions
-        from seas_engines.targets.targets import require_target
-        from seas_runtime.engines.store import BatchRange
-
-        wanted, batch = self.config.export, self.config.generate.batch
-        _, _, spec = require_target(wanted.target, wanted.precision)
-        if not spec.builds_engine:
-            return None
-        return EngineOptions(
-            target=wanted.target,
-            devices=wanted.device,
-            batch=BatchRange(batch, batch, batch),
-            ship=wanted.target == "cuda" or (wanted.device is not None and wanted.target == "rtx"),
-        )
-
     def _generate(self) -> None:
         """The data set."""
         from seas_export.progress import pairs_progress
@@ -300,50 +286,3 @@ class _Build:
         output = self.ledger.entries[part].output
         assert output is not None
         return output
-
-    def _result(self, seconds: float) -> BuildResult:
-        """What there is now."""
-        from seas_export.report.gather import gate_counts, notes, read_records
-        from seas_runtime.dataset.layout import CONTACT_SHEET_NAME
-
-        gates = list(gate_counts(list(read_records(self.dataset))))
-        made = {
-            "checkpoint": self.checkpoint,
-            "training": self.training,
-            "mask scores": self.mask_scores,
-            "bundle": self.bundle,
-            "dataset": self.dataset,
-            "contact sheet": self.dataset / CONTACT_SHEET_NAME,
-            "overview": self.overview,
-            "record": self.out / BUILD_FILE,
-            "report": self.report,
-        }
-        if self.source.sample:
-            made = {"sample": self.source.directory, **made}
-        return BuildResult(
-            product=self.config.product,
-            source=self.source.words,
-            out=self.out,
-            parts={name: entry.seconds for name, entry in self.ledger.entries.items()},
-            made=made,
-            pairs={gate.name: gate.pairs - gate.given_up for gate in gates},
-            notes=tuple(notes(gates)),
-            seconds=seconds,
-        )
-
-
-def bundle_digest(path: Path) -> str:
-    """A bundle's fingerprint, once its files are found to be as its manifest says. Engines do not count.
-
-    Raises:
-        UserError: it is not a whole bundle.
-    """
-    from seas_runtime.bundle.reading import check_files, read_manifest_file
-
-    manifest, fingerprint = read_manifest_file(path)
-    check_files(path, manifest)
-    return fingerprint
-
-
-def _ignore(value: object) -> None:
-    """Call for effect."""

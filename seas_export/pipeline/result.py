@@ -11,16 +11,37 @@ from seas_runtime.units import duration
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build made. parts: seconds that each took when it was made; seconds: of this run."""
+    """What a build made."""
 
     product: str
     source: str
+    """Where the photographs came from, in words."""
     out: Path
     parts: dict[str, float]
+    """Seconds that each part took when it was made."""
     made: dict[str, Path]
     pairs: dict[str, int]
+    """How many of each defect the gates let through."""
     notes: tuple[str, ...]
     seconds: float
+    """Of this run."""
+
+    @classmethod
+    def of(
+        cls,
+        product: str,
+        source: str,
+        out: Path,
+        parts: dict[str, float],
+        made: dict[str, Path],
+        seconds: float,
+    ) -> BuildResult:
+        """Count the pairs of the data set that was made."""
+        from seas_export.report.gather import gate_counts, notes, read_records
+
+        gates = list(gate_counts(list(read_records(made["dataset"]))))
+        pairs = {gate.name: gate.pairs - gate.given_up for gate in gates}
+        return cls(product, source, out, parts, made, pairs, tuple(notes(gates)), seconds)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -12,7 +12,7 @@ else
 TORCH_BACKEND := $(if $(shell command -v nvidia-smi 2>/dev/null),--torch-backend=auto,--torch-backend=cpu)
 endif
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint install wheel clean
 
 demo: install
 	$(BIN)/seas-export build --product bottle
@@ -26,6 +26,10 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What other machines install: pip install 'dist/seas_export-....whl[runtime]'
+wheel:
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -36,4 +40,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

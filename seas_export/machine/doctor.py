@@ -42,6 +42,10 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("engine --target rtx", "engines", (*_ENGINES, "polygraphy", *RTX)),
     ("plots as PNG", "report", ("matplotlib",)),
 )
+_INDEX = (
+    f"No package index has {DISTRIBUTION} yet: in place of '{DISTRIBUTION}[...]' name '.[...]' in a clone, or the "
+    "wheel that `make wheel` writes there: 'dist/seas_export-0.1.0-py3-none-any.whl[...]'."
+)
 # Useful where they are, needed nowhere.
 OPTIONAL = ("bitsandbytes", "matplotlib")
 
@@ -96,7 +100,10 @@ def diagnose(folder: Path = Path()) -> Diagnosis:
         packages=packages,
         backends=backends,
         auto=candidates(),
-        advice=_advice(machine, backends, packages),
+        advice=(
+            *_advice(machine, backends, packages),
+            *(() if all(job.ready for job in jobs) else (_INDEX,)),
+        ),
     )
 
 

@@ -93,9 +93,9 @@ def test_every_package_says_that_it_is_typed(wheel_files: dict[str, int], packag
 def test_the_wheel_brings_the_shipped_base(wheel_files: dict[str, int]) -> None:
     """Its weights are the part of the package that no import would miss."""
     base = {
-        name.removeprefix("seas_train/micro/weights/"): size
+        name.removeprefix("seas_train/bases/micro/weights/"): size
         for name, size in wheel_files.items()
-        if name.startswith("seas_train/micro/weights/")
+        if name.startswith("seas_train/bases/micro/weights/")
     }
     parts = {name.split("/")[0] for name in base}
     assert parts >= {"model_index.json", "unet", "vae", "text_encoder", "tokenizer", "scheduler"}

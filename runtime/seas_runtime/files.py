@@ -170,15 +170,15 @@ def holds_ours(out: Path, kind: str = "", marker: str = "", option: str = "") ->
     found = [name for name in names if not name.endswith(TEMPORARY_SUFFIX)]
     if found and marker and not (out / marker).is_file():
         raise UserError(
-            f"{where}: expected an empty folder or {kind}, found other files: {found[0]!r} "
-            f"and no {marker}; choose another folder"
+            f"{where}: expected an empty folder or {kind}, found other files. "
+            f"There we found {found[0]!r} and no {marker}; choose another folder"
         )
     return bool(found)
 
 
 def check_out(
     out: Path,
-    kind: str = "something",
+    kind: str = "",
     marker: str = "",
     option: str = "",
     *,
@@ -188,7 +188,7 @@ def check_out(
     """Refuse, before the work, an `out` that may not be replaced or cannot be written; see `holds_ours`."""
     where = f"{option} {out}".strip()
     if holds_ours(out, kind, marker, option) and not force:
-        raise UserError(f"{where}: there is {kind} already; {advice}")
+        raise UserError(f"{where}: {f'there is {kind}' if kind else 'it is there'} already; {advice}")
     parent = nearest_folder(out.absolute().parent)
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UserError(

@@ -43,8 +43,8 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("plots as PNG", "report", ("matplotlib",)),
 )
 _INDEX = (
-    f"No package index has {DISTRIBUTION} yet: in place of '{DISTRIBUTION}[...]' name '.[...]' in a clone, or the "
-    "wheel that `make wheel` writes there: 'dist/seas_export-0.1.0-py3-none-any.whl[...]'."
+    f"No package index has {DISTRIBUTION} yet: in place of '{DISTRIBUTION}[...]' name '.[...]' in a clone, or "
+    "the wheel that `make wheel` writes there: 'dist/seas_export-0.1.0-py3-none-any.whl[...]'."
 )
 # Useful where they are, needed nowhere.
 OPTIONAL = ("bitsandbytes", "matplotlib")

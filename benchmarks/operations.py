@@ -46,19 +46,16 @@ class GraphOperations:
 
 @dataclass(frozen=True)
 class PairOperations:
-    """What a pair costs, in operations.
-
-    Attributes:
-        graphs: of one run of each graph for one pair; `step` runs most of the U-Net twice.
-        ours: of a pair as the runtime makes it: N steps, the masks of the last ones, one image.
-        authors: of a pair as the authors' code makes it: the same, but a whole VAE decode for each mask.
-        decode_share: `decode_mask` over a whole VAE decode, in the form of `decode_image`, and the mask head.
-    """
+    """The operations of a pair."""
 
     graphs: Mapping[str, int]
+    """Of one run of each graph for one pair; `step` runs most of the U-Net twice."""
     ours: int
+    """As the runtime makes a pair: N steps, the masks of the last ones, one image."""
     authors: int
+    """As the authors' code makes it: the same, but a whole VAE decode for each mask."""
     decode_share: float
+    """`decode_mask` over a whole VAE decode, in the form of `decode_image`, and the mask head."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, in TFLOP."""

@@ -15,45 +15,42 @@ TASK = "task"
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Pairs of one request.
-
-    Attributes:
-        checkpoint: folder of the PyTorch models.
-        bundle: folder of ours.
-        plain: folder in optimum's layout; None where no peer is asked for.
-        defect: which one.
-        seed: of the request; pair i of it is the same everywhere.
-        batch: pairs made together.
-        pairs: how many are timed, after `warm_up` more that are not.
-        warm_up: pairs made before the clock runs.
-        steps: of DPM-Solver++ 2M.
-        guidance: of the prompt.
-        mask_steps: final steps that give a mask.
-        threads: of the processor.
-        device: PyTorch's name of the device for what runs there.
-        scheduler: diffusers' configuration of the sampler.
-        starts: [pairs + warm_up, C, h, w] f32: the scaled latents that each pair starts from.
-        context: [L, D] f32, the prompt's.
-        negative: [L, D] f32, the empty prompt's.
-    """
+    """Pairs of one request."""
 
     checkpoint: str
+    """Folder of the PyTorch models."""
     bundle: str
+    """Folder of ours."""
     plain: str | None
+    """Folder in optimum's layout; None where no peer is asked for."""
     defect: str
+    """Which one."""
     seed: int
+    """Of the request; pair i of it is the same everywhere."""
     batch: int
+    """Pairs made together."""
     pairs: int
+    """How many are timed, after `warm_up` more that are not."""
     warm_up: int
+    """Pairs made before the clock runs."""
     steps: int
+    """Of DPM-Solver++ 2M."""
     guidance: float
+    """Of the prompt."""
     mask_steps: int
+    """Final steps that give a mask."""
     threads: int
+    """Of the processor."""
     device: str
+    """PyTorch's name of the device for what runs there."""
     scheduler: dict[str, Any]
+    """Diffusers' configuration of the sampler."""
     starts: npt.NDArray[np.float32]
+    """[pairs + warm_up, C, h, w] f32: the scaled latents that each pair starts from."""
     context: npt.NDArray[np.float32]
+    """[L, D] f32, the prompt's."""
     negative: npt.NDArray[np.float32]
+    """[L, D] f32, the empty prompt's."""
 
     def write(self, folder: Path) -> None:
         """Write task.json and task.npz."""
@@ -72,33 +69,30 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a contestant did.
-
-    Attributes:
-        seconds: a pair's share of its batch, pair by pair, without warm-up.
-        processor_seconds: the same of all threads together, which tells a machine that was busy otherwise.
-        load_seconds: from the start of the process's imports to models that are ready.
-        warm_up_seconds: of the warm-up, compilation with it.
-        images: uint8 [pairs, H, W, 3].
-        probabilities: float32 [pairs, H, W]; None of a peer that makes no masks.
-        parts: mean seconds per pair of the parts that the contestant tells apart.
-        packages: versions of what ran.
-        precision: that it computed in; empty where its name says it.
-        device_gib: the GPU's memory in use at the end, by everything on it; None without a GPU.
-        notes: what a reader has to know beside the figures.
-    """
+    """What a contestant did."""
 
     seconds: list[float]
+    """A pair's share of its batch, pair by pair, without warm-up."""
     processor_seconds: list[float]
+    """The same of all threads together, which tells a machine that was busy otherwise."""
     load_seconds: float
+    """From the start of the process's imports to models that are ready."""
     warm_up_seconds: float
+    """Of the warm-up, compilation with it."""
     images: npt.NDArray[np.uint8]
+    """Uint8 [pairs, H, W, 3]."""
     probabilities: npt.NDArray[np.float32] | None
+    """Float32 [pairs, H, W]; None of a peer that makes no masks."""
     parts: dict[str, float] = field(default_factory=dict)
+    """Mean seconds per pair of the parts that the contestant tells apart."""
     packages: dict[str, str] = field(default_factory=dict)
+    """Versions of what ran."""
     notes: list[str] = field(default_factory=list)
+    """What a reader has to know beside the figures."""
     precision: str = ""
+    """That it computed in; empty where its name says it."""
     device_gib: float | None = None
+    """The GPU's memory in use at the end, by everything on it; None without a GPU."""
 
     def write(self, folder: Path, name: str) -> None:
         """Write NAME.json and NAME.npz."""

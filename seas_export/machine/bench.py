@@ -29,23 +29,21 @@ BATCHES = (1, 2, 4, 8)
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What one batch size gave. Seconds; `parts` are means per pair, `share` their fractions of the whole."""
+    """What one batch size gave, in seconds."""
 
     batch: int
     pairs: int
     seconds: float
     pairs_per_second: float
     parts: dict[str, float]
+    """Means per pair."""
     share: dict[str, float]
+    """Their fractions of the whole."""
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What a bundle does on a machine. latency: seconds of one pair on its own, median and 95th percentile.
-
-    failed: the batch size that could not be run, and why; larger ones were not tried.
-    peak_memory: the most bytes that the process held, loading included.
-    """
+    """How fast a bundle is on a machine."""
 
     version: str
     bundle: str
@@ -62,11 +60,15 @@ class BenchResult:
     image: tuple[int, int]
     load_seconds: float
     latency_median: float
+    """Seconds of one pair on its own."""
     latency_p95: float
+    """The 95th percentile of the same."""
     latencies: tuple[float, ...]
     batches: tuple[BatchResult, ...]
     failed: tuple[int, str] | None
+    """The batch size that could not be run, and why; larger ones were not tried."""
     peak_memory: int | None
+    """The most bytes that the process held, loading included."""
     machine: Machine
     power: PowerReading
 

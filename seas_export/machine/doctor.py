@@ -43,8 +43,8 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("plots as PNG", "report", ("matplotlib",)),
 )
 _INDEX = (
-    f"No package index has {DISTRIBUTION} yet: in place of '{DISTRIBUTION}[...]' name '.[...]' in a clone, or "
-    "the wheel that `make wheel` writes there: 'dist/seas_export-0.1.0-py3-none-any.whl[...]'."
+    f"No package index has {DISTRIBUTION} yet: in place of '{DISTRIBUTION}[...]' name '.[...]' in a clone, "
+    "or the wheel that `make wheel` writes there: 'dist/seas_export-0.1.0-py3-none-any.whl[...]'."
 )
 # Useful where they are, needed nowhere.
 OPTIONAL = ("bitsandbytes", "matplotlib")
@@ -52,7 +52,7 @@ OPTIONAL = ("bitsandbytes", "matplotlib")
 
 @dataclass(frozen=True)
 class Job:
-    """What a set of commands needs and whether it is here; `missing` and `old` are in words."""
+    """Whether the packages that a set of commands needs are here; `missing` and `old` are in words."""
 
     commands: str
     ready: bool
@@ -63,18 +63,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `doctor` found. `packages`: distribution -> version, None where it is not installed.
-
-    `auto`: what `--backend auto` goes through for a bundle whose engines are built, the fastest first.
-    """
+    """What `doctor` found."""
 
     version: str
     python_ok: bool
     machine: Machine
     jobs: tuple[Job, ...]
     packages: dict[str, str | None]
+    """Distribution -> version, None where it is not installed."""
     backends: dict[str, str]
     auto: tuple[Candidate, ...]
+    """What `--backend auto` goes through for a bundle whose engines are built, the fastest first."""
     advice: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,20 +28,21 @@ _THROTTLED = {
 
 @dataclass(frozen=True)
 class PowerReading:
-    """What was seen, None or empty where the machine does not tell. Clocks in MHz, temperatures in Celsius.
-
-    power_mode: nvpmodel's, on a Jetson. *_clock: lowest and highest seen; *_clock_limit: the highest there
-    is. throttled: how often a core was slowed for heat meanwhile. warnings: what makes the figures doubtful.
-    """
+    """What was seen (None or empty: the machine does not tell). Clocks in MHz, temperatures in Celsius."""
 
     power_mode: str | None
+    """nvpmodel's, on a Jetson."""
     cpu_clock: tuple[float, float] | None
+    """The lowest and the highest seen."""
     cpu_clock_limit: float | None
+    """The highest that the processor has."""
     gpu_clock: tuple[float, float] | None
     gpu_clock_limit: float | None
     temperatures: dict[str, float]
     throttled: int | None
+    """How often a core was slowed for heat meanwhile."""
     warnings: tuple[str, ...]
+    """What makes the figures doubtful."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

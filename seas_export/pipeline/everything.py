@@ -23,11 +23,13 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one product ended. state: built, current or failed; code: its process's exit code."""
+    """How one product ended."""
 
     product: str
     state: str
+    """built, current or failed."""
     code: int
+    """The exit code of its process."""
     seconds: float
     out: Path
     words: str = ""

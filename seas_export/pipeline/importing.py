@@ -17,33 +17,30 @@ from seas_runtime.manifest.types import GOOD
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What `import-seas` is asked for.
-
-    Attributes:
-        generation: the authors' `generation-checkpoint`.
-        mask: the authors' `mask-checkpoint/rmp`.
-        base: what they were trained from: its VAE is theirs too.
-        product: its folder's name in `data`.
-        data: the folder of products; None for `data/`.
-        out: the checkpoint folder to make.
-        photographs: how the photographs are read; `defects` names the folders that were trained.
-        guidance: None for the authors'.
-        tau: None for the authors'.
-        force: replace a checkpoint that is there.
-        allow_pickle: of the base; the authors' own files are pickles anyway.
-    """
+    """What `import-seas` is asked for."""
 
     generation: Path
+    """The authors' `generation-checkpoint`."""
     mask: Path
+    """The authors' `mask-checkpoint/rmp`."""
     base: str
+    """What they were trained from: its VAE is theirs too."""
     product: str
+    """Its folder's name in `data`."""
     data: Path | None
+    """The folder of products; None for `data/`."""
     out: Path
+    """The checkpoint folder to make."""
     photographs: PhotographsConfig
+    """How the photographs are read; `defects` names the folders that were trained."""
     guidance: float | None = None
+    """None for the authors'."""
     tau: float | None = None
+    """None for the authors'."""
     force: bool = False
+    """Replace a checkpoint that is there."""
     allow_pickle: bool = False
+    """Of the base; the authors' own files are pickles anyway."""
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,14 @@ class Before(str, Enum):
 
 @dataclass(frozen=True)
 class Entry:
-    """One part. key: hash of `inputs`. output: hash of what was made, None while it is not finished."""
+    """One part of a build."""
 
     key: str
+    """Hash of `inputs`."""
     inputs: dict[str, Any]
     path: str
     output: str | None = None
+    """Hash of what was made, None while it is not finished."""
     seconds: float = 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""Does `pip install seas-export[runtime]` in an empty environment do what the edge needs?
+"""Does our wheel with `[runtime]`, installed in an empty environment, do what the edge needs?
 
     python benchmarks/edge_install.py out/bottle/bundle
 

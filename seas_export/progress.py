@@ -1,34 +1,23 @@
-"""Progress of work on pairs, to stderr."""
+"""Progress of long work, to stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 @contextlib.contextmanager
 def pairs_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function of (done, total) that moves a bar, or says nothing where nobody watches."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import TimeRemainingColumn
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
-        disable=not sys.stderr.isatty(),
-    )
+    bar = _bar()
+    bar.columns = (*bar.columns, TimeRemainingColumn())
     with bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -37,18 +26,7 @@ def pairs_progress(what: str) -> Iterator[Callable[[int, int], None]]:
 @contextlib.contextmanager
 def build_progress() -> Iterator[Callable[[str, str, int, int], None]]:
     """Yield a function of (graph, phase, done, total): one bar for each phase of the build at hand."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(file=sys.stderr),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
+    bar = _bar(transient=True)
     tasks: dict[tuple[str, str], TaskID] = {}
 
     def show(graph: str, phase: str, done: int, total: int) -> None:
@@ -62,3 +40,18 @@ def build_progress() -> Iterator[Callable[[str, str, int, int], None]]:
 
     with bar:
         yield show
+
+
+def _bar(transient: bool = False) -> Progress:
+    """A bar on stderr: what is done, how much of it, since when."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    watched = sys.stderr.isatty()
+    return Progress(*columns, console=Console(file=sys.stderr), disable=not watched, transient=transient)

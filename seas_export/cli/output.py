@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ def say(text: str, style: str | None = None) -> None:
     console(sys.stderr).print(text, style=style, soft_wrap=True)
 
 
-def report(data: Mapping[str, Any], text: RenderableType, as_json: bool) -> None:
-    """Print a command's result to stdout: `data` as JSON where asked, else `text`."""
+def report(data: Any, text: RenderableType, as_json: bool) -> None:
+    """Print a command's result to stdout: `data` (mapping or dataclass) as JSON, or `text`."""
     stream = _State.stdout or sys.stdout
     if as_json:
-        stream.write(json.dumps(data, indent=2, default=str) + "\n")
+        values = data if isinstance(data, Mapping) else asdict(data)
+        stream.write(json.dumps(values, indent=2, default=str) + "\n")
     else:
         console(stream).print(text, soft_wrap=isinstance(text, str))
     stream.flush()

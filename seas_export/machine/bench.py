@@ -72,10 +72,6 @@ class BenchResult:
     machine: Machine
     power: PowerReading
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
 
 def bench(
     bundle: Path,
@@ -174,7 +170,7 @@ def write_bench(result: BenchResult, out: Path) -> list[Path]:
     with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     data = out / "bench.json"
-    write_json(data, result.to_dict())
+    write_json(data, asdict(result))
     try:
         return [data, _write_png(result, out / "bench.png")]
     except ImportError:

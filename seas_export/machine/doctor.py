@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from seas_export.machine.machine import Machine, describe_machine
 from seas_export.version import DISTRIBUTION, installed, packaging, version
@@ -75,10 +74,6 @@ class Diagnosis:
     auto: tuple[Candidate, ...]
     """What `--backend auto` goes through for a bundle whose engines are built, the fastest first."""
     advice: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def diagnose(folder: Path = Path()) -> Diagnosis:

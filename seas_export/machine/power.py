@@ -8,9 +8,8 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 _SYSTEM = Path("/")
 _SLOW = 0.7
@@ -43,10 +42,6 @@ class PowerReading:
     """How often a core was slowed for heat meanwhile."""
     warnings: tuple[str, ...]
     """What makes the figures doubtful."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
     def to_text(self) -> str | None:
         """One line for a person, or None where nothing is known."""

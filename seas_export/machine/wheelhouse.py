@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,7 @@ class Wheelhouse:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "path": str(self.path),
-            "target": self.target,
-            "python": self.python,
-            "extras": list(self.extras),
-            "wheels": self.wheels,
-            "size": sum(self.wheels.values()),
-        }
+        return {**asdict(self), "size": sum(self.wheels.values())}
 
 
 def collect(

@@ -49,7 +49,7 @@ class Everything:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        products = [{**asdict(outcome), "out": str(outcome.out)} for outcome in self.outcomes]
+        products = [asdict(outcome) for outcome in self.outcomes]
         return {"products": products, "failed": len(self.failed), "seconds": self.seconds}
 
     def to_text(self) -> str:

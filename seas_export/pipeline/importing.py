@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from seas_export.config.build import PhotographsConfig
 from seas_export.config.photographs import load_photographs, warning_lines
@@ -54,11 +53,6 @@ class ImportResult:
     references: int
     guidance: float
     tau: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        tokens = {name: list(words) for name, words in self.tokens.items()}
-        return {**self.__dict__, "checkpoint": str(self.checkpoint), "tokens": tokens}
 
     def to_text(self) -> str:
         """For a person: above all which defect has which tokens, as nothing else would tell a mistake."""

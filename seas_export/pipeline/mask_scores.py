@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 def held_out(product: Product, config: EvaluateConfig) -> dict[str, Any]:
     """The files to score, by their contents: what scores follow from besides the checkpoint."""
     pairs = {
-        defect.name: [[_hash(pair.image), _hash(pair.mask)] for pair in defect.test[: config.pairs]]
+        defect.name: [
+            [sha256_file(pair.image), sha256_file(pair.mask)] for pair in defect.test[: config.pairs]
+        ]
         for defect in product.defects
     }
     normals: Iterable[Path] = product.test_normals[: config.normals]
-    return {"pairs": pairs, "normals": [_hash(path) for path in normals]}
+    return {"pairs": pairs, "normals": [sha256_file(path) for path in normals]}
 
 
 def score_masks(
@@ -57,8 +59,3 @@ def score_masks(
         half_precision=half,
     )
     write_json(out, scores.to_dict())
-
-
-def _hash(path: Path) -> str:
-    """A file's contents."""
-    return sha256_file(path)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from seas_runtime.units import duration
 
@@ -43,16 +42,8 @@ class BuildResult:
         pairs = {gate.name: gate.pairs - gate.given_up for gate in gates}
         return cls(product, source, out, parts, made, pairs, tuple(notes(gates)), seconds)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            **asdict(self),
-            "out": str(self.out),
-            "made": {name: str(path) for name, path in self.made.items()},
-        }
-
     def to_text(self) -> str:
-        """What there is now, and where."""
+        """The folders and files that were made, the pairs in each, and what was odd."""
         pairs = ", ".join(f"{count} {name}" for name, count in self.pairs.items())
         words = {"dataset": f"  {pairs}", "report": "  open this one"}
         width = max(len(name) for name in self.made)

@@ -128,4 +128,4 @@ def import_seas(
         ),
         say=output.say,
     )
-    output.report(result.to_dict(), result.to_text(), json)
+    output.report(result, result.to_text(), json)

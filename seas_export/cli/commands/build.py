@@ -105,7 +105,7 @@ def build(
     result = run(
         load_config(config, merge(parse_assignments(set_ or []), values)), force=force, say=output.say
     )
-    output.report(result.to_dict(), result.to_text(), json)
+    output.report(result, result.to_text(), json)
 
 
 def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: bool, json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -143,7 +144,7 @@ def bench(
         output.table("batch", "pairs/s", "ms/pair", *PARTS, rows=rows),
         *(f"wrote {file}" for file in files),
     )
-    output.report({**result.to_dict(), "files": [str(file) for file in files]}, text, json)
+    output.report({**asdict(result), "files": files}, text, json)
     if result.failed is not None:
         size, reason = result.failed
         raise CheckFailed(f"batch {size}: {reason}")

@@ -45,7 +45,7 @@ def doctor(json: Json = False) -> None:
         output.table("--backend auto takes the first", "that is usable", "", rows=list(auto)),
         *found.advice,
     )
-    output.report(found.to_dict(), text, json)
+    output.report(found, text, json)
 
 
 def _lacking(missing: tuple[str, ...], old: tuple[str, ...]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +28,7 @@ def pack(
         f"{made.path}: {mib(made.size)}, {made.files} files, "
         f"{'signed' if made.signed else 'not signed'}\nsha256 {made.sha256}"
     )
-    output.report(asdict(made), text, json)
+    output.report(made, text, json)
 
 
 @output.command("Run the same command again: the folder appears whole or not at all.")
@@ -83,7 +82,7 @@ def sign(
         f"{made.signature}: signs {made.files} files; check it: "
         f"seas-export verify {bundle} --signature KEY.pub"
     )
-    output.report(asdict(made), text, json)
+    output.report(made, text, json)
 
 
 @output.command("Run it again: nothing was written.")

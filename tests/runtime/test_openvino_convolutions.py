@@ -91,17 +91,17 @@ def test_processors_where_it_was_not_measured_compute_directly(
     own_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openvino_convolutions.platform, "machine", lambda: machine)
-    monkeypatch.setattr(openvino_convolutions, "processor_flags", lambda file: frozenset(flags))
-    assert openvino_convolutions.winograd_pays(half) == pays
+    monkeypatch.setattr(openvino_cpu.platform, "machine", lambda: machine)
+    monkeypatch.setattr(openvino_cpu, "processor_flags", lambda file: frozenset(flags))
+    assert openvino_cpu.winograd_pays(half) == pays
     if half:
         return
     written: list[bool] = []
-    monkeypatch.setattr(openvino_cpu, "use_winograd", lambda model, half: written.append(half) or 0)
+    monkeypatch.setattr(openvino_convolutions, "use_winograd", lambda model, half: written.append(half) or 0)
     next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
     assert written == ([False] * 3 if pays else [])
     saved = [item.options["convolutions"] for item in kept_engines(own_bundle)]
-    assert saved == [openvino_convolutions.FORM if pays else "direct"] * 3
+    assert saved == [openvino_cpu.FORM if pays else "direct"] * 3
     monkeypatch.setattr(openvino_cpu, "FORM", "another form")
     monkeypatch.setattr(openvino_cpu, "winograd_pays", lambda half: True)
     next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
@@ -122,7 +122,7 @@ def test_convolutions_stay_direct_where_writing_them_fails(
         raise AttributeError("'Node' object has no attribute 'input_value'")
 
     monkeypatch.setattr(openvino_cpu, "winograd_pays", lambda half: True)
-    monkeypatch.setattr(openvino_cpu, "use_winograd", fail)
+    monkeypatch.setattr(openvino_convolutions, "use_winograd", fail)
     made = next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
     assert np.abs(made.image.astype(int) - next(generator.generate("stain", 1)).image).max() <= 1
     assert "convolutions stay as they are: 'Node' object has no attribute" in caplog.text

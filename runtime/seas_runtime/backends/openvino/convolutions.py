@@ -7,20 +7,16 @@ depthwise convolution whose taps are 1 and -1: operators that OpenVINO has fast 
 from __future__ import annotations
 
 import importlib
-import platform
 from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from seas_runtime.backends.cores import CPUINFO, processor_flags
 from seas_runtime.backends.openvino.patterns import Convolution, find_convolution
 from seas_runtime.backends.openvino.winograd import product_factors, to_bfloat16
 from seas_runtime.manifest.schedule import Array
 
-FORM = "winograd 1"
-"""What this module does to a graph; a graph compiled with another is compiled again."""
 MIN_CHANNELS = 192
 """Harmonic mean of input's and output's; with fewer the additions take back most of what the products save.
 
@@ -33,18 +29,6 @@ MOST_FACTORS_IN_FULL = 16 * 640 * 640
 Stable Diffusion's U-Net took 5 GiB less without its larger ones, whose images are small, and as long.
 """
 _OPERATORS = "openvino.opset13"
-
-
-def winograd_pays(half: bool) -> bool:
-    """Tell whether the form pays on this processor, with products in bfloat16 or in float32.
-
-    Matrix units (AMX) multiply several times as fast and leave the additions as slow; OpenVINO's convolutions
-    for ARM have forms of their own. Neither was measured, so both keep what they have, as does bfloat16 where
-    what the processor can do is not known.
-    """
-    flags = processor_flags(CPUINFO)
-    vectors = "avx512_bf16" in flags and "amx_bf16" not in flags
-    return platform.machine().lower() in {"x86_64", "amd64"} and (vectors or not half)
 
 
 def use_winograd(model: Any, half: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seas_runtime.backends.contract import Backend, first_line
-from seas_runtime.backends.cores import usable_cores
+from seas_runtime.backends.cores import CPUINFO, processor_flags, usable_cores
 from seas_runtime.backends.host import OnProcessor
 from seas_runtime.backends.openvino.cache import CONVOLUTIONS, CompiledGraph, Signature
-from seas_runtime.backends.openvino.convolutions import FORM, use_winograd, winograd_pays
 from seas_runtime.backends.openvino.importing import import_openvino
 from seas_runtime.backends.openvino.session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
@@ -33,6 +33,8 @@ own graphs would not notice; they would be compiled and held in memory once more
 takes three copies of five gigabytes at once (`export_model` goes through strings), and to read and hash them
 nearly as long as to compile them.
 """
+FORM = "winograd 1"
+"""What `convolutions` does to a graph; a graph compiled with another is compiled again."""
 _HINTS = {"bf16": "bf16", "fp32": "f32"}  # ours -> OpenVINO's
 _DTYPES = {  # OpenVINO's names -> numpy's
     "f32": "float32",
@@ -103,6 +105,10 @@ class OpenVinoCpu(OnProcessor):
         """Compile a graph for one batch size, or for any, its convolutions in the form that pays here."""
         model = self._read(file, spec, batch)
         if self._convolutions == FORM:
+            from seas_runtime.backends.openvino.convolutions import (
+                use_winograd,
+            )  # most starts compile nothing
+
             try:
                 written = use_winograd(model, self._half)
                 logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
@@ -149,6 +155,18 @@ class OpenVinoCpu(OnProcessor):
     def read(self, values: Sequence[OpenVinoTensor]) -> list[Array]:
         """Return copies: the next batch writes to the same memory."""
         return [value.get().copy() for value in values]
+
+
+def winograd_pays(half: bool) -> bool:
+    """Tell whether the form pays on this processor, with products in bfloat16 or in float32.
+
+    Matrix units (AMX) multiply several times as fast and leave the additions as slow; OpenVINO's convolutions
+    for ARM have forms of their own. Neither was measured, so both keep what they have, as does bfloat16 where
+    what the processor can do is not known.
+    """
+    flags = processor_flags(CPUINFO)
+    vectors = "avx512_bf16" in flags and "amx_bf16" not in flags
+    return platform.machine().lower() in {"x86_64", "amd64"} and (vectors or not half)
 
 
 def open_backend(kind: str, variant: str, threads: int | None) -> Backend[OpenVinoTensor]:

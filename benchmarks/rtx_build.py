@@ -18,7 +18,8 @@ from machine import result_parser, write_entry
 from seas_engines.building.compile import compile_bundle
 from seas_engines.targets.options import EngineOptions
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.engines.store import BatchRange, EngineStore
+from seas_runtime.engines.record import BatchRange
+from seas_runtime.engines.store import EngineStore
 
 GIB = 1 << 30
 

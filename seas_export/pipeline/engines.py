@@ -20,7 +20,7 @@ def engine_options(config: BuildConfig) -> EngineOptions | None:
     """
     from seas_engines.targets.options import EngineOptions
     from seas_engines.targets.targets import require_target
-    from seas_runtime.engines.store import BatchRange
+    from seas_runtime.engines.record import BatchRange
 
     wanted, batch = config.export, config.generate.batch
     _, _, spec = require_target(wanted.target, wanted.precision)

@@ -22,7 +22,7 @@ from seas_runtime.backends.onnxruntime.graph_files import ANY_GPU, graph_file
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.engines import store as engine_store
 from seas_runtime.engines.errors import EngineDamaged, EngineStoreUnwritable
-from seas_runtime.engines.store import BatchRange
+from seas_runtime.engines.record import BatchRange
 from seas_runtime.errors import CheckFailed, UserError
 from tests.runtime.bundles import write_tiny_bundle
 

@@ -29,7 +29,7 @@ def built(bundle: Path) -> Ended:
     """What building says: half precision from a float32 bundle, two devices, a dynamic batch."""
     from seas_engines.building.compile import compile_bundle
     from seas_engines.targets.options import EngineOptions
-    from seas_runtime.engines.store import BatchRange
+    from seas_runtime.engines.record import BatchRange
 
     phases: list[str] = []
     result = compile_bundle(

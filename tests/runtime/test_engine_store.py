@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.engines import record as engine_index
+from seas_runtime.engines import engine as engine_module
 from seas_runtime.engines import store as engine_store
+from seas_runtime.engines.engine import Engine
 from seas_runtime.engines.errors import (
     EngineDamaged,
     EngineError,
@@ -23,7 +24,8 @@ from seas_runtime.engines.errors import (
     EngineStoreUnwritable,
     EngineWrongBatch,
 )
-from seas_runtime.engines.store import BatchRange, Engine, EngineIdentity, EngineRecord, EngineStore
+from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord
+from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import TensorSpec
 from tests.runtime.bundles import Toy, write_tiny_bundle
@@ -190,15 +192,15 @@ def test_an_engine_of_another_machine_is_loaded_only_if_shipped(
     add(store)
     shipped = add(store, shipped=True, devices=("12.0",))
     (tmp_path / "machine-id").write_text("another")
-    monkeypatch.setattr(engine_index, "_MACHINE_ID", tmp_path / "machine-id")
+    monkeypatch.setattr(engine_module, "_MACHINE_ID", tmp_path / "machine-id")
     with pytest.raises(EngineForeign, match="built on another machine and not with --ship-engines"):
         find(store)
     assert find(store, "12.0").identity.key == shipped.identity.key
 
 
 def test_machines_without_an_identifier_are_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(engine_index, "_MACHINE_ID", tmp_path / "missing")
-    assert engine_index.machine_identity() == "unknown"
+    monkeypatch.setattr(engine_module, "_MACHINE_ID", tmp_path / "missing")
+    assert engine_module.machine_identity() == "unknown"
 
 
 def _set(key: str, value: Any) -> Callable[[dict[str, Any]], None]:

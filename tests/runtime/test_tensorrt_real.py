@@ -88,7 +88,7 @@ def put(bundle: Path, content: bytes, backend: TensorRtBackend) -> Bundle:
         "decode_image",
         store.content("decode_image"),
         "rtx",
-        backend.version,
+        backend.library.version,
         (DEVICE.compute_capability,),
         "fp32",
         BatchRange(1, 2, 8),

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from seas_engines.building.current import TargetEngines
 from seas_engines.building.prepare import Prepared, Preparer, check_precision
 from seas_engines.building.subprocess import Built, run_worker
 from seas_engines.building.worker import WorkerSpec
 from seas_engines.targets import memory
-from seas_engines.targets.dialect import REVISION, dialect_of
+from seas_engines.targets.dialect import dialect_of
 from seas_engines.targets.options import (
     EngineOptions,
     engine_devices,
@@ -20,13 +21,12 @@ from seas_engines.targets.options import (
     refuse_engine_options,
     timing_cache_file,
 )
-from seas_engines.targets.targets import Precision, Target, require_known_target, require_precision
+from seas_engines.targets.targets import Target, require_known_target, require_precision
 from seas_runtime.backends.cuda.device import CudaDevice, find_cuda_device
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.engines.errors import EngineDamaged
-from seas_runtime.engines.store import BatchRange, Engine, EngineIdentity, EngineRecord, EngineStore
+from seas_runtime.engines.engine import Engine
+from seas_runtime.engines.record import EngineIdentity, EngineRecord
 from seas_runtime.errors import UserError
-from seas_runtime.methods.table import find_method
 
 BuildProgress = Callable[[str, str, int, int], None]
 """Is told a graph, a phase of its build, how many of the phase's steps are done, and of how many."""
@@ -89,7 +89,8 @@ def compile_bundle(
     version = installed_version(target)
     here = find_cuda_device(free=True)
     devices = engine_devices(target, options, here)
-    compiler = _Compiler(bundle, target, precision, version, devices, here, options, say, progress)
+    dialect = dialect_of(target, version)
+    compiler = _Compiler(bundle, target, precision, version, dialect, devices, options, here, say, progress)
     return CompileResult(path, target.value, version, compiler.run(), "")
 
 
@@ -101,32 +102,17 @@ def check_engines(options: EngineOptions) -> None:
     engine_devices(target, options, find_cuda_device())
 
 
-class _Compiler:
-    """One run for one target."""
+@dataclass(frozen=True)
+class _Compiler(TargetEngines):
+    """One run that builds what is missing."""
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        target: Target,
-        precision: Precision,
-        version: str,
-        devices: tuple[str, ...],
-        here: CudaDevice | None,
-        options: EngineOptions,
-        say: Callable[[str], None],
-        progress: BuildProgress | None,
-    ) -> None:
-        self.bundle, self.target, self.precision, self.version = bundle, target, precision, version
-        self.devices, self.here, self.options, self.say = devices, here, options, say
-        self.progress = progress
-        self.dialect = dialect_of(target, version)
-        self.store = EngineStore(bundle.path, bundle.manifest)
-        self.graphs = self._graphs()
-        self.islands: Mapping[str, Mapping[str, Any]] = {}
+    here: CudaDevice | None
+    say: Callable[[str], None]
+    progress: BuildProgress | None
 
     def run(self) -> tuple[EngineResult, ...]:
         """Keep what is current, build the rest; the plan for memory is made before anything is built."""
-        current = {graph: self._current(graph) for graph in self.graphs}
+        current = {graph: self.current(graph, self.say) for graph in self.graphs}
         missing = [graph for graph, engine in current.items() if engine is None]
         if not missing:
             return tuple(_result(engine, built=False) for engine in current.values() if engine)
@@ -141,71 +127,15 @@ class _Compiler:
         results = []
         with self.store.workspace() as folder:
             preparer = Preparer(self.bundle, self.dialect, self.precision, folder)
-            self.islands = self._islands(missing, preparer)
+            islands = self._islands(missing, preparer)
             for graph in self.graphs:
                 engine = current[graph]
                 results.append(
                     _result(engine, built=False)
                     if engine is not None
-                    else self._build(graph, preparer, folder, plan)
+                    else self._build(graph, preparer, islands.get(graph), plan)
                 )
         return tuple(results)
-
-    def _graphs(self) -> tuple[str, ...]:
-        method = find_method(self.bundle.manifest.method)
-        known = [
-            name
-            for name, graph in self.bundle.manifest.graphs.items()
-            if name in method.graphs or graph.input("step_index") is not None
-        ]
-        for name in self.options.graphs:
-            if name not in known:
-                raise UserError(f"--graph: expected one of {', '.join(known)}, found {name!r}")
-        return self.options.graphs or method.graphs
-
-    def _identity(self, graph: str) -> EngineIdentity:
-        options = {"revision": REVISION}
-        if self.options.level is not None:
-            options["level"] = str(self.options.level)
-        return EngineIdentity(
-            graph=graph,
-            content=self.store.content(graph),
-            target=self.target.value,
-            backend_version=self.version,
-            devices=self.devices,
-            precision=self.precision.value,
-            batch=self._batch(graph),
-            options=options,
-        )
-
-    def _batch(self, graph: str) -> BatchRange:
-        """Return a graph's batch sizes: the last steps of a batch are read together where that helps."""
-        batch = self.options.batch
-        if self.target is Target.CUDA:
-            return BatchRange(1, 1, 1024)
-        manifest = self.bundle.manifest
-        together = next(
-            (item.steps for item in find_method(manifest.method).readouts(manifest) if item.graph == graph), 1
-        )
-        return BatchRange(batch.minimum, batch.preferred * together, batch.maximum * together)
-
-    def _current(self, graph: str) -> Engine | None:
-        """Return a graph's engine where it is current and whole; what is damaged is removed."""
-        identity = self._identity(graph)
-        if self.options.force:
-            return None
-        try:
-            engine = self.store.get(identity)
-            if engine is not None:
-                self.store.verify(engine)
-        except EngineDamaged as error:
-            self.say(f"{error}")
-            if self.options.build:
-                self.store.discard(identity.key)
-            return None
-        if engine is not None and engine.record.shipped != self.options.ship and self.options.ship:
-            return None
-        return engine
 
     def _plan(self, missing: Sequence[str]) -> memory.Plan:
         sizes = {graph: memory.weights_size(self.bundle, graph, self.precision) for graph in self.graphs}
@@ -222,11 +152,13 @@ class _Compiler:
             self.here if mine else None,
         )
 
-    def _build(self, graph: str, preparer: Preparer, folder: Path, plan: memory.Plan) -> EngineResult:
-        identity = self._identity(graph)
+    def _build(
+        self, graph: str, preparer: Preparer, islands: Mapping[str, Any] | None, plan: memory.Plan
+    ) -> EngineResult:
+        identity = self.identity(graph)
         self.say(f"{graph}: build for {self.target.value} {self.version}, {', '.join(self.devices)}")
         began = time.perf_counter()
-        prepared = preparer.prepare(graph, self.islands.get(graph))
+        prepared = preparer.prepare(graph, islands)
         if self.target is Target.CUDA:
             return self._add_graph(identity, prepared, time.perf_counter() - began)
         out = prepared.file.with_name("engine.bin")
@@ -259,7 +191,7 @@ class _Compiler:
             shipped=self.options.ship,
         )
         engine = self.store.add(record, out)
-        self._remove_outdated(engine)
+        self.remove_outdated(engine)
         for file in prepared.file.parent.iterdir():  # the next graph needs the room
             file.unlink()
         return _result(engine, built=True)
@@ -272,7 +204,7 @@ class _Compiler:
             facts["half"] = dict(prepared.islands)
         record = EngineRecord(identity, graph.inputs, graph.outputs, facts, shipped=self.options.ship)
         engine = self.store.add(record, prepared.file, prepared.weights)
-        self._remove_outdated(engine)
+        self.remove_outdated(engine)
         return _result(engine, built=True)
 
     def _facts(self, built: Built, islands: Mapping[str, Any] | None, plan: memory.Plan) -> dict[str, Any]:
@@ -289,41 +221,11 @@ class _Compiler:
         """Return what stays in float32 in each graph that is built, or nothing for a bundle that is half."""
         if not preparer.converts:
             return {}
-        known = {graph: self._known_islands(self._identity(graph)) for graph in missing}
+        known = {graph: self.known_float32(graph) for graph in missing}
         found = {graph: islands for graph, islands in known.items() if islands is not None}
         if len(found) < len(missing):
             self.say(f"half precision: measure {', '.join(missing)}")
         return preparer.choose(missing, found)
-
-    def _known_islands(self, identity: EngineIdentity) -> Mapping[str, Any] | None:
-        """Return the choice of float32 nodes that an engine of the same graph and dialect rests on."""
-        for engine in self.store.engines()[0]:
-            other, half = engine.identity, engine.record.facts.get("half")
-            if (
-                isinstance(half, Mapping)
-                and isinstance(half.get("float32"), list)
-                and (other.content, other.graph, other.target)
-                == (identity.content, identity.graph, identity.target)
-                and other.options.get("revision") == REVISION
-                and engine.record.facts.get("opset") == self.dialect.opset
-            ):
-                return half
-        return None
-
-    def _remove_outdated(self, engine: Engine) -> None:
-        """Remove engines that the new one stands for: of the same use, but of other content or version."""
-        new = engine.identity
-        for other in self.store.engines()[0]:
-            old = other.identity
-            same_use = (old.graph, old.target, old.devices, old.precision, old.batch) == (
-                new.graph,
-                new.target,
-                new.devices,
-                new.precision,
-                new.batch,
-            )
-            if same_use and old.key != new.key:
-                self.store.remove(other)
 
 
 def _result(engine: Engine, *, built: bool) -> EngineResult:

@@ -11,7 +11,7 @@ from seas_engines.targets.targets import Target, rtx_devices
 from seas_runtime.backends.cuda.device import CudaDevice
 from seas_runtime.backends.onnxruntime.graph_files import ANY_GPU, CUDA_FORM
 from seas_runtime.backends.tensorrt.library import load_tensorrt, tensorrt_version
-from seas_runtime.engines.store import BatchRange
+from seas_runtime.engines.record import BatchRange
 from seas_runtime.errors import UserError
 
 logger = logging.getLogger(__name__)

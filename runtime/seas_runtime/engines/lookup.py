@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from seas_runtime.engines.engine import Engine, build_command, machine_identity
 from seas_runtime.engines.errors import EngineForeign, EngineMissing, EngineStale, EngineWrongBatch
-from seas_runtime.engines.record import Engine, build_command, machine_identity
 
 
 @dataclass(frozen=True)

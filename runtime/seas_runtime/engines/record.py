@@ -1,34 +1,25 @@
-"""What is recorded of an engine, and what of it makes its key."""
+"""The record of an engine, and the part of it that makes its key."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import mmap
 import re
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from seas_runtime.engines.errors import EngineDamaged
 from seas_runtime.errors import UserError
-from seas_runtime.files import os_errors
 from seas_runtime.manifest.fields import Fields, describe
 from seas_runtime.manifest.types import DTYPES, PRECISIONS, FileEntry, TensorSpec
 
 SCHEMA = 1
 INDEX_NAME = "index.json"
-ENGINE_NAME = "engine.bin"
 WEIGHTS_NAME = "weights.bin"
 INDEX_SIZE_LIMIT = 1 << 20
 COMPANION_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_BLOCK = 1 << 24
-_MACHINE_ID = Path("/etc/machine-id")
 
 
 @dataclass(frozen=True)
@@ -81,27 +72,24 @@ class BatchRange:
 
 @dataclass(frozen=True)
 class EngineIdentity:
-    """What an engine is of and for. Two engines of one identity are interchangeable.
-
-    Attributes:
-        graph: its name in the bundle: `step`.
-        content: sha256 of the graph and its weights, `graph_content`.
-        target: `tensorrt`, `rtx`, `cuda` or `openvino`.
-        backend_version: of the library that built it, and that alone may load it.
-        devices: what it runs on: compute capabilities (`8.6`) for rtx; capability and name for tensorrt.
-        precision: of weights and activations.
-        batch: sizes of the dimension `batch`.
-        options: how it was built where that changes the engine: builder level, weight streaming.
-    """
+    """What an engine is of and for. Two engines of one identity are interchangeable."""
 
     graph: str
+    """Its name in the bundle: `step`."""
     content: str
+    """SHA-256 of the graph and its weights: `graph_content`."""
     target: str
+    """`tensorrt`, `rtx`, `cuda` or `openvino`."""
     backend_version: str
+    """Of the library that built it; no other loads it."""
     devices: tuple[str, ...]
+    """What it runs on: compute capabilities (`8.6`) for rtx; capability and name for tensorrt."""
     precision: str
+    """Of weights and activations."""
     batch: BatchRange
+    """Sizes of the dimension `batch`."""
     options: Mapping[str, str] = field(default_factory=dict)
+    """How it was built where that changes the engine: builder level, weight streaming."""
 
     @property
     def key(self) -> str:
@@ -125,28 +113,24 @@ class EngineIdentity:
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """An engine's index.
-
-    Attributes:
-        identity: what it is of and for.
-        inputs, outputs: as the engine itself names and types them; `batch` where a size is dynamic.
-        facts: what was measured while building: seconds, peak memory, and the choice of float32 nodes.
-        shipped: whether it was built to be carried to other machines.
-        file: hash and size of the engine.
-        built_at: seconds since 1970.
-        origin: which machine built it, as `machine_identity` names it.
-        companions: hash and size of what lies beside it; of those only `weights.bin` is part of the engine.
-    """
+    """An engine's index."""
 
     identity: EngineIdentity
     inputs: tuple[TensorSpec, ...]
+    """As the engine types them, dynamic sizes as the manifest names them."""
     outputs: tuple[TensorSpec, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured while building: seconds, peak memory, and the choice of float32 nodes."""
     shipped: bool = False
+    """Whether it was built to be carried to other machines."""
     file: FileEntry = field(default_factory=lambda: FileEntry("", 0))
+    """Hash and size of the engine."""
     built_at: float = 0.0
+    """Seconds since 1970."""
     origin: str = ""
+    """The machine that built it, as `machine_identity` names it."""
     companions: Mapping[str, FileEntry] = field(default_factory=dict)
+    """Hash and size of what lies beside it; of those only `weights.bin` is part of the engine."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the index as JSON values."""
@@ -162,87 +146,6 @@ class EngineRecord:
             "origin": self.origin,
             "companions": {name: _entry(entry) for name, entry in self.companions.items()},
         }
-
-
-@dataclass(frozen=True)
-class Engine:
-    """An engine in its folder, with the record of it. `open` gives its content."""
-
-    folder: Path
-    record: EngineRecord
-
-    @property
-    def identity(self) -> EngineIdentity:
-        """What it is of and for."""
-        return self.record.identity
-
-    @property
-    def file(self) -> Path:
-        """Where its content lies."""
-        return self.folder / ENGINE_NAME
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[memoryview]:
-        """Yield the engine's content, mapped from its file, after comparing size and hash.
-
-        What is yielded is what was hashed: deserialize from this buffer, and never from the file by its
-        name. Copy what must outlive the block. Raises EngineDamaged.
-        """
-        with os_errors(self.file, "read"), self.file.open("rb") as file:
-            size = file.seek(0, 2)
-            if size != self.record.file.size or not size:
-                raise self.damaged(f"{size} bytes")
-            with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as mapped:
-                view = memoryview(mapped)
-                try:
-                    digest = hashlib.sha256()
-                    for start in range(0, size, _BLOCK):
-                        digest.update(view[start : start + _BLOCK])
-                    if digest.hexdigest() != self.record.file.sha256:
-                        raise self.damaged(digest.hexdigest())
-                    yield view
-                finally:
-                    view.release()
-
-    def damaged(self, found: str, name: str = ENGINE_NAME) -> EngineDamaged:
-        """Return the error for a content, or that of a companion, that is not what was recorded."""
-        identity = self.identity
-        entry = self.record.companions[name] if name != ENGINE_NAME else self.record.file
-        bundle = self.folder.parent.parent
-        command = build_command(bundle, identity.target, identity.devices[0], None, rebuild=True)
-        return EngineDamaged(
-            f"{self.folder / name}: expected sha256 {entry.sha256} ({entry.size} bytes), found "
-            f"{found}; it is not loaded. Build it again: {command}",
-            command,
-        )
-
-
-def build_command(
-    bundle: Path, target: str, device: str, batch: int | None, *, graph: str = "", rebuild: bool = False
-) -> str:
-    """Return the command that builds what is missing, as one would type it; `graph` is one built apart."""
-    words = ["seas-export", "engine", str(bundle), "--target", target]
-    if target == "rtx":
-        words += ["--device", device]
-    if batch is not None:
-        words += ["--batch", str(batch)]
-    if graph:
-        words += ["--graph", graph]
-    if rebuild:
-        words.append("--force")
-    return shlex.join(words)
-
-
-def machine_identity() -> str:
-    """Return a name for this machine that says nothing about it: a hash of the system's own identifier.
-
-    `unknown` in a container that has none; engines of one such are taken by another.
-    """
-    with contextlib.suppress(OSError):
-        text = _MACHINE_ID.read_text(encoding="ascii", errors="replace").strip()
-        if text:
-            return hashlib.sha256(f"seas-export engines {text}".encode()).hexdigest()[:16]
-    return "unknown"
 
 
 def read_record(value: object, where: str) -> EngineRecord:

@@ -26,26 +26,16 @@ from pathlib import Path
 
 from seas_runtime.bundle.external_data import external_locations
 from seas_runtime.bundle.reading import ENGINES_FOLDER, file_entry
-from seas_runtime.engines.errors import (
-    EngineDamaged,
-    EngineForeign,
-    EngineMissing,
-    EngineStale,
-    EngineStoreUnwritable,
-    EngineWrongBatch,
-)
+from seas_runtime.engines.engine import ENGINE_NAME, Engine, machine_identity
+from seas_runtime.engines.errors import EngineDamaged, EngineStoreUnwritable
 from seas_runtime.engines.lookup import Wanted, choose
 from seas_runtime.engines.record import (
     COMPANION_NAME,
-    ENGINE_NAME,
     INDEX_NAME,
     INDEX_SIZE_LIMIT,
     WEIGHTS_NAME,
-    BatchRange,
-    Engine,
     EngineIdentity,
     EngineRecord,
-    machine_identity,
     read_record,
 )
 from seas_runtime.errors import UserError
@@ -62,21 +52,6 @@ from seas_runtime.files import (
 )
 from seas_runtime.manifest.types import FileEntry, Manifest
 from seas_runtime.methods.table import find_method
-
-__all__ = [
-    "BatchRange",
-    "Engine",
-    "EngineDamaged",
-    "EngineForeign",
-    "EngineIdentity",
-    "EngineMissing",
-    "EngineRecord",
-    "EngineStale",
-    "EngineStore",
-    "EngineStoreUnwritable",
-    "EngineWrongBatch",
-    "graph_content",
-]
 
 _ABANDONED_SECONDS = 3600.0
 logger = logging.getLogger(__name__)
@@ -124,7 +99,10 @@ class EngineStore:
             EngineWrongBatch: there are some, but for other batch sizes.
             EngineDamaged: what is there has an index that cannot be believed.
         """
-        found, damaged = self._of(graph, target)
+        engines, damaged = self.engines()
+        found = [
+            engine for engine in engines if (engine.identity.graph, engine.identity.target) == (graph, target)
+        ]
         apart = graph not in find_method(self._manifest.method).graphs
         wanted = Wanted(self.bundle, graph, target, backend_version, device, batch, apart)
         if not found and damaged:
@@ -156,7 +134,7 @@ class EngineStore:
         """
         folder = self.folder / record.identity.key
         moved = {ENGINE_NAME: file} if weights is None else {ENGINE_NAME: file, WEIGHTS_NAME: weights}
-        try:
+        with _writing():
             self._clear_abandoned()
             whole = replace(
                 record,
@@ -170,8 +148,6 @@ class EngineStore:
                     shutil.move(path, fresh / name)
                     _flush(fresh / name)
                 write_json(fresh / INDEX_NAME, whole.to_dict())
-        except UserError as error:
-            raise EngineStoreUnwritable(f"the engine cache cannot be written: {error}") from error
         return Engine(folder, whole)
 
     @contextlib.contextmanager
@@ -180,13 +156,10 @@ class EngineStore:
 
         Raises EngineStoreUnwritable, before any work is done.
         """
-        try:
-            with os_errors(self.folder):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                folder = temporary_sibling(self.folder / "build")
-                folder.mkdir()
-        except UserError as error:
-            raise EngineStoreUnwritable(f"the engine cache cannot be written: {error}") from error
+        with _writing(), os_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            folder = temporary_sibling(self.folder / "build")
+            folder.mkdir()
         try:
             yield folder
         finally:
@@ -213,11 +186,9 @@ class EngineStore:
             engine.folder,
             replace(engine.record, companions={**engine.record.companions, name: entry}),
         )
-        try:
+        with _writing():
             atomic_write_bytes(engine.folder / name, data)
             write_json(engine.folder / INDEX_NAME, changed.record.to_dict())
-        except UserError as error:
-            raise EngineStoreUnwritable(f"the engine cache cannot be written: {error}") from error
         return changed
 
     def read_companion(self, engine: Engine, name: str) -> bytes | None:
@@ -231,15 +202,6 @@ class EngineStore:
         except UserError:
             return None
         return data if hashlib.sha256(data).hexdigest() == entry.sha256 else None
-
-    def _of(self, graph: str, target: str) -> tuple[list[Engine], list[EngineDamaged]]:
-        engines, damaged = self.engines()
-        wanted = [
-            engine
-            for engine in engines
-            if engine.identity.graph == graph and engine.identity.target == target
-        ]
-        return wanted, list(damaged)
 
     def _folders(self) -> Iterator[Path]:
         if self.folder.is_symlink():
@@ -315,6 +277,15 @@ class EngineStore:
                     shutil.rmtree(path)
             except OSError:
                 logger.debug("%s cannot be removed", path)
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Let the block's UserErrors be EngineStoreUnwritable."""
+    try:
+        yield
+    except UserError as error:
+        raise EngineStoreUnwritable(f"the engine cache cannot be written: {error}") from error
 
 
 def _flush(file: Path) -> None:

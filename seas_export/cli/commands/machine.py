@@ -112,7 +112,7 @@ def engine(
     from seas_engines.building.compile import compile_bundle
     from seas_engines.targets.options import EngineOptions
     from seas_export.progress import build_progress
-    from seas_runtime.engines.store import BatchRange
+    from seas_runtime.engines.record import BatchRange
 
     asked = EngineOptions(
         target=target,

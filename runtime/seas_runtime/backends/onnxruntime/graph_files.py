@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seas_runtime.engines.engine import Engine
 from seas_runtime.engines.errors import EngineMissing
-from seas_runtime.engines.store import Engine, EngineStore
+from seas_runtime.engines.store import EngineStore
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle

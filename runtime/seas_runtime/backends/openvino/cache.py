@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seas_runtime.backends.contract import first_line
+from seas_runtime.engines.engine import machine_identity
 from seas_runtime.engines.errors import EngineDamaged
-from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord, machine_identity
+from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord
 from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import TensorSpec

@@ -17,7 +17,7 @@ from pathlib import Path
 from machine import result_parser, write_result
 
 from seas_runtime.errors import UserError
-from seas_train.data import Layout, Preprocessing, Product, load_product
+from seas_train.data import Layout, PhotographsConfig, Preprocessing, Product, load_product
 from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
@@ -32,19 +32,12 @@ def held_out(checkpoint: Checkpoint, folder: Path) -> Product:
     """
     meta = checkpoint.meta
     preprocessing = Preprocessing.from_dict(meta["preprocessing"])
-    options = {
-        "size": preprocessing.size,
-        "fit": preprocessing.fit,
-        "latent_factor": checkpoint.geometry.latent_factor,
-        "layout": Layout(meta["layout"]),
-        "defects": list(checkpoint.defects),
-        "normals": meta["normals"],
-    }
-    product = load_product(folder, **options)
-    if product.fingerprint == meta["data_fingerprint"]:
-        return product
-    for shots in sorted(set(meta["shots"].values())):  # trained with --shots
-        product = load_product(folder, shots=shots, **options)
+    size, factor = preprocessing.size, checkpoint.geometry.latent_factor
+    for shots in (None, *sorted(set(meta["shots"].values()))):  # trained without or with --shots
+        config = PhotographsConfig(
+            Layout(meta["layout"]), preprocessing.fit, shots, meta["normals"], checkpoint.defects
+        )
+        product = load_product(folder, config, size=size, latent_factor=factor)
         if product.fingerprint == meta["data_fingerprint"]:
             return product
     raise UserError(

@@ -42,7 +42,6 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     import torch
     import transformers  # noqa: F401
 
-    from seas_export.config.layers import overlay
     from seas_train.bases.base import load_base
     from seas_train.data import load_product
     from seas_train.methods.seas.config import TrainConfig
@@ -50,7 +49,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
     from seas_train.methods.seas.finetune.stage import FinetuneStage
     from seas_train.sample import write_sample
-    from seas_train.training.loop import LoopConfig, run_training
+    from seas_train.settings import overlay
+    from seas_train.training.loop import run_training
+    from seas_train.training.stage import LoopConfig
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)

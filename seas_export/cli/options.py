@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from seas_train.data import PhotographsConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON to stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is already there.")]
@@ -86,13 +89,19 @@ def memory_options(level: str | None, lora: int | None) -> dict[str, Any]:
     """The training options that `--memory` and `--lora` stand for."""
     if level is None and lora is None:
         return {}
-    from seas_export.config.layers import choice
-    from seas_runtime.errors import UserError
     from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
+    from seas_train.settings import choice, require
 
-    if lora is not None and not 1 <= lora <= 1024:
-        raise UserError(f"--lora: expected a rank of 1 to 1024, found {lora}.")
+    require(lora is None or 1 <= lora <= 1024, "--lora", "a rank of 1 to 1024", lora)
     return memory_values(None if level is None else choice(MemoryLevel, level, "--memory"), lora)
+
+
+def photographs(defects: list[str] | None, **values: Any) -> PhotographsConfig:
+    """How photographs are read and split, from a command's options."""
+    from seas_train.data import PhotographsConfig
+    from seas_train.settings import COMMAND_LINE, overlay
+
+    return overlay(PhotographsConfig(), given(defects=defects or None, **values), COMMAND_LINE)
 
 
 def given(**options: Any) -> dict[str, Any]:

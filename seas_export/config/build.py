@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from seas_export.config.layers import merge, overlay, read_yaml
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import MASK_STEPS, PRECISIONS
+from seas_train.data import PhotographsConfig
+from seas_train.settings import (
+    COMMAND_LINE,
+    Count,
+    Settings,
+    Whole,
+    merge,
+    one_of,
+    overlay,
+    read_yaml,
+    require,
+    within,
+)
+
+REPRODUCED = ("paper", "authors")
 
 
 class ExportLayout(str, Enum):
@@ -21,113 +35,80 @@ class ExportLayout(str, Enum):
     OPTIMUM = "optimum"
 
 
-LAYOUTS = ("mvtec", "visa", "mvtec3d")
-FITS = ("crop", "pad", "stretch")
-REPRODUCED = ("paper", "authors")
+@dataclass(frozen=True)
+class EvaluateConfig(Settings):
+    """How the mask head is scored."""
+
+    pairs: Count = 6
+    """Held-out pairs of each defect at most."""
+    normals: Whole = 6
+    """Held-out normals at most."""
 
 
 @dataclass(frozen=True)
-class PhotographsConfig:
-    """How the product's photographs are read and split.
+class ExportConfig(Settings):
+    """What the bundle holds."""
 
-    layout: mvtec | visa | mvtec3d, or None to detect it. fit: crop | pad | stretch. shots: training pairs of
-    each defect, None for the first third. normals: training normals at most. defects: the ones to use, None
-    for all.
-    """
-
-    layout: str | None = None
-    fit: str = "crop"
-    shots: int | None = None
-    normals: int = 60
-    defects: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        _one_of("photographs.layout", self.layout, (*LAYOUTS, None))
-        _one_of("photographs.fit", self.fit, FITS)
-        _at_least("photographs.shots", self.shots, 1)
-        _at_least("photographs.normals", self.normals, 1)
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """How the mask head is scored: at most so many held-out pairs of each defect, and held-out normals."""
-
-    pairs: int = 6
-    normals: int = 6
-
-    def __post_init__(self) -> None:
-        _at_least("evaluate.pairs", self.pairs, 1)
-        _at_least("evaluate.normals", self.normals, 0)
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """What the bundle holds: precision fp32 | fp16, the target it is for, and the sampler's steps.
-
-    device: for target rtx, the compute capabilities to build engines for; None for this machine's GPU.
-    """
-
-    precision: str = "fp32"
+    precision: Annotated[str, one_of(*PRECISIONS)] = "fp32"
     target: str = "cpu"
     device: str | None = None
-    steps: int = 25
-
-    def __post_init__(self) -> None:
-        _one_of("export.precision", self.precision, PRECISIONS)
-        _between("export.steps", self.steps, MASK_STEPS, 1000)
+    """For target rtx, the compute capabilities to build engines for; None for this machine's GPU."""
+    steps: Annotated[int, within(MASK_STEPS, 1000)] = 25
+    """Of the sampler; three at least, over which the masks are averaged."""
 
 
 @dataclass(frozen=True)
-class GenerateConfig:
-    """What is generated: `pairs` of each defect and as many normals, `batch` at a time.
+class GenerateConfig(Settings):
+    """What is generated, and how."""
 
-    guidance, tau (threshold on the mask's probability): None for the bundle's own, which training sets by the
-    layout (guidance 8; VisA 2; MVTec 3D AD 5; on `micro` at most 3.5). backend: what runs the graphs, `auto`
-    for the fastest here; what was begun on one is continued on it.
-    """
-
-    pairs: int = 8
-    batch: int = 4
-    guidance: float | None = None
-    tau: float | None = None
+    pairs: Count = 8
+    """Of each defect, and normals."""
+    batch: Annotated[int, within(1, 64)] = 4
+    guidance: Annotated[float, within(0, 100)] | None = None
+    """None for the bundle's, which training sets by the layout (8; VisA 2; MVTec 3D AD 5; `micro` at most
+    3.5)."""
+    tau: Annotated[float, within(0, 1)] | None = None
+    """Threshold on the mask's probability; None for the bundle's."""
     gate: bool = True
     backend: str = "auto"
+    """What runs the graphs, `auto` for the fastest here; what was begun on one is continued on it."""
 
     def __post_init__(self) -> None:
         from seas_runtime.backends.contract import AUTO, BACKENDS
 
-        _at_least("generate.pairs", self.pairs, 1)
-        _one_of("generate.backend", self.backend.partition(":")[0], (*BACKENDS, AUTO))
-        _between("generate.batch", self.batch, 1, 64)
-        _between("generate.guidance", self.guidance, 0.0, 100.0)
-        _between("generate.tau", self.tau, 0.0, 1.0)
+        super().__post_init__()
+        known = (*BACKENDS, AUTO)
+        require(self.backend.partition(":")[0] in known, "backend", " | ".join(known), self.backend)
 
 
 @dataclass(frozen=True)
-class BuildConfig:
-    """Everything that `seas-export build` is asked for.
-
-    product: its folder's name. data: the folder of products, None for `data/` or the sample. base: `micro`, a
-    folder, a file or a hub name. allow_pickle: of its weights. reproduce: whose rules, `paper` or `authors`,
-    None for ours. out: None for out/PRODUCT. seed: of training and generation. train: options of
-    seas_train.TrainConfig over its defaults for the base; they are checked once the base is known.
-    """
+class BuildConfig(Settings):
+    """Everything that `seas-export build` is asked for."""
 
     product: str = ""
+    """Its folder's name."""
     data: Path | None = None
+    """The folder of products; None for `data/` or the sample."""
     base: str = "micro"
+    """`micro`, a folder, a file or a hub name."""
     allow_pickle: bool = False
-    reproduce: str | None = None
+    """Of the base's weights."""
+    reproduce: Annotated[str, one_of(*REPRODUCED)] | None = None
+    """Whose rules; None for ours."""
     out: Path | None = None
-    seed: int = 0
-    threads: int | None = None
+    """None for out/PRODUCT."""
+    seed: Whole = 0
+    """Of training and generation."""
+    threads: Count | None = None
     photographs: PhotographsConfig = field(default_factory=PhotographsConfig)
     train: Mapping[str, Any] = field(default_factory=dict)
+    """Training options over the method's defaults for the base; they are checked once the base is known."""
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.product and (not re.fullmatch(r"[\w.-]+", self.product) or self.product in (".", "..")):
             raise UserError(
                 f"product: expected the name of a product's folder, such as bottle; found {self.product!r}. "
@@ -137,9 +118,6 @@ class BuildConfig:
             raise UserError(
                 "train.seed: a build has one seed, of training and generation. Set `seed` instead."
             )
-        _one_of("reproduce", self.reproduce, (*REPRODUCED, None))
-        _at_least("seed", self.seed, 0)
-        _at_least("threads", self.threads, 1)
 
     @property
     def folder(self) -> Path:
@@ -147,11 +125,8 @@ class BuildConfig:
         return self.out if self.out is not None else Path("out") / self.product
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as build.json records them."""
-        made: dict[str, Any] = asdict(self)
-        made["data"] = None if self.data is None else str(self.data)
-        made["out"] = str(self.folder)
-        return made
+        """JSON values, as build.json records them."""
+        return {**super().to_dict(), "out": str(self.folder)}
 
 
 def load_config(file: Path | None, options: Mapping[str, Any]) -> BuildConfig:
@@ -164,26 +139,7 @@ def load_config(file: Path | None, options: Mapping[str, Any]) -> BuildConfig:
     if file is not None:
         config = overlay(config, read_yaml(file), str(file))
     train = options.get("train", {})
-    config = overlay(config, {**options, "train": merge(config.train, train)}, "the command line")
+    config = overlay(config, {**options, "train": merge(config.train, train)}, COMMAND_LINE)
     if not config.product:
         raise UserError("build: expected the name of a product, found none. Give it: --product bottle")
     return config
-
-
-def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
-    """Refuse a word that is not among `known`."""
-    if value not in known:
-        words = " | ".join(str(word) for word in known if word is not None)
-        raise UserError(f"{name}: expected {words}, found {value!r}.")
-
-
-def _at_least(name: str, value: float | None, least: float) -> None:
-    """Refuse a number under `least`."""
-    if value is not None and value < least:
-        raise UserError(f"{name}: expected {least} or more, found {value}.")
-
-
-def _between(name: str, value: float | None, least: float, most: float) -> None:
-    """Refuse a number outside [least, most]; a NaN is outside."""
-    if value is not None and not least <= value <= most:
-        raise UserError(f"{name}: expected {least} to {most}, found {value}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from seas_runtime.errors import UserError
 from seas_runtime.files import atomic_write_text
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "presets"
 PRESETS = {"mvtec": "MVTec AD", "visa": "VisA", "mvtec3d": "MVTec 3D AD"}
 """Name of each preset, which is its layout's too, and the data set that it is for."""
 

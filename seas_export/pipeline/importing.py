@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from seas_export.config.build import PhotographsConfig
-from seas_export.config.photographs import load_photographs, warning_lines
 from seas_export.pipeline.source import DATA
 from seas_runtime.errors import UserError
 from seas_runtime.files import check_out
 from seas_runtime.manifest.types import GOOD
+from seas_train.data import PhotographsConfig, load_product
+from seas_train.settings import require
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
     geometry = generation.models.geometry
     photographs, named = request.photographs, request.photographs.defects
     if named is not None:  # names of what was trained; the photographs need not show it
-        photographs = PhotographsConfig(photographs.layout, photographs.fit, normals=photographs.normals)
-    product = load_photographs(
+        photographs = replace(photographs, shots=None, defects=None)
+    product = load_product(
         directory,
         photographs,
         size=geometry.image_size,
         latent_factor=geometry.latent_factor,
         defects_needed=False,
     )
-    for line in warning_lines(product.report):
+    for line in product.report.warning_lines():
         say(line)
     say(f"encode {len(product.normals)} normal photographs as references")
     made = import_checkpoint(
@@ -128,8 +128,7 @@ def _photographs(request: ImportRequest) -> Path:
 
 def _check_out(request: ImportRequest) -> None:
     """Refuse numbers out of range, and to write over something unless asked to."""
-    if request.guidance is not None and not 0 <= request.guidance <= 100:
-        raise UserError(f"--guidance: expected 0 to 100, found {request.guidance:g}")
-    if request.tau is not None and not 0 < request.tau < 1:
-        raise UserError(f"--tau: expected a number between 0 and 1, found {request.tau:g}")
+    guidance, tau = request.guidance, request.tau
+    require(guidance is None or 0 <= guidance <= 100, "--guidance", "0 to 100", guidance)
+    require(tau is None or 0 < tau < 1, "--tau", "a number between 0 and 1", tau)
     check_out(request.out, option="--out", force=request.force)

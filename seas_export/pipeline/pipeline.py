@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seas_export.config.build import BuildConfig
-from seas_export.config.photographs import load_photographs, warning_lines
 from seas_export.machine.machine import describe_machine
 from seas_export.pipeline.engines import build_engines, engine_options
 from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, bundle_digest, only_build
@@ -101,12 +100,13 @@ class _Build:
 
     def _product(self, base: Base) -> Product:
         """The checked product; the sample is rendered first where it is the source."""
+        from seas_train.data import load_product
         from seas_train.data.published import recognition_line
 
         size = base.geometry.image_size
         if self.source.sample:
             self._sample(size)
-        product = load_photographs(
+        product = load_product(
             self.source.directory,
             self.config.photographs,
             size=size,
@@ -117,7 +117,7 @@ class _Build:
             self.say(f"recognised: {line}")
         counts = ", ".join(f"{d.name} {len(d.train)} + {len(d.test)}" for d in product.defects)
         self.say(f"product: {len(product.normals)} normals train; pairs (training + held out): {counts}")
-        for line in warning_lines(product.report):
+        for line in product.report.warning_lines():
             self.say(f"  {line}")
         if product.report.warnings:
             self.say(f"  all of it: seas-export data inspect {self.source.directory}")
@@ -151,7 +151,7 @@ class _Build:
     def _train(self, base: Base, product: Product, config: TrainConfig) -> None:
         """Both stages of training, to a checkpoint."""
         from seas_train.methods.seas.training import train_product
-        from seas_train.training.loop import AnotherRun
+        from seas_train.training.state import AnotherRun
 
         def run(resume: bool) -> None:
             train_product(

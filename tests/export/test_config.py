@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from seas_export.config.build import load_config
-from seas_export.config.layers import merge, overlay, parse_assignments, read_yaml
 from seas_runtime.errors import UserError
+from seas_train.settings import merge, overlay, parse_assignments, read_yaml
 
 
 class _Colour(str, Enum):

@@ -18,7 +18,8 @@ from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.prompts import encode_prompts
 from seas_train.methods.seas.reproduce import Reproduced, reproduced
 from seas_train.methods.seas.training import train_product
-from seas_train.training.loop import LoopConfig, run_training
+from seas_train.training.loop import run_training
+from seas_train.training.stage import LoopConfig
 
 CONFIG = FinetuneConfig(steps=2, unet_learning_rate=1e-3, embedding_learning_rate=1e-2)
 

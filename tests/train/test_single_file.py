@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from seas_train.bases.base.single_file import CONFIGS
 from torch import Tensor
 
 from seas_runtime.errors import UserError
 from seas_train.bases.base import Base, load_base
-from seas_train.bases.single_file import load
+from seas_train.bases.single_file import CONFIGS, load
 from seas_train.bases.single_file.tokenizer import VOCABULARY, clip_tokenizer
 from tests.train.single_files import changed, original_names, write_configs
 

@@ -11,8 +11,8 @@ from seas_train.bases.base import Base
 from seas_train.data import Layout
 from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
-from seas_train.training.loop import Precision
 from seas_train.training.optimizer import Schedule
+from seas_train.training.precision import Precision
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +90,17 @@ def test_updated_from_a_files_values() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sed": 1}, "train.yaml: sed: no such option; expected one of .*seed"),
-        ({"finetune": {"optimizer": {"beta": 1}}}, "train.yaml: finetune: optimizer: beta: no such option"),
-        ({"finetune": 3}, "train.yaml: finetune: expected a group of options, found 3"),
+        ({"sed": 1}, "train.yaml: unknown option 'sed'; expected one of .*seed"),
+        ({"finetune": {"optimizer": {"beta": 1}}}, "train.yaml: unknown option 'finetune.optimizer.beta'"),
+        ({"finetune": 3}, "train.yaml: finetune: expected a mapping of options, found 3"),
         ({"seed": -1}, "train.yaml: seed: expected 0 or more, found -1"),
         ({"seed": 1.5}, "seed: expected a whole number, found 1.5"),
         ({"seed": True}, "seed: expected a whole number, found True"),
-        ({"precision": "fp8"}, "precision: expected one of fp32, bf16, fp16, found 'fp8'"),
+        ({"precision": "fp8"}, r"precision: expected fp32 \| bf16 \| fp16, found 'fp8'"),
         ({"save_every": 0}, "save_every: expected 1 or more"),
         ({"preview_every": -1}, "preview_every: expected 0 or more"),
-        ({"finetune": {"steps": 0}}, "finetune: steps: expected 1 or more"),
-        ({"finetune": {"steps": None}}, "finetune: steps: expected a whole number"),
+        ({"finetune": {"steps": 0}}, "train.yaml: finetune.steps: expected 1 or more"),
+        ({"finetune": {"steps": None}}, "train.yaml: finetune.steps: expected a whole number"),
         ({"finetune": {"rotate": 1}}, "rotate: expected true or false, found 1"),
         ({"finetune": {"unet_learning_rate": "fast"}}, "unet_learning_rate: expected a number, found 'fast'"),
         ({"finetune": {"unet_learning_rate": 0}}, "unet_learning_rate: expected more than 0"),

@@ -28,8 +28,8 @@ def random(
     json: options.Json = False,
 ) -> None:
     """Write a base of a known geometry with random weights: as fast and as large as the real one."""
-    from seas_export.config.layers import choice
     from seas_train.bases.random_base.geometry import SHAPES, RandomGeometry
+    from seas_train.settings import choice
 
     shape = SHAPES[choice(RandomGeometry, geometry, "GEOMETRY")]
     from seas_train.bases.random_base.write import write_random_base
@@ -108,7 +108,6 @@ def import_seas(
     json: options.Json = False,
 ) -> None:
     """Turn what the authors' code (HUST-SLOW/SeaS) trained into a checkpoint; export follows from it."""
-    from seas_export.config.photographs import photographs_config
     from seas_export.pipeline.importing import ImportRequest
     from seas_export.pipeline.importing import import_seas as run
 
@@ -120,7 +119,7 @@ def import_seas(
             product=product,
             data=data,
             out=out,
-            photographs=photographs_config(layout=layout, fit=fit, normals=normals, defects=defect),
+            photographs=options.photographs(defect, layout=layout, fit=fit, normals=normals),
             guidance=guidance,
             tau=tau,
             force=force,

@@ -82,9 +82,9 @@ def build(
 ) -> None:
     """Photographs to a report in one command: train, export, check, generate. Current parts are kept."""
     from seas_export.config.build import load_config
-    from seas_export.config.layers import merge, parse_assignments
     from seas_export.pipeline import build as run
     from seas_runtime.errors import UserError
+    from seas_train.settings import merge, parse_assignments
 
     given = options.given
     groups: dict[str, Any] = {
@@ -111,11 +111,11 @@ def build(
 def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: bool, json: bool) -> None:
     """`build --all`; ends with 1 if a product failed, with 2 if all that failed were asked for wrongly."""
     from seas_export.config.build import load_config
-    from seas_export.config.layers import merge, read_yaml
     from seas_export.pipeline.everything import build_everything
     from seas_export.pipeline.source import DATA
     from seas_runtime.errors import CheckFailed, UserError
     from seas_runtime.manifest.fields import check_integer
+    from seas_train.settings import merge, read_yaml
 
     check_integer("--jobs", jobs, 1, 64)
     values = merge(read_yaml(file) if file is not None else {}, options)

@@ -48,11 +48,11 @@ def inspect(
     json: options.Json = False,
 ) -> None:
     """Check a product whole and list everything that is wrong with it; exit code 1 if it cannot be used."""
-    from seas_export.config.photographs import inspect_photographs, photographs_config
     from seas_runtime.errors import CheckFailed
+    from seas_train.data import inspect_product
 
-    config = photographs_config(layout=layout, fit=fit, shots=shots, normals=normals, defects=defect)
-    found = inspect_photographs(directory, config, size=size, latent_factor=latent_factor)
+    config = options.photographs(defect, layout=layout, fit=fit, shots=shots, normals=normals)
+    found = inspect_product(directory, config, size=size, latent_factor=latent_factor)
     output.report(found.to_dict(), found.to_text(), json)
     if not found.usable:
         raise CheckFailed(f"{directory} cannot be trained on as it is; see the errors in the report.")

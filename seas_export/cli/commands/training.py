@@ -59,7 +59,6 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Fine-tune a base on a product: U-Net and prompt tokens, then the mask head."""
-    from seas_export.config.photographs import photographs_config
     from seas_export.pipeline.training.training import TrainRequest, estimate, train_checkpoint
     from seas_runtime.errors import UserError
 
@@ -71,7 +70,7 @@ def train(
         base=base,
         out=folder,
         run=run if run is not None else folder.with_name(folder.name + "-training"),
-        photographs=photographs_config(layout=layout, fit=fit, shots=shots, normals=normals, defects=defect),
+        photographs=options.photographs(defect, layout=layout, fit=fit, shots=shots, normals=normals),
         resume=resume,
         force=force,
         memory=options.memory_options(memory, lora),
@@ -112,9 +111,10 @@ def export(
 ) -> None:
     """Turn a checkpoint into a bundle of ONNX graphs and tables, and check it against PyTorch."""
     from seas_export.config.build import ExportConfig, ExportLayout
-    from seas_export.config.layers import choice
+    from seas_train.settings import COMMAND_LINE, choice, overlay
 
-    config = ExportConfig(precision=precision, target=target, steps=steps)
+    options_given = {"precision": precision, "target": target, "steps": steps}
+    config = overlay(ExportConfig(), options_given, COMMAND_LINE, "export")
     if choice(ExportLayout, layout, "--layout") is ExportLayout.OPTIMUM:
         _export_optimum(checkpoint, out, config, force, json)
         return

@@ -102,8 +102,8 @@ def estimate_training(base: Base, product: Product, config: TrainConfig) -> Trai
     import torch
 
     from seas_train.methods.seas.finetune.memory import CONTEXT, estimate_memory
-    from seas_train.training.loop import Precision
     from seas_train.training.optimizer import uses_eight_bit
+    from seas_train.training.precision import Precision
 
     found = estimate_memory(base, config.finetune, config.precision, product.preprocessing.size)
     cuda = torch.cuda.is_available()

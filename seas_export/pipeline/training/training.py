@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seas_export.config.build import REPRODUCED, PhotographsConfig
-from seas_export.config.layers import merge, overlay, parse_assignments, read_yaml
-from seas_export.config.photographs import load_photographs, warning_lines
+from seas_export.config.build import REPRODUCED
 from seas_runtime.errors import UserError
 from seas_runtime.files import check_out
+from seas_train.data import PhotographsConfig, load_product
+from seas_train.settings import COMMAND_LINE, merge, overlay, parse_assignments, read_yaml, require
 
 if TYPE_CHECKING:
     from seas_export.pipeline.training.estimate import TrainingEstimate
@@ -110,19 +110,19 @@ def _inputs(
     """Everything that a training follows from, checked."""
     from seas_train.bases.base import load_base
 
-    if request.reproduce not in (*REPRODUCED, None):
-        raise UserError(f"--reproduce: expected {' | '.join(REPRODUCED)}, found {request.reproduce!r}")
+    rules = request.reproduce
+    require(rules in (*REPRODUCED, None), "--reproduce", " | ".join(REPRODUCED), rules)
     values = read_yaml(file) if file is not None else {}
     options = merge(request.memory, parse_assignments(assignments))
     base = load_base(request.base, allow_pickle=request.allow_pickle)
     geometry = base.geometry
-    product = load_photographs(
+    product = load_product(
         request.directory, request.photographs, size=geometry.image_size, latent_factor=geometry.latent_factor
     )
-    for line in warning_lines(product.report):
+    for line in product.report.warning_lines():
         say(line)
-    config = training_config(base, product, values, str(file or "defaults"), request.reproduce)
-    return base, product, overlay(config, {**options, **given}, "the command line")
+    config = training_config(base, product, values, str(file or "defaults"), rules)
+    return base, product, overlay(config, {**options, **given}, COMMAND_LINE)
 
 
 def training_config(

@@ -21,7 +21,7 @@ from product_folders import (
 )
 
 from seas_runtime.errors import UserError
-from seas_train.data import Fit, Kind, Layout, Severity, inspect_product, load_product
+from seas_train.data import Fit, Kind, Layout, PhotographsConfig, Severity, inspect_product, load_product
 
 MASK = "ground_truth/crack/001_mask.png"
 IMAGE = "test/crack/001.png"
@@ -282,11 +282,11 @@ def test_what_a_product_cannot_do_without_stops_the_run(tmp_path: Path, case: st
     spoil, kind, words = STOPS[case]
     product = write_mvtec(tmp_path / "bottle")
     spoil(product)
-    report = inspect_product(product, size=32, layout=Layout.MVTEC)
+    report = inspect_product(product, PhotographsConfig(layout=Layout.MVTEC), size=32)
     assert kind in {problem.kind for problem in report.errors}
     assert not report.usable
     with pytest.raises(UserError) as caught:
-        load_product(product, size=32, layout=Layout.MVTEC)
+        load_product(product, PhotographsConfig(layout=Layout.MVTEC), size=32)
     assert words in str(caught.value)
     assert "Cannot be used" in str(caught.value)
 
@@ -390,8 +390,12 @@ def test_a_folder_that_is_no_product_is_explained(tmp_path: Path, case: str) -> 
 
 def test_an_ambiguous_folder_is_read_as_the_layout_that_is_named(tmp_path: Path) -> None:
     directory = two_layouts(tmp_path)
-    assert [d.name for d in load_product(directory, size=32, layout=Layout.VISA).defects] == ["melt"]
-    assert [d.name for d in load_product(directory, size=32, layout=Layout.MVTEC).defects] == ["crack"]
+    assert [
+        d.name for d in load_product(directory, PhotographsConfig(layout=Layout.VISA), size=32).defects
+    ] == ["melt"]
+    assert [
+        d.name for d in load_product(directory, PhotographsConfig(layout=Layout.MVTEC), size=32).defects
+    ] == ["crack"]
 
 
 OPTIONS: dict[str, tuple[dict[str, object], str]] = {
@@ -400,22 +404,22 @@ OPTIONS: dict[str, tuple[dict[str, object], str]] = {
         "image size: expected a multiple of the base's 8 pixels, found 36",
     ),
     "size zero": ({"size": 0}, "found 0"),
-    "no shots": ({"size": 32, "shots": 0}, "--shots: expected at least 1 pair of each defect, found 0"),
-    "no normals": ({"size": 32, "normals": 0}, "--normals: expected at least 1 normal image, found 0"),
+    "no shots": ({"size": 32, "shots": 0}, "shots: expected 1 or more, or none, found 0"),
+    "no normals": ({"size": 32, "normals": 0}, "normals: expected 1 or more, found 0"),
     "unknown defect": (
-        {"size": 32, "defects": ["scratch"]},
+        {"size": 32, "defects": ("scratch",)},
         "expected a defect of this product (crack), found 'scratch'",
     ),
-    "empty list of defects": ({"size": 32, "defects": []}, "expected at least one defect to be named"),
+    "empty list of defects": ({"size": 32, "defects": ()}, "expected at least one defect to be named"),
 }
 
 
 @pytest.mark.parametrize("case", OPTIONS)
 def test_a_wrong_option_is_explained(tmp_path: Path, case: str) -> None:
-    options, words = OPTIONS[case]
-    product = write_mvtec(tmp_path / "bottle")
+    options, words = dict(OPTIONS[case][0]), OPTIONS[case][1]
+    product, size = write_mvtec(tmp_path / "bottle"), options.pop("size")
     with pytest.raises(UserError) as caught:
-        load_product(product, **options)  # type: ignore[arg-type]
+        load_product(product, PhotographsConfig(**options), size=size)  # type: ignore[arg-type]
     assert words in str(caught.value)
 
 
@@ -424,14 +428,14 @@ def test_a_defect_asked_for_by_name_must_have_pairs(tmp_path: Path) -> None:
     save(photograph(5), product / "test/dent/000.png")
     assert [d.name for d in load_product(product, size=32).defects] == ["crack"]
     with pytest.raises(UserError, match="dent: expected at least one image with a usable mask"):
-        load_product(product, size=32, defects=["crack", "dent"])
+        load_product(product, PhotographsConfig(defects=("crack", "dent")), size=32)
 
 
 def test_what_the_crop_removes_another_fit_keeps(tmp_path: Path) -> None:
     product = write_mvtec(tmp_path / "bottle")
     save(mask_with((slice(None), slice(0, 3))), product / MASK)
     for fit, pairs in ((Fit.CROP, 2), (Fit.PAD, 3), (Fit.STRETCH, 3)):
-        defect = load_product(product, size=32, fit=fit).defects[0]
+        defect = load_product(product, PhotographsConfig(fit=fit), size=32).defects[0]
         assert len(defect.train) + len(defect.test) == pairs
 
 

@@ -12,7 +12,7 @@ import pytest
 from product_folders import SIZE, photograph, save, square_mask, write_mvtec, write_mvtec3d, write_visa
 
 from seas_runtime.errors import UserError
-from seas_train.data import Layout, inspect_product, load_product, products_in
+from seas_train.data import Layout, PhotographsConfig, inspect_product, load_product, products_in
 from seas_train.data.names import natural_key, safe_name, unique_names
 from seas_train.data.split import training_pairs
 
@@ -45,7 +45,7 @@ def test_the_first_third_trains_and_at_least_one(pairs: int, expected: int) -> N
 
 def test_shots_and_normals_override_the_split(tmp_path: Path) -> None:
     folder = write_mvtec(tmp_path / "bottle", {"crack": 6, "dent": 2}, normals=5)
-    product = load_product(folder, size=32, shots=4, normals=3)
+    product = load_product(folder, PhotographsConfig(shots=4, normals=3), size=32)
     assert [(len(d.train), len(d.test)) for d in product.defects] == [(4, 2), (2, 0)]
     assert names(product.normals) == ["000.png", "001.png", "002.png"]
     text = product.report.to_text()
@@ -63,7 +63,7 @@ def test_numbers_sort_as_numbers(tmp_path: Path) -> None:
         save(photograph(len(name)), product / "train/good" / f"{name}.png")
         save(photograph(ord(name[-1])), product / "test/crack" / f"{name}.png")
         save(square_mask(), product / "ground_truth/crack" / f"{name}_mask.png")
-    loaded = load_product(product, size=32, shots=5)
+    loaded = load_product(product, PhotographsConfig(shots=5), size=32)
     assert names(loaded.normals) == ["1.png", "9.png", "10.png", "img2.png", "img10.png"]
     assert [pair.image.stem for pair in loaded.defects[0].train] == ["1", "9", "10", "img2", "img10"]
     assert sorted([Path("b10"), Path("b9"), Path("a")], key=natural_key) == [
@@ -80,7 +80,7 @@ def test_every_ending_is_read_and_masks_may_have_another(tmp_path: Path, suffix:
     (masks / "001_mask.png").rename(masks / "001.png")
     (masks / "002_mask.png").unlink()
     save(square_mask(), masks / "002_MASK.TIFF")
-    loaded = load_product(product, size=32, shots=3)
+    loaded = load_product(product, PhotographsConfig(shots=3), size=32)
     assert [pair.mask.name for pair in loaded.defects[0].train] == [
         "000_mask.png",
         "001.png",
@@ -96,7 +96,7 @@ def test_folder_names_in_other_cases_and_hidden_files_are_fine(tmp_path: Path) -
     (product / "test/crack/.DS_Store").write_bytes(b"x")
     (product / "test/crack/Thumbs.db").write_bytes(b"x")
     (product / "test/crack/._000.png").write_bytes(b"x")
-    loaded = load_product(product, size=32, normals=4)
+    loaded = load_product(product, PhotographsConfig(normals=4), size=32)
     assert len(loaded.normals) == 4
     assert len(loaded.test_normals) == 2
     assert not loaded.report.problems
@@ -109,7 +109,7 @@ def test_visa_as_published(tmp_path: Path) -> None:
         "chunk of wax missing",
         "melt,chunk of wax missing",
     ]
-    product = load_product(write_visa(tmp_path, labels), size=32, normals=2)
+    product = load_product(write_visa(tmp_path, labels), PhotographsConfig(normals=2), size=32)
     assert product.name == "candle"
     assert product.layout is Layout.VISA
     assert [(d.name, d.label) for d in product.defects] == [
@@ -130,7 +130,7 @@ def test_a_visa_normal_may_have_an_anomalys_file_name(tmp_path: Path) -> None:
     save(photograph(77), folder / "Data/Images/Normal/001.JPG")
     with (folder / "image_anno.csv").open("a") as table:
         table.write("candle/Data/Images/Normal/001.JPG,normal,\n")
-    product = load_product(folder, size=32, normals=2)
+    product = load_product(folder, PhotographsConfig(normals=2), size=32)
     assert [(d.name, len(d.train) + len(d.test)) for d in product.defects] == [("melt", 3)]
     assert "1 normal images are not listed in 1cls.csv and not used" in product.report.to_text()
 
@@ -138,7 +138,7 @@ def test_a_visa_normal_may_have_an_anomalys_file_name(tmp_path: Path) -> None:
 def test_visa_without_its_tables_is_one_defect_and_one_pool_of_normals(tmp_path: Path) -> None:
     folder = write_visa(tmp_path, ["melt", "melt", "bent"], split=False)
     (folder / "image_anno.csv").unlink()
-    product = load_product(folder, size=32, normals=3)
+    product = load_product(folder, PhotographsConfig(normals=3), size=32)
     assert [(d.name, len(d.train), len(d.test)) for d in product.defects] == [("anomaly", 1, 2)]
     assert names(product.normals) == ["0000.JPG", "0001.JPG", "0002.JPG"]
     assert names(product.test_normals) == ["0003.JPG"]
@@ -154,7 +154,9 @@ def test_visa_prepared_in_mvtec_layout_has_label_maps(tmp_path: Path) -> None:
 
 
 def test_mvtec_3d_as_published(tmp_path: Path) -> None:
-    product = load_product(write_mvtec3d(tmp_path / "bagel", {"crack": 3, "hole": 6}), size=32, normals=4)
+    product = load_product(
+        write_mvtec3d(tmp_path / "bagel", {"crack": 3, "hole": 6}), PhotographsConfig(normals=4), size=32
+    )
     assert product.layout is Layout.MVTEC3D
     assert [(d.name, len(d.train), len(d.test)) for d in product.defects] == [("crack", 1, 2), ("hole", 2, 4)]
     assert all(path.parent.name == "rgb" for path in product.normals)
@@ -180,8 +182,8 @@ def test_defect_names_are_safe_for_folders_and_tokens() -> None:
 
 def test_defects_are_chosen_by_name_or_label(tmp_path: Path) -> None:
     folder = write_mvtec(tmp_path / "bottle", {"Broken Large": 3, "Überlauf": 3, "dent": 3})
-    for choice in (["broken_large"], ["Broken Large"]):
-        product = load_product(folder, size=32, defects=choice)
+    for choice in (("broken_large",), ("Broken Large",)):
+        product = load_product(folder, PhotographsConfig(defects=choice), size=32)
         assert [(d.name, d.label) for d in product.defects] == [("broken_large", "Broken Large")]
     assert [d.name for d in load_product(folder, size=32).defects] == ["broken_large", "dent", "überlauf"]
 
@@ -197,8 +199,8 @@ def test_the_fingerprint_follows_from_content(tmp_path: Path) -> None:
     assert load_product(folder, size=32).fingerprint == original
     others = {
         load_product(folder, size=64).fingerprint,
-        load_product(folder, size=32, shots=2).fingerprint,
-        load_product(folder, size=32, normals=3).fingerprint,
+        load_product(folder, PhotographsConfig(shots=2), size=32).fingerprint,
+        load_product(folder, PhotographsConfig(normals=3), size=32).fingerprint,
     }
     save(square_mask(SIZE, 254), folder / "ground_truth/crack/000_mask.png")
     others.add(load_product(folder, size=32).fingerprint)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seas_train.data import Fit, Kind, inspect_product, load_product
+from seas_train.data import Fit, Kind, PhotographsConfig, inspect_product, load_product
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="real photographs are expected in ../shared/data")
@@ -46,5 +46,5 @@ def test_magnetic_tile_is_as_messy_as_its_readme_says() -> None:
 
 @needs_data
 def test_magnetic_tile_padded_loses_its_empty_masks_only() -> None:
-    report = inspect_product(DATA / "magnetic_tile", size=256, fit=Fit.PAD)
+    report = inspect_product(DATA / "magnetic_tile", PhotographsConfig(fit=Fit.PAD), size=256)
     assert {counts.name: counts.left_out for counts in report.defects if counts.left_out} == {"uneven": 4}

@@ -15,11 +15,11 @@ from seas_train.data import Preprocessing, Product
 from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.prompts import encode_prompts, tokenize
-from seas_train.training.loop import LoopConfig, Precision, run_training
+from seas_train.training.loop import run_training
 from seas_train.training.optimizer import OptimizerConfig
-from seas_train.training.precision import computes_bfloat16
+from seas_train.training.precision import Precision, computes_bfloat16
 from seas_train.training.random import StepRandom, step_random
-from seas_train.training.stage import Batch
+from seas_train.training.stage import Batch, LoopConfig
 from seas_train.training.state import trained_tensors
 
 CONFIG = FinetuneConfig(

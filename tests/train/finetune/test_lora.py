@@ -16,8 +16,10 @@ from seas_train.methods.seas.finetune.config import FinetuneConfig
 from seas_train.methods.seas.finetune.memory import estimate_memory
 from seas_train.methods.seas.finetune.memory_levels import LOW_RANK, MemoryLevel, memory_values
 from seas_train.methods.seas.finetune.stage import FinetuneStage
-from seas_train.training.loop import LoopConfig, Precision, run_training
+from seas_train.training.loop import run_training
 from seas_train.training.optimizer import OptimizerConfig
+from seas_train.training.precision import Precision
+from seas_train.training.stage import LoopConfig
 from seas_train.training.state import trained_tensors
 
 pytest.importorskip("peft", reason="peft is not installed: pip install 'seas-export[lora]'")

@@ -5,8 +5,8 @@ from dataclasses import replace
 from seas_train.bases.base import Base
 from seas_train.methods.seas.finetune.config import FinetuneConfig
 from seas_train.methods.seas.finetune.memory import estimate_memory
-from seas_train.training.loop import Precision
 from seas_train.training.optimizer import OptimizerConfig
+from seas_train.training.precision import Precision
 
 
 def test_parts_follow_from_the_parameters(tiny_base: Base) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seas_train.bases.base import load_base
-from seas_train.data import Product, load_product
+from seas_train.data import PhotographsConfig, Product, load_product
 from seas_train.methods.seas.prompts import Prompts, extend, write_back
 from seas_train.methods.seas.result import FineTuned
 from seas_train.sample.write import write_sample
@@ -18,7 +18,7 @@ def small_product(tmp_path_factory: pytest.TempPathFactory) -> Product:
     folder = write_sample(
         tmp_path_factory.mktemp("products"), size=IMAGE_SIZE, train_good=4, test_good=3, defective=5
     )
-    return load_product(folder, size=IMAGE_SIZE, shots=2)
+    return load_product(folder, PhotographsConfig(shots=2), size=IMAGE_SIZE)
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,9 @@ from seas_train.methods.seas.mask_head.latents import mask_timesteps
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.methods.seas.result import FineTuned
-from seas_train.training.loop import LoopConfig, run_training
+from seas_train.training.loop import run_training
 from seas_train.training.random import step_random
+from seas_train.training.stage import LoopConfig
 
 CPU = torch.device("cpu")
 CONFIG = MaskHeadConfig(

@@ -9,8 +9,9 @@ from seas_train.bases.base import load_base
 from seas_train.data import load_product
 from seas_train.methods.seas.finetune.config import FinetuneConfig
 from seas_train.methods.seas.finetune.stage import FinetuneStage
-from seas_train.training.loop import LoopConfig, run_training
+from seas_train.training.loop import run_training
 from seas_train.training.optimizer import OptimizerConfig
+from seas_train.training.stage import LoopConfig
 
 STEPS = 3
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from seas_runtime.errors import CheckFailed, UserError
 from seas_train.training import state as state_module
-from seas_train.training.loop import LoopConfig, run_training
+from seas_train.training.loop import run_training
 from seas_train.training.optimizer import OptimizerConfig
+from seas_train.training.stage import LoopConfig
 from seas_train.training.state import last_state, read_state, trained_tensors
 from tests.train.training.toy_stage import Killed, Toy
 

@@ -15,7 +15,8 @@ import torch
 
 from seas_runtime.errors import UserError
 from seas_train.training import loop
-from seas_train.training.loop import LoopConfig, run_training
+from seas_train.training.loop import run_training
+from seas_train.training.stage import LoopConfig
 from seas_train.training.state import State, last_state, read_state
 from tests.export.commands import environment
 from tests.products import write_tiny_product

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from seas_train.training.loop import LoopConfig, run_training
+from seas_train.training.loop import run_training
 from seas_train.training.optimizer import OptimizerConfig
 from seas_train.training.random import StepRandom
-from seas_train.training.stage import Batch, Stage
+from seas_train.training.stage import Batch, LoopConfig, Stage
 
 
 class Killed(BaseException):

@@ -4,6 +4,7 @@ from seas_train.data.images import Fit, Preprocessing, read_image, read_mask
 from seas_train.data.layouts import Layout, Pair, products_in
 from seas_train.data.problems import Counts, Kind, Problem, ProductReport, Severity
 from seas_train.data.product import Defect, Product, inspect_product, load_product
+from seas_train.data.split import PhotographsConfig
 
 __all__ = [
     "Counts",
@@ -12,6 +13,7 @@ __all__ = [
     "Kind",
     "Layout",
     "Pair",
+    "PhotographsConfig",
     "Preprocessing",
     "Problem",
     "Product",

@@ -176,6 +176,18 @@ class ProductReport:
         lines += ["", self._verdict()]
         return "\n".join(lines).encode("utf-8", "backslashreplace").decode()  # names need not be Unicode
 
+    def warning_lines(self) -> list[str]:
+        """The warnings in short: one line for each kind, with its first case."""
+        groups: dict[str, list[Problem]] = {}
+        for problem in self.warnings:
+            groups.setdefault(problem.kind.value, []).append(problem)
+        lines = []
+        for kind, problems in groups.items():
+            first, many = problems[0], f" ({len(problems)})" if len(problems) > 1 else ""
+            where = f"{first.path.name}: " if first.path is not None else ""
+            lines.append(f"warning: {kind}{many}: {where}{first.message}")
+        return lines
+
     def _table(self) -> list[str]:
         rows = [self.normals, *self.defects]
         names = [c.name if c.name == c.label else f"{c.name} ({c.label!r})" for c in rows]

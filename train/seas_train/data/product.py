@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from seas_runtime.errors import UserError
 from seas_train.data.check import Checked, check_files
-from seas_train.data.images import Fit, Preprocessing, read_image, read_mask
+from seas_train.data.images import Preprocessing, read_image, read_mask
 from seas_train.data.layouts import Found, FoundDefect, Layout, Pair, choose_layout, find_files
 from seas_train.data.names import safe_name, unique_names
 from seas_train.data.problems import Counts, Kind, Problems, ProductReport
-from seas_train.data.split import DEFAULT_NORMALS, divide, training_pairs
+from seas_train.data.split import PhotographsConfig, divide, training_pairs
 
 
 @dataclass(frozen=True)
@@ -68,62 +68,46 @@ class Product:
 
 def load_product(
     directory: Path,
+    config: PhotographsConfig | None = None,
     *,
     size: int,
     latent_factor: int = 8,
-    layout: Layout | None = None,
-    shots: int | None = None,
-    normals: int = DEFAULT_NORMALS,
-    fit: Fit = Fit.CROP,
-    defects: Sequence[str] | None = None,
     defects_needed: bool = True,
 ) -> Product:
-    """Find, check and split the product in `directory`; images will be [size, size].
+    """Find, check and split the product in `directory`.
 
-    Without `layout` it is detected. The first `shots` pairs of each defect train (a third by default), and
-    the first `normals` normals. `defects` limits the product to some, by name or by label. Without
-    `defects_needed` normals are enough. UserError where the product cannot be used: its message is the
-    whole report.
+    Args:
+        directory: the product's folder.
+        config: how its photographs are read and split; None for the defaults.
+        size: images will be [size, size].
+        latent_factor: pixels of a side that one latent pixel covers; `size` is a multiple of it.
+        defects_needed: whether normals alone are not enough.
+
+    Raises:
+        UserError: the product cannot be used; the message is the whole report.
     """
-    product, report = _read(
-        directory, size, latent_factor, layout, shots, normals, fit, defects, defects_needed
-    )
+    product, report = _read(directory, config or PhotographsConfig(), size, latent_factor, defects_needed)
     if product is None:
         raise UserError(report.to_text())
     return product
 
 
 def inspect_product(
-    directory: Path,
-    *,
-    size: int,
-    latent_factor: int = 8,
-    layout: Layout | None = None,
-    shots: int | None = None,
-    normals: int = DEFAULT_NORMALS,
-    fit: Fit = Fit.CROP,
-    defects: Sequence[str] | None = None,
+    directory: Path, config: PhotographsConfig | None = None, *, size: int, latent_factor: int = 8
 ) -> ProductReport:
-    """Return what load_product would find; UserError only where there is no product to report on."""
-    return _read(directory, size, latent_factor, layout, shots, normals, fit, defects)[1]
+    """Report what `load_product` finds; UserError only where there is no product to report on."""
+    return _read(directory, config or PhotographsConfig(), size, latent_factor)[1]
 
 
 def _read(
-    directory: Path,
-    size: int,
-    latent_factor: int,
-    layout: Layout | None,
-    shots: int | None,
-    normals: int,
-    fit: Fit,
-    wanted: Sequence[str] | None,
-    defects_needed: bool = True,
+    directory: Path, config: PhotographsConfig, size: int, latent_factor: int, defects_needed: bool = True
 ) -> tuple[Product | None, ProductReport]:
     """Read the product; None where the report has errors."""
-    _check_options(size, latent_factor, shots, normals)
+    if latent_factor < 1 or size < latent_factor or size % latent_factor:
+        raise UserError(f"image size: expected a multiple of the base's {latent_factor} pixels, found {size}")
     root = Path(directory).absolute()  # not resolved: a link's name is the product's
     root = root.resolve() if root.name == ".." else root
-    layout = choose_layout(root, layout)
+    layout, fit, wanted = choose_layout(root, config.layout), config.fit, config.defects
     problems = Problems()
     found = find_files(root, layout, problems)
     if not defects_needed:
@@ -131,8 +115,11 @@ def _read(
     names = _choose_defects(root, found, wanted, problems)
     checked = check_files(found, layout, Preprocessing(size, fit), latent_factor, problems)
 
-    train_normals, test_normals = _split_normals(found, checked, normals, problems)
-    split = [_split_defect(defect, names[defect.label], checked, shots, problems) for defect in found.defects]
+    train_normals, test_normals = _split_normals(found, checked, config.normals, problems)
+    split = [
+        _split_defect(defect, names[defect.label], checked, config.shots, problems)
+        for defect in found.defects
+    ]
     split.sort(key=lambda defect: defect.name)
     usable = tuple(defect for defect in split if defect.train)
     if not usable and defects_needed:
@@ -183,15 +170,6 @@ def _read(
         label_map=checked.label_map,
     )
     return product, report
-
-
-def _check_options(size: int, latent_factor: int, shots: int | None, normals: int) -> None:
-    if latent_factor < 1 or size < latent_factor or size % latent_factor:
-        raise UserError(f"image size: expected a multiple of the base's {latent_factor} pixels, found {size}")
-    if shots is not None and shots < 1:
-        raise UserError(f"--shots: expected at least 1 pair of each defect, found {shots}")
-    if normals < 1:
-        raise UserError(f"--normals: expected at least 1 normal image, found {normals}")
 
 
 def _choose_defects(

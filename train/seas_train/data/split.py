@@ -1,12 +1,31 @@
-"""Which images and pairs train and which test, as the SeaS paper divides them."""
+"""How a product's photographs are read and split: which train and which test, as the SeaS paper has it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
+from seas_train.data.images import Fit
+from seas_train.data.layouts import Layout
+from seas_train.settings import Count, Settings
+
 T = TypeVar("T")
-DEFAULT_NORMALS = 60  # SeaS paper, section 4.1
+
+
+@dataclass(frozen=True)
+class PhotographsConfig(Settings):
+    """How a product's photographs are read and split."""
+
+    layout: Layout | None = None
+    """None detects it."""
+    fit: Fit = Fit.CROP
+    shots: Count | None = None
+    """Training pairs of each defect; None for the first third."""
+    normals: Count = 60
+    """Training normals at most (SeaS paper, section 4.1)."""
+    defects: tuple[str, ...] | None = None
+    """Names or labels of the defects to use; None for all."""
 
 
 def training_pairs(pairs: int, shots: int | None) -> int:

@@ -28,7 +28,7 @@ LOSSES_FILE = "losses.jsonl"
 AVERAGED_STEPS = 50
 """Losses are shown, and recorded as final, as means over this many steps: a single step's says little."""
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class TrainingLog:
@@ -89,7 +89,7 @@ class TrainingLog:
         shown = "  ".join(f"{name} {value:.4f}" for name, value in self.averages.items())
         self._progress.update(self._task, completed=step, losses=shown)
         if self._progress.disable and (step % max(1, self._steps // 10) == 0 or step == self._steps):
-            _LOGGER.info("%s: step %d of %d: %s", self._stage, step, self._steps, shown)
+            logger.info("%s: step %d of %d: %s", self._stage, step, self._steps, shown)
 
     def preview(self, step: int, sheet: NDArray[np.uint8]) -> Path:
         """Write a preview sheet [H, W, 3]."""
@@ -122,6 +122,6 @@ def _board(folder: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        _LOGGER.warning("tensorboard is not installed: losses go to %s alone", LOSSES_FILE)
+        logger.warning("tensorboard is not installed: losses go to %s alone", LOSSES_FILE)
         return None
     return SummaryWriter(str(folder), purge_step=start + 1)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.files import os_errors, read_json, write_json
 from seas_train.training.allocator import keep_freed_memory
 from seas_train.training.log import TrainingLog
 from seas_train.training.optimizer import learning_rate_share, make_optimizer, set_learning_rate
+from seas_train.training.precision import Precision
 from seas_train.training.random import step_random
-from seas_train.training.settings import require
-from seas_train.training.stage import Batch, Stage
+from seas_train.training.stage import Batch, LoopConfig, Stage
 from seas_train.training.state import (
     State,
+    claim,
     last_state,
     load_tensors,
     match_memory,
@@ -33,41 +30,11 @@ from seas_train.training.state import (
     write_state,
 )
 
-RUN_FILE = "run.json"
 _AVERAGE_EVERY = 5
 """Steps between updates of the moving average: at each one it took a thirtieth of a step of `micro`."""
 _SMALL = 50_000_000
 """Trained parameters below which the memory that a step frees is little enough to keep."""
-_LOGGER = logging.getLogger(__name__)
-
-
-class Precision(str, Enum):
-    """What the forward pass computes in; weights and optimizer stay in float32."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """How stages are run; of these only the seed and the precision change what comes out."""
-
-    seed: int = 0
-    save_every: int = 100
-    """Steps between saved states: the most that a killed run loses."""
-    preview_every: int = 0
-    """Steps between preview sheets; 0 for none."""
-    precision: Precision = Precision.FP32
-
-    def __post_init__(self) -> None:
-        require(self.seed >= 0, "seed", "0 or more", self.seed)
-        require(self.save_every >= 1, "save_every", "1 or more", self.save_every)
-        require(self.preview_every >= 0, "preview_every", "0 or more", self.preview_every)
-
-
-class AnotherRun(UserError):
-    """States that are to be continued were made otherwise than is asked for now."""
+logger = logging.getLogger(__name__)
 
 
 def make_accelerator(precision: Precision) -> Any:
@@ -105,7 +72,7 @@ def run_training(
             f"{accelerator.num_processes} processes, which share a step's batches; found {parts}"
         )
     if accelerator.is_main_process:
-        _claim(folder, _identity(stage, config), resume)
+        claim(folder, _identity(stage, config), resume)
     accelerator.wait_for_everyone()
     run = _Run(stage, folder, config, accelerator)
     return run.to_end(progress=progress and accelerator.is_main_process)
@@ -119,36 +86,6 @@ def _identity(stage: Stage, config: LoopConfig) -> dict[str, Any]:
         "precision": config.precision.value,
     }
     return loop | stage.identity()
-
-
-def _claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
-    """Make a stage's folder this run's."""
-    run_file = folder / RUN_FILE
-    if not resume:
-        with os_errors(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-    elif run_file.is_file():
-        found = read_json(run_file, "training run")
-        differing = _differences(identity, found)
-        if differing:
-            shown = "; ".join(f"{key}: now {new!r}, then {old!r}" for key, new, old in differing[:3])
-            raise AnotherRun(
-                f"{folder}: this run was started otherwise ({shown}); "
-                "continue it as it was started, choose another folder, or start again without --resume"
-            )
-        return
-    write_json(run_file, identity)
-
-
-def _differences(new: Any, old: Any, key: str = "") -> list[tuple[str, Any, Any]]:
-    """Where two JSON values differ: (dotted key, new, old)."""
-    if isinstance(new, dict) and isinstance(old, dict):
-        return [
-            difference
-            for name in {**new, **old}
-            for difference in _differences(new.get(name), old.get(name), f"{key}.{name}" if key else name)
-        ]
-    return [] if new == old else [(key, new, old)]
 
 
 class _Run:
@@ -309,7 +246,7 @@ class _Run:
         if state.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(dict(state.scaler))
         self.step = state.step
-        _LOGGER.info("%s: continuing after step %d", self.stage.name, state.step)
+        logger.info("%s: continuing after step %d", self.stage.name, state.step)
 
     def _preview(self, log: TrainingLog) -> None:
         self.stage.module.eval()

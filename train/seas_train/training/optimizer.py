@@ -6,11 +6,14 @@ import importlib.util
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
-from seas_train.training.settings import require
+from seas_train.settings import Bound, Count, Positive, Settings, Share, Weight, Whole
+
+_BELOW_ONE = Bound("0 or more and below 1", lambda value: 0 <= value < 1)
+_BETAS = Bound("two numbers in 0..1 (1 excluded)", lambda betas: all(0 <= beta < 1 for beta in betas))
 
 
 class Schedule(str, Enum):
@@ -21,43 +24,24 @@ class Schedule(str, Enum):
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class OptimizerConfig(Settings):
     """AdamW's settings; the defaults are the authors' (configs/seas.yaml of SeaS)."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    weight_decay: float = 0.01
-    gradient_accumulation: int = 1
+    betas: Annotated[tuple[float, float], _BETAS] = (0.9, 0.999)
+    epsilon: Positive = 1e-8
+    weight_decay: Weight = 0.01
+    gradient_accumulation: Count = 1
     """Batches that one step sums up."""
-    gradient_clip: float = 0.0
+    gradient_clip: Weight = 0.0
     """Largest norm of a step's gradient; 0 leaves it as it is."""
     schedule: Schedule = Schedule.CONSTANT
-    warmup_steps: int = 0
-    final_learning_rate: float = 0.0
+    warmup_steps: Whole = 0
+    final_learning_rate: Share = 0.0
     """Where the cosine ends, as a share of where it starts."""
-    ema: float = 0.0
+    ema: Annotated[float, _BELOW_ONE] = 0.0
     """Decay of the moving average of the weights that a stage ends with; 0 takes the last step's weights."""
     eight_bit: bool = False
     """bitsandbytes' 8-bit AdamW where it is installed and there is a CUDA device; otherwise the plain one."""
-
-    def __post_init__(self) -> None:
-        require(
-            all(0 <= beta < 1 for beta in self.betas), "betas", "two numbers in 0..1 (1 excluded)", self.betas
-        )
-        require(self.epsilon > 0, "epsilon", "more than 0", self.epsilon)
-        require(self.weight_decay >= 0, "weight_decay", "0 or more", self.weight_decay)
-        require(
-            self.gradient_accumulation >= 1, "gradient_accumulation", "1 or more", self.gradient_accumulation
-        )
-        require(self.gradient_clip >= 0, "gradient_clip", "0 or more", self.gradient_clip)
-        require(self.warmup_steps >= 0, "warmup_steps", "0 or more", self.warmup_steps)
-        require(
-            0 <= self.final_learning_rate <= 1,
-            "final_learning_rate",
-            "a share in 0..1",
-            self.final_learning_rate,
-        )
-        require(0 <= self.ema < 1, "ema", "0 or more and below 1", self.ema)
 
 
 def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float:

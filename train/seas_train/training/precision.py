@@ -1,11 +1,20 @@
-"""bfloat16 on CPUs that compute it natively, whatever precision the loop was given."""
+"""What training computes in: the loop's precision, and bfloat16 on CPUs that compute it natively."""
 
 from __future__ import annotations
 
 import contextlib
+from enum import Enum
 from typing import Any
 
 import torch
+
+
+class Precision(str, Enum):
+    """What the forward pass computes in; weights and optimizer stay in float32."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
 
 
 def computes_bfloat16() -> bool:

@@ -1,4 +1,4 @@
-"""What a stage of training is to the loop that runs it."""
+"""A stage of training, and how the loop runs it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from seas_train.settings import Count, Settings, Whole
 from seas_train.training.optimizer import OptimizerConfig
+from seas_train.training.precision import Precision
 from seas_train.training.random import StepRandom
+
+
+@dataclass(frozen=True)
+class LoopConfig(Settings):
+    """How stages are run; of these only the seed and the precision change what comes out."""
+
+    seed: Whole = 0
+    save_every: Count = 100
+    """Steps between saved states: the most that a killed run loses."""
+    preview_every: Whole = 0
+    """Steps between preview sheets; 0 for none."""
+    precision: Precision = Precision.FP32
 
 
 @dataclass(frozen=True)

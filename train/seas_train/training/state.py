@@ -1,4 +1,4 @@
-"""The state of a stage on disk: weights, optimizer and step, in safetensors, whole or not there at all."""
+"""A stage's folder: the run's identity, and its state (weights, optimizer, step), whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import read_json, replace_directory, write_json
+from seas_runtime.files import os_errors, read_json, replace_directory, write_json
 
+RUN_FILE = "run.json"
 _NAME = re.compile(r"state-(\d{6,})")
 _WEIGHTS, _OPTIMIZER, _AVERAGE, _STATE = (
     "weights.safetensors",
@@ -41,6 +42,45 @@ class State:
     """fp16's loss scale."""
     losses: Mapping[str, float]
     """Means over the last steps."""
+
+
+class AnotherRun(UserError):
+    """States that are to be continued were made otherwise than is asked for now."""
+
+
+def claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
+    """Make a stage's folder this run's: emptied, or with `resume` checked to be of the same `identity`.
+
+    Raises:
+        AnotherRun: with `resume`, the folder is of a run with another configuration, seed or data.
+        UserError: the folder cannot be written.
+    """
+    run_file = folder / RUN_FILE
+    if not resume:
+        with os_errors(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    elif run_file.is_file():
+        found = read_json(run_file, "training run")
+        differing = _differences(identity, found)
+        if differing:
+            shown = "; ".join(f"{key}: now {new!r}, then {old!r}" for key, new, old in differing[:3])
+            raise AnotherRun(
+                f"{folder}: this run was started otherwise ({shown}); "
+                "continue it as it was started, choose another folder, or start again without --resume"
+            )
+        return
+    write_json(run_file, identity)
+
+
+def _differences(new: Any, old: Any, key: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two JSON values differ: (dotted key, new, old)."""
+    if isinstance(new, dict) and isinstance(old, dict):
+        return [
+            difference
+            for name in {**new, **old}
+            for difference in _differences(new.get(name), old.get(name), f"{key}.{name}" if key else name)
+        ]
+    return [] if new == old else [(key, new, old)]
 
 
 def trained_tensors(module: nn.Module) -> dict[str, Tensor]:

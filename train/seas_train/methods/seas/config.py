@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Annotated
 
 from seas_train.bases.base import Base
 from seas_train.data import Layout
 from seas_train.methods.seas.finetune.config import FinetuneConfig
 from seas_train.methods.seas.mask_head.config import MaskHeadConfig
-from seas_train.training.loop import LoopConfig, Precision
+from seas_train.settings import Count, Fraction, Settings, Whole, within
 from seas_train.training.optimizer import OptimizerConfig, Schedule
-from seas_train.training.settings import require, to_plain, updated
+from seas_train.training.precision import Precision
+from seas_train.training.stage import LoopConfig
 
 STEPS_PER_DEFECT = 800
 """Of either stage, for SD 1.x (the authors' scripts)."""
@@ -37,35 +37,28 @@ class ReferenceScale(str, Enum):
 
 
 @dataclass(frozen=True)
-class GenerationConfig:
+class GenerationConfig(Settings):
     """What the checkpoint recommends to those who generate with it."""
 
-    guidance: float = 8.0
-    tau: float = AUTHORS_TAU
+    guidance: Annotated[float, within(0, 100)] = 8.0
+    tau: Fraction = AUTHORS_TAU
     """A pixel is defective where the mean probability is at least this."""
     references: ReferenceScale = ReferenceScale.UNSCALED
 
-    def __post_init__(self) -> None:
-        require(0 <= self.guidance <= 100, "guidance", "0 to 100", self.guidance)
-        require(0 < self.tau < 1, "tau", "between 0 and 1", self.tau)
-
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Settings):
     """Both stages, and how they are run."""
 
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     mask_head: MaskHeadConfig = field(default_factory=MaskHeadConfig)
     generation: GenerationConfig = field(default_factory=GenerationConfig)
-    seed: int = 0
-    save_every: int = 100
+    seed: Whole = 0
+    save_every: Count = 100
     """Steps between saved states: the most that a killed run loses."""
-    preview_every: int = 0
+    preview_every: Whole = 0
     """Steps between preview sheets; 0 for none."""
     precision: Precision = Precision.FP32
-
-    def __post_init__(self) -> None:
-        _ = self.loop  # checks the four
 
     @property
     def loop(self) -> LoopConfig:
@@ -96,18 +89,6 @@ class TrainConfig:
         # A small base's training is short, and sheets are a part of its time: one, of the end.
         previews = finetune.steps if is_small(base) else every
         return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)
-
-    def updated(self, values: Mapping[str, Any], where: str = "configuration") -> TrainConfig:
-        """With some (nested) values replaced, as a YAML file gives them.
-
-        Raises:
-            UserError: a key is unknown, or a value is of the wrong type or out of range.
-        """
-        return updated(self, values, where)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return to_plain(self)
 
 
 def is_small(base: Base) -> bool:

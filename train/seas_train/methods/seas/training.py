@@ -18,7 +18,6 @@ from seas_train.methods.seas.finetune.memory import estimate_memory
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.training.loop import run_training
-from seas_train.training.settings import to_plain
 
 _LOGGER = logging.getLogger(__name__)
 # Raised whenever the same inputs would train to another checkpoint.
@@ -82,7 +81,7 @@ def train_product(
             "shots": {defect.name: len(defect.train) for defect in product.defects},
             "training": config.to_dict(),
             "losses": {first.name: finetune_losses, second.name: mask_losses},
-            "generation": to_plain(config.generation),
+            "generation": config.generation.to_dict(),
             "fingerprint": train_fingerprint(product, base, config),
         },
     )

@@ -23,7 +23,6 @@ from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
 from seas_train.methods.seas.prompts import Prompts, extend, write_back
 from seas_train.methods.seas.result import FineTuned
-from seas_train.training.settings import to_plain
 
 PRODUCT = "untrained"
 DEFECTS = ("broken_large", "broken_small", "contamination")
@@ -88,7 +87,7 @@ def write_untrained(request: UntrainedRequest) -> Base:
         "shots": dict.fromkeys(DEFECTS, 0),
         "training": {"steps": 0, "seed": request.seed},
         "losses": {},
-        "generation": to_plain(config.generation),
+        "generation": config.generation.to_dict(),
         "fingerprint": fingerprint,
     }
     fine_tuned = FineTuned(base, prompts, fingerprint)

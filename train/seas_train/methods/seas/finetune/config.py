@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated
 
+from seas_train.settings import Count, Positive, Settings, Share, Weight, Whole, at_least, require
 from seas_train.training.optimizer import OptimizerConfig
-from seas_train.training.settings import require
+
+FromOne = Annotated[float, at_least(1)]
 
 
 class AttentionMaps(str, Enum):
@@ -29,39 +32,39 @@ class TrainedTokens(str, Enum):
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
+class FinetuneConfig(Settings):
     """Stage 1. The defaults are the authors' for SD 1.4 (configs/seas.yaml of SeaS), but for `steps`: 800 a
     defect."""
 
-    steps: int = 800
-    defect_images: int = 2
+    steps: Count = 800
+    defect_images: Count = 2
     """Defect images of a batch, of all defects mixed."""
-    normal_images: int = 2
+    normal_images: Count = 2
     """Normal images of a batch."""
-    anomaly_tokens: int = 4
+    anomaly_tokens: Count = 4
     """N, the anomaly tokens of each defect."""
-    unet_learning_rate: float = 4e-6
-    embedding_learning_rate: float = 4e-5
+    unet_learning_rate: Positive = 4e-6
+    embedding_learning_rate: Positive = 4e-5
     """For the rows of the token embedding that are trained."""
     trained_tokens: TrainedTokens = TrainedTokens.NEW
-    alignment_weight: float = 1.0
+    alignment_weight: Weight = 1.0
     """Weight of the DA loss beside the two noise losses."""
     attention: AttentionMaps = AttentionMaps.PAPER
     rotate: bool = True
     """Random rotations by multiples of 90 degrees; off for products that have an upright, as VisA's."""
     flip: bool = True
     """Random mirror images."""
-    normal_augmentations: int | None = None
+    normal_augmentations: Count | None = None
     """How many augmentations each normal image is drawn in (each costs an encoding before the first step);
     none for all."""
-    noisy_share: float = 0.0
+    noisy_share: Share = 0.0
     """Share of the timesteps that are drawn from the noisier half of the schedule alone, the others from all
     of it. Layout is settled at high noise: a base that must still learn the product's shape gains from it."""
-    high_noise_weight: float = 1.0
+    high_noise_weight: FromOne = 1.0
     """Largest weight of an image's noise loss, which is 1 / SNR of its timestep, from 1 to this. An error in
     the noise is a small one there, but a large one in the picture: what the prompt decides, which defect and
     where, is learnt slowly without. 1 weighs all timesteps alike, as the authors do."""
-    region_weight: float = 1.0
+    region_weight: FromOne = 1.0
     """Weight of a defect image's noise loss wherever any mask of that defect lies, in any augmentation,
     beside 1 elsewhere, so that small defects are learnt as soon as large ones. 1 weighs all pixels alike, as
     the authors do."""
@@ -69,10 +72,10 @@ class FinetuneConfig:
     """bfloat16 on a CPU that computes it natively; elsewhere the loop's precision decides."""
     gradient_checkpointing: bool = False
     """Less memory, about a third more time."""
-    lora_rank: int = 0
+    lora_rank: Whole = 0
     """Rank of adapters on the attention layers, trained in place of the U-Net and merged at the end; 0 trains
     all of it."""
-    lora_learning_rate: float = 1e-4
+    lora_learning_rate: Positive = 1e-4
     """For the adapters, in place of `unet_learning_rate` (diffusers' text-to-image LoRA script)."""
     half_frozen: bool = False
     """With adapters: keep the weights below them in bfloat16 while training."""
@@ -81,29 +84,7 @@ class FinetuneConfig:
     )
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps", "1 or more", self.steps)
-        require(self.defect_images >= 1, "defect_images", "1 or more", self.defect_images)
-        require(self.normal_images >= 1, "normal_images", "1 or more", self.normal_images)
-        require(self.lora_rank >= 0, "lora_rank", "0 or more", self.lora_rank)
-        require(self.lora_learning_rate > 0, "lora_learning_rate", "more than 0", self.lora_learning_rate)
+        super().__post_init__()
         require(
             self.lora_rank > 0 or not self.half_frozen, "half_frozen", "lora_rank of 1 or more with it", 0
         )
-        require(self.anomaly_tokens >= 1, "anomaly_tokens", "1 or more", self.anomaly_tokens)
-        require(self.unet_learning_rate > 0, "unet_learning_rate", "more than 0", self.unet_learning_rate)
-        require(
-            self.embedding_learning_rate > 0,
-            "embedding_learning_rate",
-            "more than 0",
-            self.embedding_learning_rate,
-        )
-        require(
-            self.normal_augmentations is None or self.normal_augmentations >= 1,
-            "normal_augmentations",
-            "1 or more, or none",
-            self.normal_augmentations,
-        )
-        require(0 <= self.noisy_share <= 1, "noisy_share", "a share in 0..1", self.noisy_share)
-        require(self.high_noise_weight >= 1, "high_noise_weight", "1 or more", self.high_noise_weight)
-        require(self.region_weight >= 1, "region_weight", "1 or more", self.region_weight)
-        require(self.alignment_weight >= 0, "alignment_weight", "0 or more", self.alignment_weight)

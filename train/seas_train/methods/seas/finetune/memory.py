@@ -16,9 +16,8 @@ from seas_train.bases.base import Base
 from seas_train.methods.seas.finetune.attention import AttentionRecorder
 from seas_train.methods.seas.finetune.config import FinetuneConfig
 from seas_train.methods.seas.finetune.lora import add_adapters
-from seas_train.training.loop import Precision
 from seas_train.training.optimizer import uses_eight_bit
-from seas_train.training.precision import computes_bfloat16
+from seas_train.training.precision import Precision, computes_bfloat16
 
 _FLOAT, _HALF = 4, 2
 PROCESS = 700 * 2**20

@@ -33,7 +33,6 @@ from seas_train.methods.seas.prompts import Prompts, extend, tokenize, write_bac
 from seas_train.methods.seas.result import FineTuned
 from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom
-from seas_train.training.settings import to_plain
 from seas_train.training.stage import Batch, Stage
 
 _OPEN_SCORES = 2**24
@@ -110,7 +109,7 @@ class FinetuneStage(Stage):
     def identity(self) -> dict[str, Any]:
         """Configuration, data and base."""
         return {
-            "config": to_plain(self.config),
+            "config": self.config.to_dict(),
             "native_bfloat16": self.config.half_precision and computes_bfloat16(),
             "data": self.product.fingerprint,
             "base": self.base.fingerprint,

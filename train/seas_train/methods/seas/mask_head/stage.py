@@ -23,14 +23,13 @@ from seas_train.methods.seas.prompts import encode_prompts
 from seas_train.methods.seas.result import FineTuned
 from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom, step_random
-from seas_train.training.settings import to_plain
 from seas_train.training.stage import Batch, Stage
 
 _STATISTICS = "mask_head_statistics"
 _CALIBRATION = "mask_head_calibration"
 _INITIAL = "mask_head_initial"
 _CALIBRATION_BATCHES = 16
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class BothPaths(nn.Module):
@@ -90,7 +89,7 @@ class MaskHeadStage(Stage):
         """What decides the result, besides the seed."""
         native = self.config.half_precision and computes_bfloat16()
         return {
-            "config": to_plain(self.config),
+            "config": self.config.to_dict(),
             "finetune": self._tuned.fingerprint,
             "native_bfloat16": native,
         }
@@ -199,7 +198,7 @@ class MaskHeadStage(Stage):
             masks.append(mask)
             kinds.append(prompts.cpu())
         found = best_threshold(torch.cat(probabilities), torch.cat(masks), torch.cat(kinds))
-        _LOGGER.info("mask head: the best threshold on the training pairs is %.2f, moved to %.2f", found, tau)
+        logger.info("mask head: the best threshold on the training pairs is %.2f, moved to %.2f", found, tau)
         move_threshold(self.head, found, tau)
 
     def _draw(self, random: StepRandom, timesteps: Tensor) -> Batch:

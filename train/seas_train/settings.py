@@ -1,33 +1,113 @@
-"""Layered configuration: a YAML file and the command line over frozen dataclasses, checked key by key."""
+"""Configuration: dataclasses whose fields name their bounds, and the layers over them: YAML, command line.
+
+Imports nothing heavy, since the command line's options go through here.
+"""
 
 from __future__ import annotations
 
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from seas_runtime.errors import UserError
 
 T = TypeVar("T")
+SettingsT = TypeVar("SettingsT", bound="Settings")
+COMMAND_LINE = "the command line"
+_UNIONS = (typing.Union, types.UnionType)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The values that a field may have."""
+
+    words: str
+    """For messages: `1 or more`."""
+    holds: Callable[[Any], bool]
+
+
+def at_least(least: float) -> Bound:
+    """Numbers from `least` on."""
+    return Bound(f"{least} or more", lambda value: value >= least)
+
+
+def within(least: float, most: float) -> Bound:
+    """Numbers from `least` to `most`, both included."""
+    return Bound(f"{least} to {most}", lambda value: least <= value <= most)
+
+
+def one_of(*words: str) -> Bound:
+    """Words of a list."""
+    return Bound(" | ".join(words), lambda value: value in words)
+
+
+Count = Annotated[int, at_least(1)]
+Whole = Annotated[int, at_least(0)]
+Weight = Annotated[float, at_least(0)]
+Positive = Annotated[float, Bound("more than 0", lambda value: value > 0)]
+Share = Annotated[float, Bound("a share in 0..1", lambda value: 0 <= value <= 1)]
+Fraction = Annotated[float, Bound("between 0 and 1", lambda value: 0 < value < 1)]
+
+
+def require(condition: bool, key: str, expected: str, found: object) -> None:
+    """Raise a UserError that names an option unless the condition holds."""
+    if not condition:
+        raise UserError(f"{key}: expected {expected}, found {found!r}.")
+
+
+class Settings:
+    """A configuration dataclass; making it checks each field's bound, as in `Annotated[int, at_least(1)]`.
+
+    Raises:
+        UserError: a field is out of its bound; the message begins with its name.
+    """
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self), include_extras=True)
+        for field in fields(typing.cast(Any, self)):
+            hint, value = hints[field.name], getattr(self, field.name)
+            kinds = typing.get_args(hint) if typing.get_origin(hint) in _UNIONS else (hint,)
+            more = ", or none" if type(None) in kinds else ""
+            for bound in (bound for kind in kinds for bound in getattr(kind, "__metadata__", ())):
+                require(value is None or bound.holds(value), field.name, f"{bound.words}{more}", value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: enums by value, paths as text, tuples as lists."""
+        made: dict[str, Any] = _plain(asdict(typing.cast(Any, self)))
+        return made
+
+    def updated(self: SettingsT, values: Mapping[str, Any], source: str = "configuration") -> SettingsT:
+        """A copy with (nested) values replaced; see `overlay`."""
+        return overlay(self, values, source)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def overlay(config: T, values: Mapping[str, Any], source: str, at: str = "") -> T:
-    """Return `config`, a frozen dataclass, with `values` over it; nested mappings go into nested dataclasses.
+    """Return the frozen dataclass `config` with `values` over it; mappings go into nested dataclasses.
 
     Args:
-        config: what holds where `values` says nothing.
+        config: holds where `values` says nothing.
         values: keys as the dataclass names them.
         source: where the values come from, for messages: a file's name, `the command line`.
         at: dotted path of `config` within the whole, for messages.
 
     Raises:
         UserError: a key that the dataclass does not have (the nearest one is named), a value of the wrong
-            type, or whatever the dataclass's own check refuses.
+            type, or one that the dataclass's own check refuses.
     """
     assert is_dataclass(config)
     assert not isinstance(config, type)
@@ -37,7 +117,10 @@ def overlay(config: T, values: Mapping[str, Any], source: str, at: str = "") -> 
     for key, value in values.items():
         where = f"{at}.{key}" if at else str(key)
         if key not in known:
-            raise UserError(_unknown(source, where, str(key), known))
+            options = ", ".join(known)
+            raise UserError(
+                f"{source}: unknown option {where!r}; expected one of {options}{_hint(str(key), known)}."
+            )
         current = getattr(config, key)
         if is_dataclass(current) and not isinstance(current, type):
             if not isinstance(value, Mapping):
@@ -50,13 +133,13 @@ def overlay(config: T, values: Mapping[str, Any], source: str, at: str = "") -> 
     try:
         return replace(config, **changes)
     except UserError as error:
-        raise error if at else UserError(f"{source}: {error}") from None
+        raise UserError(f"{source}: {at}.{error}" if at else f"{source}: {error}") from None
 
 
 def coerce(value: Any, hint: Any, source: str, where: str) -> Any:
     """Return `value` as the type `hint`, or raise UserError; only 1 -> 1.0 and "4e-6" -> 4e-6 are guessed."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
+    if origin in _UNIONS:
         if value is None and type(None) in arguments:
             return None
         return coerce(value, next(a for a in arguments if a is not type(None)), source, where)
@@ -64,32 +147,33 @@ def coerce(value: Any, hint: Any, source: str, where: str) -> Any:
         return value
     if origin is tuple:
         return _sequence(value, arguments, source, where)
-    if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise _wrong(source, where, "a mapping of options", value)
         return dict(value)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return _choice(value, hint, source, where)
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return choice(hint, value, where, source)
+    if hint in (bool, int, str) and type(value) is hint:  # bool is an int to isinstance
         return value
     if hint is float and not isinstance(value, bool):
         try:
             return float(value)  # YAML 1.1 reads 4e-6 as a string
         except (TypeError, ValueError):
             pass
-    if hint is str and isinstance(value, str):
-        return value
     if hint is Path and isinstance(value, (str, Path)):
         return Path(value)
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
     raise _wrong(source, where, names.get(hint, str(hint)), value)
 
 
-def choice(kind: type[T], value: str, option: str) -> T:
+def choice(kind: type[T], value: Any, option: str, source: str = COMMAND_LINE) -> T:
     """Return the member of the enum `kind` that an option's word names, or raise UserError."""
-    made: T = _choice(value, kind, "the command line", option)
+    members: Any = kind
+    try:
+        made: T = members(value)
+    except ValueError:
+        words = [str(member.value) for member in members]
+        raise _wrong(source, option, " | ".join(words) + _hint(str(value), words), value) from None
     return made
 
 
@@ -118,13 +202,11 @@ def read_yaml(file: Path) -> dict[str, Any]:
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"--config {file}: expected YAML, found: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
+    if values is not None and not isinstance(values, dict):
         raise UserError(
             f"--config {file}: expected keys and values (product: bottle), found {type(values).__name__}."
         )
-    return values
+    return values or {}
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
@@ -151,15 +233,6 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     return made
 
 
-def _choice(value: Any, kind: Any, source: str, where: str) -> Any:
-    """The enum member that `value` names."""
-    try:
-        return kind(value)
-    except ValueError:
-        words = [str(member.value) for member in kind]
-        raise _wrong(source, where, " | ".join(words) + _hint(str(value), words), value) from None
-
-
 def _sequence(value: Any, arguments: tuple[Any, ...], source: str, where: str) -> tuple[Any, ...]:
     """A list as the tuple that `arguments` describe."""
     if not isinstance(value, (list, tuple)):
@@ -172,13 +245,7 @@ def _sequence(value: Any, arguments: tuple[Any, ...], source: str, where: str) -
 
 
 def _wrong(source: str, where: str, expected: str, found: Any) -> UserError:
-    """The error for a value of the wrong kind."""
     return UserError(f"{source}: {where}: expected {expected}, found {found!r}.")
-
-
-def _unknown(source: str, where: str, key: str, known: Sequence[str]) -> str:
-    """The message for a key that does not exist."""
-    return f"{source}: unknown option {where!r}; expected one of {', '.join(known)}{_hint(key, known)}."
 
 
 def _hint(word: str, known: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ from pathlib import Path
 from seas_train.bases.base import load_base
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
 from seas_train.methods.seas.mask_head.network.head import MaskHead
+from seas_train.methods.seas.taps import TapGeometry
 source, target, words = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
 base = load_base(source)
 generation = target / "generation-checkpoint"
@@ -59,8 +60,8 @@ for name, model, file in (
 index = {"_class_name": "StableDiffusionPipeline"}
 (generation / "model_index.json").write_text(json.dumps(index))
 geometry = base.geometry
-head = MaskHead(MaskHeadArchitecture(
-    geometry.tap_coarse_channels, geometry.tap_fine_channels, geometry.vae_tap_channels))
+taps = TapGeometry.of(base.unet, base.vae)
+head = MaskHead(MaskHeadArchitecture(taps.coarse, taps.fine, taps.vae))
 (target / "mask-checkpoint").mkdir()
 torch.save(head.state_dict(), target / "mask-checkpoint" / "rmp")
 print(json.dumps({

@@ -17,8 +17,8 @@ from pathlib import Path
 from machine import result_parser, write_result
 
 from seas_runtime.errors import UserError
+from seas_train import Checkpoint, load_checkpoint
 from seas_train.data import Layout, PhotographsConfig, Preprocessing, Product, load_product
-from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
 BAR = 0.6
@@ -62,7 +62,7 @@ def main() -> int:
     started = time.perf_counter()
     scores = evaluate_masks(
         checkpoint,
-        checkpoint.mask_head,
+        checkpoint.artifacts["mask_head"],
         checkpoint.prompts,
         product,
         tau=tau,

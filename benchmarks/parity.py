@@ -16,7 +16,7 @@ import torch
 from machine import result_parser, write_result
 
 from seas_export.export.parity import Request, compare, expect
-from seas_train.methods.seas.checkpoint import load_checkpoint
+from seas_train import load_checkpoint
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""What `build` is asked to do, in frozen dataclasses: defaults, then a YAML file, then the command line."""
+"""The configuration of `build`: defaults, then a YAML file, then the command line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REPRODUCED = ("paper", "authors")
 
 
 class ExportLayout(str, Enum):
-    """How an export's files lie: as a bundle, or as Hugging Face's optimum expects the plain parts."""
+    """Layout of an export's files: a bundle, or the plain parts as Hugging Face's optimum expects them."""
 
     BUNDLE = "bundle"
     OPTIMUM = "optimum"
@@ -37,7 +37,7 @@ class ExportLayout(str, Enum):
 
 @dataclass(frozen=True)
 class EvaluateConfig(Settings):
-    """How the mask head is scored."""
+    """Options of scoring the mask head."""
 
     pairs: Count = 6
     """Held-out pairs of each defect at most."""
@@ -47,19 +47,19 @@ class EvaluateConfig(Settings):
 
 @dataclass(frozen=True)
 class ExportConfig(Settings):
-    """What the bundle holds."""
+    """Options of the bundle."""
 
     precision: Annotated[str, one_of(*PRECISIONS)] = "fp32"
     target: str = "cpu"
     device: str | None = None
     """For target rtx, the compute capabilities to build engines for; None for this machine's GPU."""
     steps: Annotated[int, within(MASK_STEPS, 1000)] = 25
-    """Of the sampler; three at least, over which the masks are averaged."""
+    """Denoising steps; at least the three that masks are averaged over."""
 
 
 @dataclass(frozen=True)
 class GenerateConfig(Settings):
-    """What is generated, and how."""
+    """Options of generation."""
 
     pairs: Count = 8
     """Of each defect, and normals."""
@@ -71,7 +71,7 @@ class GenerateConfig(Settings):
     """Threshold on the mask's probability; None for the bundle's."""
     gate: bool = True
     backend: str = "auto"
-    """What runs the graphs, `auto` for the fastest here; what was begun on one is continued on it."""
+    """Runs the graphs; `auto` is the fastest here. A data set is continued on the backend that began it."""
 
     def __post_init__(self) -> None:
         from seas_runtime.backends.contract import AUTO, BACKENDS
@@ -83,7 +83,7 @@ class GenerateConfig(Settings):
 
 @dataclass(frozen=True)
 class BuildConfig(Settings):
-    """Everything that `seas-export build` is asked for."""
+    """All options of `seas-export build`."""
 
     product: str = ""
     """Its folder's name."""

@@ -38,8 +38,8 @@ from seas_runtime.manifest.types import (
     SamplerDefaults,
     TensorSpec,
 )
+from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.base import Geometry
-from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 
 GRAPHS_FOLDER = "graphs"
 TABLES_FOLDER = "tables"
@@ -108,7 +108,7 @@ def export_bundle(
     _, chosen, spec = require_target(target, precision)
     check_out(out, "a bundle", MANIFEST_NAME, "--out", force=force)
     loaded = load_checkpoint(checkpoint)
-    method = find_method(loaded.meta["method"])
+    method = find_method(loaded.method)
     _check_steps(steps, loaded, method.fewest_steps)
     half, size = chosen is Precision.FP16, weight_bytes(loaded, split=spec.split_upsampling)
     # In half, the float32 graphs and those that are measured lie on the disk until the others are written.
@@ -228,8 +228,8 @@ def weight_bytes(checkpoint: Checkpoint, *, split: bool) -> int:
 
     With `split`, the kernels of split upsampling are among them.
     """
-    modules = find_method(checkpoint.meta["method"]).modules(checkpoint)
-    count = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    modules = (checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, *checkpoint.artifacts.values())
+    count: int = sum(parameter.numel() for module in modules for parameter in module.parameters())
     if split:
         count += sum(split_parameters(module) for module in (checkpoint.unet, checkpoint.vae.decoder))
     return count * torch.float32.itemsize

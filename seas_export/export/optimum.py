@@ -21,9 +21,9 @@ from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.parts import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER
 from seas_runtime.disk import require_space
 from seas_runtime.files import check_out, replace_directory, write_json
+from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.model_folders import model_index, quiet_transformers
 from seas_train.diffusion.solver import dpm_solver
-from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
 
 GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "model.onnx_data"
 INDEX_FILE = "model_index.json"

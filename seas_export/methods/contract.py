@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from torch import nn
 
 from seas_engines.precision.evaluator import Case
 from seas_engines.targets.targets import TargetSpec
@@ -17,8 +16,8 @@ from seas_export.graphs.trace import Part
 from seas_export.graphs.weights import WeightStore
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import Manifest
+from seas_train import Checkpoint
 from seas_train.bases.base import Geometry
-from seas_train.methods.seas.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +59,6 @@ class ExportMethod:
     part_names: tuple[str, ...]
     parts: Callable[[Checkpoint], Iterator[Part]]
     """Yield what is traced, one after another, in the order of their names."""
-    modules: Callable[[Checkpoint], Sequence[nn.Module]]
-    """Return the models whose weights a bundle holds."""
     compose: Callable[
         [Mapping[str, ir.Model], Geometry, ir.DataType, TargetSpec, WeightStore], dict[str, ir.Model]
     ]

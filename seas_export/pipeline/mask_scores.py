@@ -38,7 +38,7 @@ def score_masks(
     Raises:
         UserError: the checkpoint is broken, or `out` cannot be written.
     """
-    from seas_train.methods.seas.checkpoint import load_checkpoint
+    from seas_train import load_checkpoint
     from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
     defects = tuple(defect for defect in product.defects if defect.test)
@@ -49,7 +49,7 @@ def score_masks(
     half = bool(loaded.meta.get("training", {}).get("mask_head", {}).get("half_precision", False))
     scores = evaluate_masks(
         loaded,
-        loaded.mask_head,
+        loaded.artifacts["mask_head"],
         loaded.prompts,
         replace(product, defects=defects),
         tau=loaded.meta["generation"]["tau"] if tau is None else tau,

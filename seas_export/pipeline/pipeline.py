@@ -22,7 +22,7 @@ from seas_export.version import version
 if TYPE_CHECKING:
     from seas_train.bases.base import Base
     from seas_train.data import Product
-    from seas_train.methods.seas.config import TrainConfig
+    from seas_train.settings import Settings
 
 Say = Callable[[str], None]
 
@@ -135,7 +135,7 @@ class _Build:
             lambda before: write_sample(self.source.directory.parent, SAMPLE_SEED, size, overwrite=True),
         )
 
-    def _note(self, base: Base, product: Product, train: TrainConfig) -> None:
+    def _note(self, base: Base, product: Product, train: Settings) -> None:
         """Write down everything that this build follows from."""
         self.ledger.note(
             version=version(),
@@ -148,9 +148,9 @@ class _Build:
             machine=describe_machine(self.out).to_dict(),
         )
 
-    def _train(self, base: Base, product: Product, config: TrainConfig) -> None:
+    def _train(self, base: Base, product: Product, config: Settings) -> None:
         """Both stages of training, to a checkpoint."""
-        from seas_train.methods.seas.training import train_product
+        from seas_train import train_product
         from seas_train.training.state import AnotherRun
 
         def run(resume: bool) -> None:

@@ -13,6 +13,7 @@ from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchi
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.prompts import Prompts, extend, write_back
 from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.taps import TapGeometry
 from tests.bases import IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 
 DEFECTS = ("chip", "scratch")
@@ -28,14 +29,14 @@ def write_tiny_checkpoint(
     base = load_base(write_tiny_base(folder / "base", seed=seed))
     prompts = Prompts(DEFECTS, anomaly_tokens=2)
     write_back(base.text_encoder, extend(base.tokenizer, base.text_encoder, prompts))
-    geometry = base.geometry
+    geometry, taps = base.geometry, TapGeometry.of(base.unet, base.vae)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         head = MaskHead(
             MaskHeadArchitecture(
-                geometry.tap_coarse_channels,
-                geometry.tap_fine_channels,
-                geometry.vae_tap_channels,
+                taps.coarse,
+                taps.fine,
+                taps.vae,
                 coarse_width=8,
                 fine_width=8,
                 heads=2,

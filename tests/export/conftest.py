@@ -18,7 +18,7 @@ from tests.export.commands import run, toy_bundle, toy_product
 if TYPE_CHECKING:
     from seas_export.export import ExportResult
     from seas_runtime.generation.generator import Generator
-    from seas_train.methods.seas.checkpoint import Checkpoint
+    from seas_train import Checkpoint
 
 __all__ = ["run", "toy_bundle", "toy_product"]  # fixtures of the command line
 
@@ -41,7 +41,7 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(checkpoint_folder: Path) -> Checkpoint:
-    from seas_train.methods.seas.checkpoint import load_checkpoint
+    from seas_train import load_checkpoint
 
     return load_checkpoint(checkpoint_folder)
 

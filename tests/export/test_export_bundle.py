@@ -19,7 +19,7 @@ from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.generation.generator import Generator
 from seas_runtime.manifest.types import STEP_UNGUIDED
 from seas_runtime.methods.seas import GRAPHS
-from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
+from seas_train import Checkpoint, load_checkpoint
 from tests.export.conftest import STEPS
 from tests.kept import evidence
 

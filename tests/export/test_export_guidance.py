@@ -14,7 +14,7 @@ from seas_export.graphs.trace import Part, trace
 from seas_export.methods.seas import compose as composing
 from seas_export.methods.seas.compose import compose_step
 from seas_export.methods.seas.parts import UNET, make_parts
-from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train import Checkpoint
 from tests.export.models import operators, outputs
 
 OPSET = 20

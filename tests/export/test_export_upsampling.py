@@ -17,7 +17,7 @@ from seas_engines.graphs.upsampling import MIN_CHANNELS, split_parameters, split
 from seas_export.export import ExportResult, export_bundle
 from seas_export.graphs.trace import Part, trace
 from seas_export.graphs.weights import WeightStore, save_graphs
-from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train import Checkpoint
 from tests.export.models import operators, run
 
 CHANNELS, OUT = 6, 24

@@ -17,7 +17,7 @@ from seas_runtime.generation.generator import Generator
 from seas_runtime.manifest.types import SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PairRequest
-from seas_train.methods.seas.checkpoint import load_checkpoint
+from seas_train import load_checkpoint
 from tests.authors import reference_head, write_authors
 from tests.export.commands import Run
 from tests.products import write_tiny_product

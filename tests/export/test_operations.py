@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from seas_export.export import ExportResult
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
-from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train import Checkpoint
 
 
 def save(

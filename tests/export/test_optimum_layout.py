@@ -14,7 +14,7 @@ import torch
 
 from seas_export.export.optimum import export_optimum
 from seas_runtime.errors import UserError
-from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train import Checkpoint
 
 SIGNATURES = {
     "text_encoder": (["input_ids"], ["last_hidden_state", "pooler_output"]),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from seas_export.export.optimum import export_optimum
-from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train import Checkpoint
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("SEAS_PEERS_PYTHON", ROOT / "benchmarks" / "peers" / ".venv" / "bin" / "python"))

@@ -19,7 +19,7 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
-from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
+from seas_train import Checkpoint, load_checkpoint
 from tests.export.checkpoints import write_tiny_checkpoint
 from tests.export.conftest import STEPS
 
@@ -50,7 +50,7 @@ def test_bounds_are_the_issues() -> None:
     [
         (lambda models: models.unet.conv_out, "unet.noise_prediction"),
         (lambda models: models.vae.decoder.conv_in, "vae_decoder.vae_tap_2x"),
-        (lambda models: models.mask_head.MRM3.conv1[0], "mask_head.probability"),
+        (lambda models: models.artifacts["mask_head"].MRM3.conv1[0], "mask_head.probability"),
         (lambda models: models.text_encoder.get_input_embeddings(), "text_encoder.context"),
     ],
 )

@@ -10,8 +10,8 @@ import torch
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_train import Checkpoint
 from seas_train.diffusion.taps import decode_taps, unet_with_taps
-from seas_train.methods.seas.checkpoint import Checkpoint
 from tests.export.conftest import STEPS
 
 

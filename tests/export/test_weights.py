@@ -12,7 +12,7 @@ import pytest
 from seas_export.export import ExportResult
 from seas_export.graphs.weights import INLINE_BYTES, WEIGHTS_FILE, WeightStore, save_graphs
 from seas_runtime.methods.seas import GRAPHS
-from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train import Checkpoint
 
 
 def adding(**tensors: np.ndarray) -> ir.Model:
@@ -101,7 +101,7 @@ def test_equal_bytes_of_another_shape_keep_their_shape(tmp_path: Path) -> None:
 def test_bundle_stores_each_weight_once(exported: ExportResult, checkpoint: Checkpoint) -> None:
     """Eight graphs share one file, hardly larger than the model's own weights."""
     graphs = exported.bundle / "graphs"
-    models = (checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, checkpoint.mask_head)
+    models = (checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, checkpoint.artifacts["mask_head"])
     weights = sum(parameter.nbytes for model in models for parameter in model.parameters())
     assert (graphs / WEIGHTS_FILE).stat().st_size < 1.1 * weights
     parts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -118,15 +118,10 @@ def tables(checkpoint: Any) -> dict[str, dict[str, Array]]:
     return {"contexts": contexts, "backgrounds": {"latents": backgrounds}}
 
 
-def modules(checkpoint: Any) -> Sequence[nn.Module]:
-    return checkpoint.unet, checkpoint.vae
-
-
 METHOD = ExportMethod(
     name="toy",
     part_names=("unet", "decoder"),
     parts=parts,
-    modules=modules,
     compose=compose,
     tables=tables,
     generation=lambda checkpoint: {"offset": OFFSET},

@@ -11,6 +11,7 @@ import torch
 
 from seas_runtime.errors import UserError
 from seas_train.bases.base import Base, Geometry, load_base
+from seas_train.methods.seas.taps import TapGeometry
 from tests.bases import CONTEXT_LENGTH, IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 
 
@@ -199,8 +200,7 @@ def test_geometry_is_read_from_the_base(tiny_base: Base) -> None:
     geometry = tiny_base.geometry
     assert (geometry.image_size, geometry.latent_size, geometry.latent_factor) == (IMAGE_SIZE, LATENT_SIZE, 8)
     assert (geometry.context_length, geometry.context_width) == (CONTEXT_LENGTH, 16)
-    assert (geometry.tap_coarse_channels, geometry.tap_fine_channels) == (32, 16)
-    assert geometry.vae_tap_channels == (16, 16, 8)
+    assert TapGeometry.of(tiny_base.unet, tiny_base.vae) == TapGeometry(32, 16, (16, 16, 8))
     assert geometry.at(128).latent_size == 16
     assert Geometry.from_dict(geometry.to_dict()) == geometry
 

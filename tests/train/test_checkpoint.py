@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from seas_runtime.errors import UserError
+from seas_train import load_checkpoint, train_product
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.diffusion.taps import unet_with_taps
 from seas_train.methods.seas import training as pipeline
-from seas_train.methods.seas.checkpoint import load_checkpoint
 from seas_train.methods.seas.config import TrainConfig
-from seas_train.methods.seas.training import is_current, train_product
 from seas_train.training.stage import Batch
 
 
@@ -73,6 +71,25 @@ def test_a_checkpoint_says_what_it_is(trained: Path, tiny_base: Base, tiny_produ
     assert checkpoint.references.shape == (4, 4, 8, 8)
 
 
+def test_a_checkpoint_of_an_earlier_version_loads(trained: Path, tmp_path: Path) -> None:
+    """Its geometry has the mask head's channels too; the first of them named no method."""
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(trained, checkpoint)
+    geometry = json.loads((trained / "seas.json").read_text())["geometry"]
+    channels = {"tap_coarse_channels": 32, "tap_fine_channels": 16, "vae_tap_channels": [16, 16, 8]}
+    edit(geometry={**geometry, **channels}, method=None)(checkpoint)
+    loaded, usual = load_checkpoint(checkpoint), load_checkpoint(trained)
+    assert (loaded.method, loaded.geometry) == (usual.method, usual.geometry) == ("seas", usual.geometry)
+
+
+def test_a_checkpoint_of_an_unknown_method_is_refused(trained: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(trained, checkpoint)
+    edit(method="magic")(checkpoint)
+    with pytest.raises(UserError, match="method: expected seas, found 'magic'"):
+        load_checkpoint(checkpoint)
+
+
 def test_nothing_is_pickled(trained: Path) -> None:
     kinds = {
         file.suffix for file in [*trained.rglob("*"), *(trained.parent / "run").rglob("*")] if file.is_file()
@@ -91,8 +108,8 @@ def test_a_checkpoint_predicts(trained: Path) -> None:
             checkpoint.unet, checkpoint.references[:1], torch.tensor(40), context
         )
     assert eps.shape == (1, 4, 8, 8)
-    assert coarse.shape[1] == checkpoint.mask_head.architecture.tap_coarse_channels
-    assert fine.shape[1] == checkpoint.mask_head.architecture.tap_fine_channels
+    assert coarse.shape[1] == checkpoint.artifacts["mask_head"].architecture.tap_coarse_channels
+    assert fine.shape[1] == checkpoint.artifacts["mask_head"].architecture.tap_fine_channels
 
 
 def test_diffusers_opens_a_checkpoint(trained: Path) -> None:
@@ -136,16 +153,6 @@ def test_training_interrupted_in_either_stage_resumes_to_the_same_checkpoint(
     monkeypatch.undo()
     train_product(tiny_product, tiny_base, *places, config, resume=True, progress=False)
     assert files(places[0]) == files(trained)
-
-
-def test_is_current_of_the_same_inputs_alone(trained: Path, tiny_base: Base, tiny_product: Product) -> None:
-    config = config_for(tiny_base)
-    assert is_current(trained, tiny_product, tiny_base, config)
-    assert is_current(trained, tiny_product, tiny_base, replace(config, save_every=7, preview_every=3))
-    assert not is_current(trained, tiny_product, tiny_base, replace(config, seed=1))
-    assert not is_current(trained, tiny_product, replace(tiny_base, fingerprint="other"), config)
-    assert not is_current(trained, replace(tiny_product, fingerprint="other"), tiny_base, config)
-    assert not is_current(trained / "nothing", tiny_product, tiny_base, config)
 
 
 def edit(**values: Any) -> Callable[[Path], None]:

@@ -13,6 +13,7 @@ from seas_train.diffusion.taps import tap_indices, unet_with_taps
 from seas_train.methods.seas.finetune.attention import cross_attention_layers
 from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
 from seas_train.methods.seas.finetune.memory import estimate_memory
+from seas_train.methods.seas.taps import TapGeometry
 from tests.bases import LATENT_SIZE, write_tiny_base
 
 _LEVELS = {
@@ -44,8 +45,8 @@ def test_taps_and_maps_are_found_by_resolution(kind: str, tmp_path: Path) -> Non
         expected = base.unet(sample, torch.tensor(300), context).sample
     assert torch.equal(eps, expected)
     assert (coarse.shape[-1], fine.shape[-1]) == (LATENT_SIZE // 2, LATENT_SIZE)
-    geometry = base.geometry
-    assert (coarse.shape[1], fine.shape[1]) == (geometry.tap_coarse_channels, geometry.tap_fine_channels)
+    taps = TapGeometry.of(base.unet, base.vae)
+    assert (coarse.shape[1], fine.shape[1]) == (taps.coarse, taps.fine)
     for maps in AttentionMaps:
         assert set(cross_attention_layers(base.unet, maps).values()) == {2, 4}
 

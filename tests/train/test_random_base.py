@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from seas_runtime.errors import UserError
+from seas_train import load_checkpoint
 from seas_train.bases.base import load_base
 from seas_train.bases.random_base.geometry import SHAPES, BaseShape, RandomGeometry
 from seas_train.bases.random_base.vocabulary import CLIP_MERGES, clip_vocabulary, read_merges
 from seas_train.bases.random_base.write import _meta_text_encoder, _meta_unet, _meta_vae, write_random_base
 from seas_train.diffusion.sampling import sample
-from seas_train.methods.seas.checkpoint import load_checkpoint
 from seas_train.methods.seas.untrained import UntrainedRequest, write_untrained
 
 CLIP_FILE = Path(__file__).parents[3] / "shared" / "weights" / "bpe_simple_vocab_16e6.txt.gz"
@@ -128,7 +128,10 @@ def test_an_untrained_checkpoint_takes_another_size(
     assert checkpoint.references.shape[1:] == (4, 16, 16)
     assert (checkpoint.geometry.image_size, checkpoint.meta["preprocessing"]["size"]) == (128, 128)
     assert checkpoint.fingerprint != usual.fingerprint
-    assert torch.equal(checkpoint.mask_head.out_layer[2].weight, usual.mask_head.out_layer[2].weight)
+    assert torch.equal(
+        checkpoint.artifacts["mask_head"].out_layer[2].weight,
+        usual.artifacts["mask_head"].out_layer[2].weight,
+    )
 
 
 def test_a_size_that_does_not_fit_is_refused(base_folder: Path, tmp_path: Path) -> None:

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from seas_train import load_checkpoint, train_product
 from seas_train.bases.base import Base
 from seas_train.data import Layout, Product
-from seas_train.methods.seas.checkpoint import load_checkpoint
+from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.methods.seas.config import ReferenceScale, TrainConfig
 from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig, TrainedTokens
 from seas_train.methods.seas.finetune.stage import FinetuneStage
-from seas_train.methods.seas.prompts import encode_prompts
 from seas_train.methods.seas.reproduce import Reproduced, reproduced
-from seas_train.methods.seas.training import train_product
 from seas_train.training.loop import run_training
 from seas_train.training.stage import LoopConfig
 

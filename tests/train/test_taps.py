@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
-from seas_train.bases.base import Base
+from seas_runtime.errors import UserError
+from seas_train.bases.base import Base, load_base
 from seas_train.diffusion.taps import (
     decode_image,
     decode_pixels,
@@ -12,6 +16,8 @@ from seas_train.diffusion.taps import (
     to_uint8,
     unet_with_taps,
 )
+from seas_train.methods.table import find_method
+from tests.bases import write_tiny_base
 
 
 def test_unet_with_taps_is_the_unet(tiny_base: Base) -> None:
@@ -80,6 +86,36 @@ def test_tap_indices_of_three_levels_without_a_mid_block() -> None:
         eps, coarse, fine = unet_with_taps(unet, *inputs)
         assert torch.equal(eps, unet(*inputs).sample)
     assert (coarse.shape[-1], fine.shape[-1]) == (4, 8)
+
+
+def test_a_base_without_the_features_loads_and_seas_refuses_it(tmp_path: Path) -> None:
+    two_levels = {
+        "block_out_channels": (16, 32),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    }
+    base = load_base(write_tiny_base(tmp_path / "base", unet=two_levels))
+    assert base.geometry.latent_size == 8
+    with pytest.raises(
+        UserError, match="this U-Net cannot feed the mask head: expected up-blocks whose outp"
+    ):
+        find_method("seas").check_base(base)
+
+
+def test_a_vae_that_doubles_twice_is_refused_by_seas(tiny_base: Base) -> None:
+    from diffusers import AutoencoderKL
+
+    twice = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(8, 8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+    )
+    with pytest.raises(
+        UserError, match="base tiny: expected a VAE whose decoder doubles the size three times"
+    ):
+        find_method("seas").check_base(replace(tiny_base, vae=twice))
 
 
 def test_uint8_is_as_diffusers_makes_it() -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from seas_runtime.errors import UserError
-from seas_train.bases.tensor_files import read_pickle, read_safetensors, read_shapes, write_safetensors
+from seas_train.bases.tensor_files import read_pickle, read_shapes, write_safetensors
 
 
 class Bomb:
@@ -106,7 +107,7 @@ def test_tensors_that_share_memory_are_written_as_they_are(tmp_path: Path) -> No
     whole = torch.arange(12.0).view(3, 4)
     state = {"whole": whole, "same": whole, "part": whole[1], "turned": whole.T}
     write_safetensors(state, tmp_path / "w.safetensors")
-    read = read_safetensors(tmp_path / "w.safetensors")
+    read = load_file(tmp_path / "w.safetensors")
     assert all(torch.equal(read[name], state[name]) for name in state)
     assert read_shapes(tmp_path / "w.safetensors")["turned"] == (4, 3)
 
@@ -118,6 +119,5 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
 
 def test_a_broken_safetensors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"\xff" * 100)
-    for read in (read_shapes, read_safetensors):
-        with pytest.raises(UserError, match="found a broken one"):
-            read(tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="found a broken one"):
+        read_shapes(tmp_path / "w.safetensors")

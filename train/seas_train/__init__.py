@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seas_train.bases.base import Base, load_base
-    from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
+    from seas_train.checkpoint import Checkpoint
     from seas_train.methods.seas.config import TrainConfig
-    from seas_train.methods.seas.training import train_product
+    from seas_train.methods.table import load_checkpoint, train_product
 
 # Where each public name lives; imported when first asked for, since PyTorch takes seconds.
 _HOMES = {
     "Base": "seas_train.bases.base",
-    "Checkpoint": "seas_train.methods.seas.checkpoint",
+    "Checkpoint": "seas_train.checkpoint",
     "TrainConfig": "seas_train.methods.seas.config",
     "load_base": "seas_train.bases.base",
-    "load_checkpoint": "seas_train.methods.seas.checkpoint",
-    "train_product": "seas_train.methods.seas.training",
+    "load_checkpoint": "seas_train.methods.table",
+    "train_product": "seas_train.methods.table",
 }
 
 __all__ = ["Base", "Checkpoint", "TrainConfig", "load_base", "load_checkpoint", "train_product"]

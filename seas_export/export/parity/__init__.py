@@ -17,7 +17,7 @@ from seas_export.methods.table import find_method
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
-from seas_train.methods.seas.checkpoint import Checkpoint, load_checkpoint
+from seas_train import Checkpoint, load_checkpoint
 
 __all__ = [
     "BOUNDS",

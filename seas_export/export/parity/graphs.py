@@ -23,7 +23,7 @@ from seas_export.methods.contract import Reference
 from seas_runtime.figures import extent, largest_difference
 from seas_runtime.manifest.schedule import Schedule
 from seas_runtime.manifest.types import GraphSpec
-from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train import Checkpoint
 
 Array = npt.NDArray[Any]
 

@@ -6,7 +6,7 @@ composition, so that it is stored once; and it takes a moment where tracing take
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -65,8 +65,12 @@ def compose_step(
         {
             "next_latents": (next_latents, float32, latent_shape),
             "x0": (x0, float32, latent_shape),
-            "tap_coarse": (tap_coarse, dtype, [BATCH, geometry.tap_coarse_channels, size // 2, size // 2]),
-            "tap_fine": (tap_fine, dtype, [BATCH, geometry.tap_fine_channels, size, size]),
+            "tap_coarse": (
+                tap_coarse,
+                dtype,
+                [BATCH, _channels(unet.graph.outputs, "tap_coarse"), size // 2, size // 2],
+            ),
+            "tap_fine": (tap_fine, dtype, [BATCH, _channels(unet.graph.outputs, "tap_fine"), size, size]),
         }
     )
 
@@ -101,6 +105,14 @@ def _guided(
     return noise, tap_coarse, tap_fine
 
 
+def _channels(values: Sequence[ir.Value], name: str) -> int:
+    """The second dimension of a part's input or output of that name."""
+    shape = next(value.shape for value in values if value.name == name)
+    assert shape is not None
+    assert isinstance(shape[1], int)
+    return shape[1]
+
+
 def _sum(build: GraphBuilder, *terms: tuple[ir.Value, ir.Value]) -> ir.Value:
     """Return the sum of coefficient times tensor over the terms."""
     products = [build.op("Mul", *term)[0] for term in terms]
@@ -117,11 +129,10 @@ def compose_decode_mask(
     build = GraphBuilder(DECODE_MASK, opset)
     size, side = geometry.latent_size, geometry.image_size
     latents = build.input("latents", ir.DataType.FLOAT, [BATCH, geometry.latent_channels, size, size])
+    coarse, fine = (_channels(mask_head.graph.inputs, name) for name in ("tap_coarse", "tap_fine"))
     taps = {
-        "tap_coarse": build.input(
-            "tap_coarse", dtype, [BATCH, geometry.tap_coarse_channels, size // 2, size // 2]
-        ),
-        "tap_fine": build.input("tap_fine", dtype, [BATCH, geometry.tap_fine_channels, size, size]),
+        "tap_coarse": build.input("tap_coarse", dtype, [BATCH, coarse, size // 2, size // 2]),
+        "tap_fine": build.input("tap_fine", dtype, [BATCH, fine, size, size]),
     }
     decoded = build.inline(vae_decoder, {"latents": _unscaled(build, latents, geometry)})
     taps |= {name: decoded[name] for name in VAE_TAPS}

@@ -21,9 +21,9 @@ from seas_export.methods.seas.parts import (
 )
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
+from seas_train import Checkpoint
+from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
-from seas_train.methods.seas.checkpoint import Checkpoint
-from seas_train.methods.seas.prompts import tokenize
 
 
 def make_inputs(
@@ -137,7 +137,7 @@ class _UnguidedStep(_Composed):
 class _DecodeMask(_Composed):
     def forward(self, latents: Tensor, tap_coarse: Tensor, tap_fine: Tensor) -> Tensor:
         vae_taps = decode_taps(self._checkpoint.vae, latents / self._scaling)
-        return probability(self._checkpoint.mask_head, tap_coarse, tap_fine, vae_taps)
+        return probability(self._checkpoint.artifacts[MASK_HEAD], tap_coarse, tap_fine, vae_taps)
 
 
 class _DecodeImage(_Composed):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from seas_engines.precision.evaluator import Case
 from seas_export.methods.contract import ExportMethod, Reference
@@ -18,16 +16,11 @@ from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import MASK_STEPS, UNCONDITIONAL, Manifest
 from seas_runtime.methods.seas import EMBEDDINGS, REFERENCES
+from seas_train import Checkpoint
+from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.taps import decode_image
-from seas_train.methods.seas.checkpoint import Checkpoint
-from seas_train.methods.seas.prompts import tokenize
 
 _SEED = 0
-
-
-def modules(checkpoint: Checkpoint) -> Sequence[nn.Module]:
-    """Return the four models."""
-    return checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, checkpoint.mask_head
 
 
 def tables(checkpoint: Checkpoint) -> dict[str, dict[str, Array]]:
@@ -70,7 +63,6 @@ METHOD = ExportMethod(
     name="seas",
     part_names=PART_NAMES,
     parts=make_parts,
-    modules=modules,
     compose=compose,
     tables=tables,
     generation=generation,

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from seas_export.graphs.trace import Part
-from seas_train.bases.base import Geometry
+from seas_train import Checkpoint
 from seas_train.diffusion.taps import decode_pixels, unet_with_taps
-from seas_train.methods.seas.checkpoint import Checkpoint
+from seas_train.methods.seas.taps import TapGeometry
 
 TEXT_ENCODER, UNET, MASK_HEAD = "text_encoder", "unet", "mask_head"
 VAE_ENCODER, VAE_DECODER = "vae_encoder", "vae_decoder"
@@ -23,7 +23,7 @@ PART_NAMES = (TEXT_ENCODER, UNET, VAE_ENCODER, VAE_DECODER, MASK_HEAD)
 def make_parts(checkpoint: Checkpoint, batch: int = 2) -> Iterator[Part]:
     """Yield the five parts of a checkpoint, which share its modules, with random inputs of `batch` items."""
     for name in PART_NAMES:
-        inputs, outputs = _example(name, checkpoint.geometry, len(checkpoint.tokenizer), batch)
+        inputs, outputs = _example(name, checkpoint, batch)
         batched = tuple(key for key in inputs if key != "timestep")
         yield Part(name, part_module(name, checkpoint), inputs, outputs, batched)
 
@@ -35,16 +35,15 @@ def part_module(name: str, checkpoint: Checkpoint) -> nn.Module:
         UNET: (UNet, checkpoint.unet),
         VAE_ENCODER: (VAEEncoder, checkpoint.vae),
         VAE_DECODER: (VAEDecoder, checkpoint.vae),
-        MASK_HEAD: (MaskHeadPart, checkpoint.mask_head),
+        MASK_HEAD: (MaskHeadPart, checkpoint.artifacts[MASK_HEAD]),
     }
     wrapper, module = wrappers[name]
     return wrapper(module).eval()
 
 
-def _example(
-    name: str, geometry: Geometry, tokens: int, batch: int
-) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _example(name: str, checkpoint: Checkpoint, batch: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return a part's inputs, random, and the names of its outputs."""
+    geometry, tokens = checkpoint.geometry, len(checkpoint.tokenizer)
     size, latent = geometry.image_size, geometry.latent_size
 
     def features(channels: int, side: int) -> Tensor:
@@ -61,11 +60,12 @@ def _example(
         context = torch.randn(batch, geometry.context_length, geometry.context_width)
         inputs = {"latents": latents, "timestep": torch.tensor([500.0]), "context": context}
         return inputs, ("noise_prediction", "tap_coarse", "tap_fine")
+    channels_of = TapGeometry.of(checkpoint.unet, checkpoint.vae)
     taps = {
-        "tap_coarse": features(geometry.tap_coarse_channels, latent // 2),
-        "tap_fine": features(geometry.tap_fine_channels, latent),
+        "tap_coarse": features(channels_of.coarse, latent // 2),
+        "tap_fine": features(channels_of.fine, latent),
     }
-    for tap, channels, factor in zip(VAE_TAPS, geometry.vae_tap_channels, (2, 4, 8), strict=True):
+    for tap, channels, factor in zip(VAE_TAPS, channels_of.vae, (2, 4, 8), strict=True):
         taps[tap] = features(channels, latent * factor)
     return taps, ("probability",)
 

@@ -23,7 +23,7 @@ from seas_runtime.methods.noise import PairNoise, Stream
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from seas_train.methods.seas.checkpoint import Checkpoint
+    from seas_train import Checkpoint
 
 
 class ReferenceLoop:
@@ -55,8 +55,8 @@ class ReferenceLoop:
         import torch
 
         from seas_export.graphs.schedules import make_start_scheduler
+        from seas_train import load_checkpoint
         from seas_train.diffusion.taps import tap_indices
-        from seas_train.methods.seas.checkpoint import load_checkpoint
 
         if isinstance(checkpoint, Path):
             checkpoint = load_checkpoint(checkpoint)
@@ -69,7 +69,7 @@ class ReferenceLoop:
         self._device, self._dtype = torch.device(device), getattr(torch, dtype)
         self._compiled = _compile() if compiled else None
         if (device, dtype) != ("cpu", "float32"):
-            for module in (checkpoint.unet, checkpoint.vae, checkpoint.mask_head):
+            for module in (checkpoint.unet, checkpoint.vae, checkpoint.artifacts["mask_head"]):
                 torch.nn.Module.to(module, self._device, self._dtype)
 
     def generate(
@@ -109,7 +109,7 @@ class ReferenceLoop:
         with torch.inference_mode():
             _, taps = self._predict(torch.cat([latents, latents]), torch.tensor(999), contexts)
             _, vae_taps = self._decode(latents)
-            self.checkpoint.mask_head(*(tap.chunk(2)[1] for tap in taps), vae_taps)
+            self.checkpoint.artifacts["mask_head"](*(tap.chunk(2)[1] for tap in taps), vae_taps)
 
     def _pairs(
         self, defect: str, indices: Sequence[int], seed: int, guidance: float, tau: float
@@ -146,7 +146,7 @@ class ReferenceLoop:
             if number >= self.steps - self.mask_steps:
                 _, vae_taps = self._decode(latents)
                 conditional_taps = [tap.chunk(2)[1] for tap in taps]
-                probabilities.append(self.checkpoint.mask_head(*conditional_taps, vae_taps))
+                probabilities.append(self.checkpoint.artifacts["mask_head"](*conditional_taps, vae_taps))
             latents = scheduler.step(predicted, timestep, latents, return_dict=False)[0]
         pixels, _ = self._decode(latents)
         mean = torch.stack(probabilities).mean(dim=0)

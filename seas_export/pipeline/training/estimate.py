@@ -1,4 +1,4 @@
-"""`train --dry-run`: what a training will take of memory and time, before anything is trained."""
+"""`train --dry-run`: memory and time of a training, estimated before anything is trained."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TrainingEstimate:
         }
 
     def to_text(self) -> str:
-        """What a person wants to know."""
+        """Lines for a person."""
         lines = [
             f"{self.product} on {self.base}: fine-tuning (stage 1), {self.steps} steps in {self.precision}, "
             f"{self.trained_parameters / 1e6:.1f} million trained parameters"

@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from seas_export.pipeline.training.estimate import TrainingEstimate
     from seas_train.bases.base import Base
     from seas_train.data import Product
-    from seas_train.methods.seas.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What `train` is asked for. run: the folder for saves, losses and previews. memory: options that make it
-    fit, over the base's defaults and the file."""
+    """Options of `train`."""
 
     directory: Path
     base: str
     out: Path
     run: Path
+    """The folder for saves, losses and previews."""
     photographs: PhotographsConfig
     resume: bool = False
     force: bool = False
     memory: Mapping[str, Any] = field(default_factory=dict)
+    """Training options that make it fit, over the base's defaults and the file."""
     allow_pickle: bool = False
     reproduce: str | None = None
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What `train` made."""
+    """A trained checkpoint."""
 
     checkpoint: Path
     run: Path
@@ -70,7 +70,7 @@ def train_checkpoint(
         UserError: the product, the base or an option is not usable, or something is in the way.
         CheckFailed: training went wrong, a loss that is not finite for one.
     """
-    from seas_train.methods.seas.training import train_product
+    from seas_train import train_product
 
     _check_way(request)
     begun = time.perf_counter()
@@ -90,7 +90,7 @@ def estimate(
     given: Mapping[str, Any],
     say: Callable[[str], None],
 ) -> TrainingEstimate:
-    """What `train_checkpoint` would take of memory and time; nothing is trained or written.
+    """Estimate memory and time of `train_checkpoint`; nothing is trained or written.
 
     Raises:
         UserError: as `train_checkpoint`.
@@ -106,8 +106,8 @@ def _inputs(
     assignments: Sequence[str],
     given: Mapping[str, Any],
     say: Callable[[str], None],
-) -> tuple[Base, Product, TrainConfig]:
-    """Everything that a training follows from, checked."""
+) -> tuple[Base, Product, Any]:
+    """The checked inputs of a training."""
     from seas_train.bases.base import load_base
 
     rules = request.reproduce
@@ -127,19 +127,17 @@ def _inputs(
 
 def training_config(
     base: Base, product: Product, values: Mapping[str, Any], source: str, reproduce: str | None = None
-) -> TrainConfig:
-    """The defaults for a base and a product, by the rules of `reproduce`, with `values` over them.
+) -> Any:
+    """The method's defaults for a base and a product, by the rules of `reproduce`, with `values` over them.
 
     Raises:
-        UserError: an unknown option, or one out of range.
+        UserError: the method cannot use the base, an option is unknown, or one is out of range.
     """
-    from seas_train.methods.seas.config import TrainConfig
-    from seas_train.methods.seas.reproduce import Reproduced, reproduced
+    from seas_train.methods.table import find_method
 
-    config = TrainConfig.for_base(base, defects=len(product.defects), layout=product.layout)
-    if reproduce is not None:
-        config = reproduced(config, Reproduced(reproduce), product.layout)
-    return overlay(config, values, source, "train")
+    method = find_method()
+    method.check_base(base)
+    return overlay(method.defaults(base, product, reproduce), values, source, "train")
 
 
 def _check_way(request: TrainRequest) -> None:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from seas_runtime.errors import UserError
-from seas_train.bases.base import Base, Geometry
+from seas_train.bases.base import Base
 from seas_train.methods.seas.authors.head import read_authors_head
+from seas_train.methods.seas.taps import TapGeometry
 from tests.authors import (
     COARSE,
     FINE,
@@ -22,18 +23,7 @@ from tests.authors import (
     trained_state,
 )
 
-SD14 = Geometry(
-    image_size=512,
-    latent_size=64,
-    latent_channels=4,
-    latent_factor=8,
-    scaling_factor=0.18215,
-    context_length=77,
-    context_width=768,
-    tap_coarse_channels=1280,
-    tap_fine_channels=640,
-    vae_tap_channels=(512, 512, 256),
-)
+SD14 = TapGeometry(1280, 640, (512, 512, 256))
 
 
 @pytest.fixture
@@ -69,7 +59,7 @@ def test_a_pairs_map_does_not_depend_on_its_neighbours(
     tiny_base: Base, state: dict[str, Tensor], tmp_path: Path
 ) -> None:
     """The stored statistics are used, where the authors' code takes those of the batch at hand."""
-    head = read_authors_head(save(state, tmp_path), tiny_base.geometry)
+    head = read_authors_head(save(state, tmp_path), TapGeometry.of(tiny_base.unet, tiny_base.vae))
     low, mid, vae = random_features(TAPS, VAE_TAPS, 8)
     with torch.no_grad():
         together, alone = head(low, mid, vae), head(low[:1], mid[:1], [tap[:1] for tap in vae])
@@ -81,7 +71,7 @@ def test_every_wrong_key_is_named(tiny_base: Base, state: dict[str, Tensor], tmp
     state["out_layer.3.weight"] = torch.zeros(1)
     state["MRM1.conv1.0.weight"] = torch.zeros(64, 5, 1, 1)
     with pytest.raises(UserError) as caught:
-        read_authors_head(save(state, tmp_path), tiny_base.geometry)
+        read_authors_head(save(state, tmp_path), TapGeometry.of(tiny_base.unet, tiny_base.vae))
     said = str(caught.value)
     assert "missing MRM2.conv6.0.weight (64, 64, 3, 3)" in said
     assert "extra out_layer.3.weight (1,)" in said

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
+from seas_train import load_checkpoint
 from seas_train.data import Product, load_product
 from seas_train.methods.seas.authors.generation import read_generation
 from seas_train.methods.seas.authors.importing import Imported, import_checkpoint
 from seas_train.methods.seas.authors.prompts import AuthorsPrompts, make_prompts
-from seas_train.methods.seas.checkpoint import load_checkpoint
 from tests.authors import write_authors
 from tests.bases import IMAGE_SIZE, write_tiny_base
 
@@ -57,7 +57,10 @@ def test_the_checkpoint_is_the_authors_with_the_bases_vae(
     unet = torch.load(authors / "generation-checkpoint/unet/diffusion_pytorch_model.bin", weights_only=True)
     assert all(torch.equal(value, unet[name]) for name, value in checkpoint.unet.state_dict().items())
     head = torch.load(authors / "mask-checkpoint/rmp", weights_only=True)
-    assert all(torch.equal(value, head[name]) for name, value in checkpoint.mask_head.state_dict().items())
+    assert all(
+        torch.equal(value, head[name])
+        for name, value in checkpoint.artifacts["mask_head"].state_dict().items()
+    )
     from seas_train.bases.base import load_base
 
     base = load_base(authors / "base")

@@ -21,7 +21,7 @@ def test_bottle_of_mvtec_ad() -> None:
         ("broken_small", 1, 2),
         ("contamination", 1, 2),
     ]
-    assert [pair.image.name for pair in product.defect("broken_large").train] == ["007.png"]
+    assert [pair.image.name for pair in product.defects[0].train] == ["007.png"]
     assert {problem.kind for problem in product.report.problems} == {Kind.FEW_NORMALS}
     for defect in product.defects:
         pair = defect.train[0]

@@ -12,9 +12,9 @@ from torch import Tensor
 from seas_runtime.errors import CheckFailed, UserError
 from seas_train.bases.base import Base
 from seas_train.data import Preprocessing, Product
+from seas_train.diffusion.prompt_encoding import encode_prompts, tokenize
 from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
 from seas_train.methods.seas.finetune.stage import FinetuneStage
-from seas_train.methods.seas.prompts import encode_prompts, tokenize
 from seas_train.training.loop import run_training
 from seas_train.training.optimizer import OptimizerConfig
 from seas_train.training.precision import Precision, computes_bfloat16

@@ -7,15 +7,8 @@ import torch
 
 from seas_runtime.errors import UserError
 from seas_train.bases.base import Base
-from seas_train.methods.seas.prompts import (
-    Prompts,
-    add_tokens,
-    encode_prompts,
-    extend,
-    initial_rows,
-    tokenize,
-    write_back,
-)
+from seas_train.diffusion.prompt_encoding import encode_prompts, tokenize
+from seas_train.methods.seas.prompts import Prompts, add_tokens, extend, initial_rows, write_back
 
 PROMPTS = Prompts(("broken", "MT_Blow hole"), anomaly_tokens=2)
 

@@ -19,18 +19,18 @@ from seas_train.bases.model_folders import (
     folder_fingerprint,
     load_components,
 )
-from seas_train.diffusion.taps import tap_indices
 
 MICRO = "micro"
 # Licence identifiers of model cards, as people know them.
 _LICENCES = {"creativeml-openrail-m": "CreativeML OpenRAIL-M", "apache-2.0": "Apache-2.0", "mit": "MIT"}
 _OPENRAIL_NAMES = ("stable-diffusion-v1", "sd-v1", "v1-5-pruned", "bk-sdm")
+_FORMER_KEYS = {"tap_coarse_channels", "tap_fine_channels", "vae_tap_channels"}
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Every size that depends on the base. Nothing else in the toolkit may assume one."""
+    """The sizes that depend on the base. Nothing else in the toolkit may assume one."""
 
     image_size: int
     """Height and width of an image in pixels."""
@@ -38,39 +38,33 @@ class Geometry:
     """Height and width of a latent: image_size / latent_factor."""
     latent_channels: int
     latent_factor: int
-    """How many pixels of a side one latent pixel covers."""
+    """Pixels of an image's side for one of a latent's."""
     scaling_factor: float
     """Scaled latents, as the U-Net sees them, are the VAE's times this."""
     context_length: int
-    """L: how many tokens a prompt is padded to."""
+    """L: tokens that a prompt is padded to."""
     context_width: int
     """D: width of the text encoder's hidden states."""
-    tap_coarse_channels: int
-    """Channels of the U-Net tap at half the latent's resolution."""
-    tap_fine_channels: int
-    """Channels of the U-Net tap at the latent's resolution."""
-    vae_tap_channels: tuple[int, int, int]
-    """Channels of the VAE decoder's first three up-blocks, at 2, 4 and 8 times the latent's resolution."""
 
     def at(self, image_size: int) -> Geometry:
         """The same base working on images of another size."""
         return replace(self, image_size=image_size, latent_size=image_size // self.latent_factor)
 
     def to_dict(self) -> dict[str, Any]:
-        """As it is written to JSON."""
-        return asdict(self) | {"vae_tap_channels": list(self.vae_tap_channels)}
+        """JSON values."""
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
-        """Read what `to_dict` wrote.
+        """Read what `to_dict` wrote; the channels that earlier versions wrote too are left out.
 
         Raises:
             UserError: a key is missing or unknown.
         """
         expected = {field.name for field in fields(cls)}
-        if set(values) != expected:
+        if set(values) - _FORMER_KEYS != expected:
             raise UserError(f"geometry: expected the keys {sorted(expected)}, found {sorted(values)}")
-        return cls(**{**values, "vae_tap_channels": tuple(values["vae_tap_channels"])})
+        return cls(**{key: values[key] for key in expected})
 
 
 @dataclass(frozen=True)
@@ -187,20 +181,13 @@ def read_geometry(components: Mapping[str, Any], what: str) -> Geometry:
     """The sizes of a loaded model.
 
     Raises:
-        UserError: the VAE's decoder has not the three doubling up-blocks that the mask head reads.
+        UserError: the U-Net's sample size is not one integer.
     """
     unet, vae, text_encoder = components["unet"], components["vae"], components["text_encoder"]
-    doubling = [block.upsamplers is not None for block in vae.decoder.up_blocks]
-    if doubling[:3] != [True, True, True]:
-        raise UserError(
-            f"{what}: expected a VAE whose decoder doubles the size three times, found {sum(doubling)} times"
-        )
-    factor = 2 ** sum(doubling)
+    factor = 2 ** sum(block.upsamplers is not None for block in vae.decoder.up_blocks)
     latent_size = unet.config.sample_size
     if not isinstance(latent_size, int):
         raise UserError(f"{what}: unet: sample_size: expected one integer, found {latent_size}")
-    coarse, fine = tap_indices(unet)
-    channels = [int(block.resnets[-1].out_channels) for block in vae.decoder.up_blocks]
     return Geometry(
         image_size=latent_size * factor,
         latent_size=latent_size,
@@ -211,14 +198,11 @@ def read_geometry(components: Mapping[str, Any], what: str) -> Geometry:
             components["tokenizer"].model_max_length, text_encoder.config.max_position_embeddings
         ),
         context_width=text_encoder.config.hidden_size,
-        tap_coarse_channels=int(unet.up_blocks[coarse].resnets[-1].out_channels),
-        tap_fine_channels=int(unet.up_blocks[fine].resnets[-1].out_channels),
-        vae_tap_channels=(channels[0], channels[1], channels[2]),
     )
 
 
 def unet_reduction(unet: Any) -> int:
-    """By how much the U-Net shrinks a latent's side at its lowest level; latents must be a multiple of it."""
+    """The factor by which the U-Net's lowest level shrinks a latent's side; the side is a multiple."""
     return int(2 ** sum(block.downsamplers is not None for block in unet.down_blocks))
 
 

@@ -1,4 +1,4 @@
-"""Folders in diffusers' format: what is in them, checked before anything large is read, and loaded."""
+"""Model folders in diffusers' format: checked before anything large is read, then loaded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WEIGHTS = {
     "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
     "vae": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
 }
-"""What each component's weights are called: as safetensors, and pickled."""
+"""File names of each component's weights: as safetensors, and pickled."""
 
 
 def component_folders(path: Path) -> dict[str, Path]:
@@ -264,7 +264,7 @@ def folder_fingerprint(path: Path) -> str:
 
 
 def model_index(scheduler: str) -> dict[str, Any]:
-    """What `model_index.json` of a Stable Diffusion 1.x folder says; `scheduler` is its scheduler's class."""
+    """Contents of `model_index.json` for a Stable Diffusion 1.x folder with a `scheduler` of this class."""
     import diffusers
 
     return {

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from seas_runtime.errors import UserError
@@ -39,19 +39,6 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: expected a safetensors file, found a broken one: {error}") from error
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        UserError: it is no safetensors file.
-    """
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: expected a safetensors file, found a broken one: {error}") from error
-    return tensors
 
 
 def read_pickle(path: Path) -> dict[str, Tensor]:
@@ -111,7 +98,7 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _wish(message: str) -> str:
-    """What a pickle asked for, from PyTorch's message."""
+    """The object that a pickle asked for, from PyTorch's message."""
     for pattern, words in (
         (r"GLOBAL ([\w.]+)", "asks for {}"),
         (r"Trying to instantiate a non-allowed type ([\w.]+)", "asks for {}"),

@@ -16,7 +16,7 @@ NEARLY_FULL = 0.9  # of the photograph: more than this is more likely an inverte
 
 @dataclass
 class Checked:
-    """What is left of a product after the check, and what is known of its files."""
+    """The usable files of a product, and the facts that the check found."""
 
     train_normals: list[Path]
     test_normals: list[Path]

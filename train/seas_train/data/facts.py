@@ -1,4 +1,4 @@
-"""Decodes every file of a product once, and notes what the check needs to know of it."""
+"""Decodes every file of a product once, and notes the facts that the check needs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ THREADS = min(4, os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What decoding a photograph told. `peak` is the highest value of a 16-bit file, 0 for others."""
+    """Facts of a decoded photograph."""
 
     path: Path
     sha256: str = ""
     peak: int = 0
+    """The highest value of a 16-bit file, 0 for others."""
     blank: bool = False
     pages: int = 1
     broken: UnreadableImage | None = None
@@ -44,12 +45,8 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class MaskFacts:
-    """What decoding a mask told; sizes are (width, height) of the upright pictures.
-
-    Foreground pixels are counted in the file (`foreground`), in the part that fitting uses (`cropped`), after
-    fitting (`fitted`), and at the points of the latent's grid (`latent`). The first of each two counts is for
-    values above 127, the second for values that are not 0.
-    """
+    """Facts of a decoded mask. Sizes are (width, height) of the upright pictures; counts are of pixels, first
+    of those above 127, then of those that are not 0."""
 
     path: Path
     sha256: str = ""
@@ -57,9 +54,13 @@ class MaskFacts:
     image_size: tuple[int, int] = (0, 0)
     brightest: int = 0
     foreground: tuple[int, int] = (0, 0)
+    """In the file."""
     cropped: tuple[int, int] = (0, 0)
+    """In the part that fitting uses."""
     fitted: tuple[int, int] = (0, 0)
+    """After fitting."""
     latent: tuple[int, int] = (0, 0)
+    """At the points of the latent's grid."""
     rotation_unclear: bool = False
     broken: UnreadableImage | None = None
 

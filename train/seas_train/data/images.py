@@ -33,7 +33,7 @@ WIDE_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 
 
 class Fit(str, Enum):
-    """How a photograph of any shape becomes a square."""
+    """Ways to make a square of a photograph of any shape."""
 
     CROP = "crop"  # short side to size, centre crop
     PAD = "pad"  # long side to size, border pixels repeated (background in the mask)
@@ -42,14 +42,12 @@ class Fit(str, Enum):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How every image and mask of a product is brought to [size, size].
-
-    `bit_depth` is what 16-bit files are scaled from: 12 where the camera's values end at 4095.
-    """
+    """Brings every image and mask of a product to [size, size]."""
 
     size: int
     fit: Fit = Fit.CROP
     bit_depth: int = 16
+    """Of the values in 16-bit files: 12 where the camera's end at 4095."""
 
     def __post_init__(self) -> None:
         if self.size < 1:

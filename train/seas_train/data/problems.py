@@ -1,4 +1,4 @@
-"""What can be wrong with a product, and the report that lists it."""
+"""Problems of a product's files, and the report that lists them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Severity(str, Enum):
 
 
 class Kind(str, Enum):
-    """One value for each thing that can be wrong; the value is the report's heading."""
+    """Kinds of problems; the value is the heading in the report."""
 
     NO_NORMALS = "no normals"
     NO_DEFECTS = "no defects"
@@ -52,11 +52,12 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One line of a report: `path` is the file, folder or None for the product as a whole."""
+    """One line of a report."""
 
     severity: Severity
     kind: Kind
     path: Path | None
+    """The file or folder; None for the product as a whole."""
     message: str
 
 
@@ -67,7 +68,7 @@ class Problems:
     found: list[Problem] = field(default_factory=list)
 
     def error(self, kind: Kind, path: Path | None, message: str) -> None:
-        """Add what stops the run."""
+        """Add a problem that stops the run."""
         self.found.append(Problem(Severity.ERROR, kind, path, message))
 
     def excuse(self, kind: Kind) -> None:
@@ -78,34 +79,32 @@ class Problems:
         ]
 
     def warn(self, kind: Kind, path: Path | None, message: str) -> None:
-        """Add what the run can do without."""
+        """Add a problem that the run can do without."""
         self.found.append(Problem(Severity.WARNING, kind, path, message))
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many images (normals) or pairs (a defect) were found, and where they went.
-
-    `left_out` ones have a problem in the report; `unused` ones are whole but beyond what the split asks for.
-    `label` is the folder's or table's own spelling of `name`.
-    """
+    """Numbers of normals, or of a defect's pairs."""
 
     name: str
     label: str
+    """The folder's or table's own spelling of the name."""
     found: int
     left_out: int
+    """With a problem in the report."""
     train: int
     test: int
 
     @property
     def unused(self) -> int:
-        """Whole images that neither train nor test."""
+        """Whole images beyond the split: they neither train nor test."""
         return self.found - self.left_out - self.train - self.test
 
 
 @dataclass(frozen=True)
 class ProductReport:
-    """All that was found in a product's folder, and everything wrong with it."""
+    """The contents of a product's folder, and its problems."""
 
     product: str
     root: Path

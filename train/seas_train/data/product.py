@@ -22,32 +22,35 @@ from seas_train.data.split import PhotographsConfig, divide, training_pairs
 
 @dataclass(frozen=True)
 class Defect:
-    """One anomaly type: `name` is safe as folder and token, `label` is the product's own spelling of it."""
+    """One anomaly type."""
 
     name: str
+    """Safe as folder and token."""
     train: tuple[Pair, ...]
     test: tuple[Pair, ...]
     label: str = ""
+    """The product's own spelling of the name."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product that can be trained on. `normals` train, `test_normals` do not; defects are sorted by name.
-
-    `fingerprint` is a SHA-256 over the contents of the files that train, the split and the preprocessing;
-    where the files lie and what they are called does not change it. `label_map` says how masks are read.
-    """
+    """A product that can be trained on."""
 
     name: str
     root: Path
     layout: Layout
     preprocessing: Preprocessing
     normals: tuple[Path, ...]
+    """Those that train."""
     test_normals: tuple[Path, ...]
     defects: tuple[Defect, ...]
+    """Sorted by name."""
     report: ProductReport
     fingerprint: str
+    """SHA-256 over the contents of the files that train, the split and the preprocessing; places and names of
+    files do not change it."""
     label_map: bool = False
+    """Whether masks hold labels, of which all but 0 are defect."""
 
     def image(self, path: Path) -> NDArray[np.uint8]:
         """Read a photograph of the product: uint8 [size, size, 3]."""
@@ -56,14 +59,6 @@ class Product:
     def mask(self, pair: Pair) -> NDArray[np.bool_]:
         """Read a pair's mask, fitted as its image is: bool [size, size], True on the defect."""
         return read_mask(pair.mask, self.preprocessing, self.label_map, image=pair.image)
-
-    def defect(self, name: str) -> Defect:
-        """Return a defect by its name; UserError lists the names there are."""
-        for defect in self.defects:
-            if defect.name == name:
-                return defect
-        names = ", ".join(defect.name for defect in self.defects)
-        raise UserError(f"{self.name}: expected one of the defects {names}, found {name!r}")
 
 
 def load_product(

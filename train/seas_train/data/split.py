@@ -1,4 +1,4 @@
-"""How a product's photographs are read and split: which train and which test, as the SeaS paper has it."""
+"""The split of a product's photographs into training and test, as in the SeaS paper, and its options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PhotographsConfig(Settings):
-    """How a product's photographs are read and split."""
+    """Options of reading and splitting a product's photographs."""
 
     layout: Layout | None = None
     """None detects it."""

@@ -1,1 +1,1 @@
-"""What every method trains and samples with."""
+"""Diffusion models in training: encoded examples and prompts, the sampler, U-Net and decoder features."""

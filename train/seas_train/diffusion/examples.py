@@ -55,16 +55,11 @@ class Example:
     mask: Tensor
     """[1, H, W] bool; all False for a normal image."""
     augmentations: tuple[Augmentation, ...]
-    """Those that it is drawn in."""
+    """The augmentations that it may be drawn in."""
 
 
 class Examples:
-    """A product's training images: which there are, and their latents.
-
-    Attributes:
-        defects: the defect pairs of all defects, mixed, as `train` pairs of the product.
-        normals: the normal images.
-    """
+    """A product's training images and their latents: `defects`, of all defects mixed, and `normals`."""
 
     def __init__(
         self,

@@ -1,9 +1,8 @@
-"""The U-Net and the VAE's decoder run by hand, so that what their up-blocks give can be read.
+"""U-Net and VAE decoder run block by block, so that the outputs of their up-blocks can be read: the taps.
 
-The mask head reads two U-Net up-blocks and three decoder up-blocks. Hooks would do while training, but these
-functions are also what is exported: plain calls of the models' own blocks in their own order, which
-torch.export can trace, and which stop as soon as nothing further is asked for. The results are bit-identical
-to the models' own forward.
+SeaS's mask head reads two up-blocks of the U-Net and three of the decoder. Hooks would do for training, but
+export traces these functions too: they call the models' own blocks in their own order, and stop after the
+last block that is asked for. The results are bit-identical to the models' own forward.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from seas_runtime.errors import UserError
 
 
 def tap_indices(unet: Any) -> tuple[int, int]:
-    """Which of the U-Net's up-blocks give the coarse and the fine tap.
+    """Indices of the up-blocks of the U-Net that give the coarse and the fine tap.
 
     Coarse is the last up-block whose output has half the latent's resolution, fine the first at full
     resolution; in Stable Diffusion 1.x these are `up_blocks[1]` and `up_blocks[2]`, the paper's up-2 and

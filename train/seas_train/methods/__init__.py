@@ -1,1 +1,1 @@
-"""How each method is trained."""
+"""The methods by which a base is trained: a room each, found in one table."""

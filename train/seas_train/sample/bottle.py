@@ -41,33 +41,30 @@ _ARCS = ((0.87, 0.0, 0.75), (0.87, 2.6, 0.50), (0.27, float(np.pi), 0.50), (0.27
 
 @dataclass(frozen=True)
 class Bottle:
-    """What differs from one normal bottle to the next.
-
-    Attributes:
-        centre: the axis, (x, y), half-sides.
-        outer: radius of the wall's outside.
-        rim: radius of the middle of the bright rim.
-        rim_width: distance from the rim's middle at which it has faded to 1/e.
-        well: radius of the dark well in the middle.
-        lamp: direction of the lamp.
-        light: the lamp's intensity, about 1.
-        tint: factor on red, and its inverse on blue, about 1.
-        arcs: glossy arcs, each (radius, middle angle, half-length in radians, strength 0..1).
-        blur: standard deviation of the lens's blur, half-sides.
-        grain: standard deviation of the sensor's noise, in 0..1 units.
-    """
+    """Parameters of one normal bottle: lengths in half-sides of the picture, angles in radians."""
 
     centre: tuple[float, float]
+    """The axis, (x, y)."""
     outer: float
+    """Radius of the wall's outside."""
     rim: float
+    """Radius of the middle of the bright rim."""
     rim_width: float
+    """Distance from the rim's middle at which it has faded to 1/e."""
     well: float
+    """Radius of the dark well in the middle."""
     lamp: float
+    """Direction of the lamp."""
     light: float
+    """The lamp's intensity, about 1."""
     tint: float
+    """Factor on red, and its inverse on blue, about 1."""
     arcs: tuple[tuple[float, float, float, float], ...]
+    """Glossy arcs, each (radius, middle angle, half-length, strength 0..1)."""
     blur: float
+    """Standard deviation of the lens's blur."""
     grain: float
+    """Standard deviation of the sensor's noise, in 0..1 units."""
 
 
 def choose_bottle(rng: np.random.Generator) -> Bottle:

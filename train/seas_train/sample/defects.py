@@ -33,7 +33,7 @@ _EDGE = 0.012
 
 @dataclass(frozen=True)
 class Layer:
-    """What a defect puts over a bottle: `colour` `[H, W, 3]` and `opacity` `[H, W]`, float32, 0..1."""
+    """A defect's layer over a bottle: `colour` `[H, W, 3]` and `opacity` `[H, W]`, float32, 0..1."""
 
     colour: ImageArray
     opacity: Field

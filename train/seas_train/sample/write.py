@@ -37,7 +37,7 @@ Licence: Apache License 2.0, as the code that rendered them (https://www.apache.
 
 @dataclass(frozen=True)
 class _Record:
-    """What a written sample follows from; two folders with the same record hold the same pictures."""
+    """The inputs of a written sample; two folders with the same record hold the same pictures."""
 
     product: str
     version: int

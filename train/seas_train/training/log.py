@@ -1,4 +1,4 @@
-"""What a stage says while it trains: losses.jsonl, TensorBoard, preview sheets, and a bar to watch."""
+"""A stage's log: losses.jsonl, TensorBoard, preview sheets, and a progress bar."""
 
 from __future__ import annotations
 

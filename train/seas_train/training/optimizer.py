@@ -17,7 +17,7 @@ _BETAS = Bound("two numbers in 0..1 (1 excluded)", lambda betas: all(0 <= beta <
 
 
 class Schedule(str, Enum):
-    """How the learning rate goes over a stage, after the warm-up."""
+    """The learning rate's course over a stage, after the warm-up."""
 
     CONSTANT = "constant"
     COSINE = "cosine"
@@ -45,7 +45,7 @@ class OptimizerConfig(Settings):
 
 
 def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
-    """What share of its learning rate step `step` (1..steps) uses; 0..1."""
+    """The share of the learning rate, 0..1, that step `step` (1..steps) uses."""
     if step <= config.warmup_steps:
         return step / (config.warmup_steps + 1)
     if config.schedule is Schedule.CONSTANT:

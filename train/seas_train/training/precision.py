@@ -1,4 +1,4 @@
-"""What training computes in: the loop's precision, and bfloat16 on CPUs that compute it natively."""
+"""Precision of training: the loop's, and bfloat16 on CPUs that compute it natively."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 class Precision(str, Enum):
-    """What the forward pass computes in; weights and optimizer stay in float32."""
+    """Precision of the forward pass; weights and optimizer stay in float32."""
 
     FP32 = "fp32"
     BF16 = "bf16"

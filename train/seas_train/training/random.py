@@ -1,4 +1,4 @@
-"""Every random choice of training as a function of (seed, stage, step), so that state holds no generator."""
+"""Random streams as a function of (seed, stage, step), so that a saved state holds no generator."""
 
 from __future__ import annotations
 

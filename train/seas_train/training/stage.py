@@ -20,7 +20,7 @@ from seas_train.training.random import StepRandom
 
 @dataclass(frozen=True)
 class LoopConfig(Settings):
-    """How stages are run; of these only the seed and the precision change what comes out."""
+    """Options of the loop; of these only the seed and the precision change the result."""
 
     seed: Whole = 0
     save_every: Count = 100
@@ -32,7 +32,7 @@ class LoopConfig(Settings):
 
 @dataclass(frozen=True)
 class Batch:
-    """What one forward and backward pass works on."""
+    """The inputs of one forward and backward pass."""
 
     tensors: Mapping[str, Tensor]
     """CPU tensors; the loop moves them to the device."""
@@ -41,7 +41,7 @@ class Batch:
 
 
 class Stage(ABC):
-    """One stage: what is trained, on what, with which losses.
+    """One stage of training: a module, its batches and its losses.
 
     The loop prepares `module` with accelerate, draws batches, sums `losses` into steps, and saves what is
     trained. A stage keeps no state of its own that changes from step to step: everything random comes from
@@ -58,7 +58,7 @@ class Stage(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the result besides the seed, as JSON values: configuration, fingerprints of
+        """Whatever decides the result besides the seed, as JSON values: configuration, fingerprints of
         data and base. A run that was started with another identity is not continued.
         """
 

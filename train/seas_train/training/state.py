@@ -30,7 +30,7 @@ _WEIGHTS, _OPTIMIZER, _AVERAGE, _STATE = (
 
 @dataclass(frozen=True)
 class State:
-    """Everything that a stage's next step depends on; random numbers follow from the step."""
+    """The state that a stage's next step depends on; random numbers follow from the step."""
 
     step: int
     """Steps done."""

@@ -16,17 +16,14 @@ class RandomGeometry(str, Enum):
 
 @dataclass(frozen=True)
 class BaseShape:
-    """Everything that fixes a base's tensors, as diffusers' and transformers' own configuration keys.
-
-    Attributes:
-        unet: of `UNet2DConditionModel`.
-        vae: of `AutoencoderKL`, with f8's four levels.
-        text_encoder: of `CLIPTextConfig`; its `vocab_size` is a least number of rows.
-    """
+    """The shapes of a base's tensors, as diffusers' and transformers' own configuration keys."""
 
     unet: Mapping[str, Any]
+    """Of `UNet2DConditionModel`."""
     vae: Mapping[str, Any]
+    """Of `AutoencoderKL`, with f8's four levels."""
     text_encoder: Mapping[str, Any]
+    """Of `CLIPTextConfig`; its `vocab_size` is a least number of rows."""
 
     @property
     def context_length(self) -> int:

@@ -1,4 +1,4 @@
-"""What a single file holds, told by the names and shapes of its tensors, before anything large is read."""
+"""Kinds of single-file models, told by the names and shapes of tensors before anything large is read."""
 
 from __future__ import annotations
 

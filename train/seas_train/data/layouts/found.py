@@ -1,4 +1,4 @@
-"""What every layout's reader returns, and how it lists folders and matches masks to images."""
+"""The files of a product as a layout's reader finds them: folders listed, masks matched to images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 from seas_train.data.names import is_image_name, match_key, natural_key
 from seas_train.data.problems import Kind, Problems
 
-JUNK = frozenset(
-    {"thumbs.db", "desktop.ini"}
-)  # what file browsers leave behind; also every name with a leading dot
+JUNK = frozenset({"thumbs.db", "desktop.ini"})
+"""Left behind by file browsers, as is every name with a leading dot."""
 
 
 @dataclass(frozen=True)

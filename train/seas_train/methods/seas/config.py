@@ -16,7 +16,7 @@ from seas_train.training.precision import Precision
 from seas_train.training.stage import LoopConfig
 
 STEPS_PER_DEFECT = 800
-"""Of either stage, for SD 1.x (the authors' scripts)."""
+"""Steps of either stage for SD 1.x (the authors' scripts)."""
 SMALL_BASE_PARAMETERS = 50_000_000
 """U-Nets below this are trained like `micro`; SD 1.4's has 860 million, the smallest BK-SDM's 320 million."""
 AUTHORS_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
@@ -24,11 +24,11 @@ AUTHORS_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
 AUTHORS_TAU = 0.2
 """The authors' threshold on the mean of the last three maps."""
 _SMALL_GUIDANCE = 3.5
-"""Of a base as small as `micro`: at 2 more small defects are missing, as seen side by side from 2 to 4."""
+"""For a base as small as `micro`: at 2 more small defects are missing, as seen side by side from 2 to 4."""
 
 
 class ReferenceScale(str, Enum):
-    """What generation's start is made from."""
+    """Scale of the latents that generation starts from."""
 
     UNSCALED = "unscaled"
     """The VAE's latents of normal images as they are, as in the authors' code."""
@@ -38,7 +38,7 @@ class ReferenceScale(str, Enum):
 
 @dataclass(frozen=True)
 class GenerationConfig(Settings):
-    """What the checkpoint recommends to those who generate with it."""
+    """Defaults of generation that the checkpoint recommends."""
 
     guidance: Annotated[float, within(0, 100)] = 8.0
     tau: Fraction = AUTHORS_TAU
@@ -62,7 +62,7 @@ class TrainConfig(Settings):
 
     @property
     def loop(self) -> LoopConfig:
-        """What the training loop takes of it."""
+        """The training loop's part of it."""
         return LoopConfig(self.seed, self.save_every, self.preview_every, self.precision)
 
     @classmethod

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seas_runtime.errors import UserError
+from seas_runtime.manifest.types import GOOD
 
-GOOD = "good"
-"""The key of the prompt for normal images, beside the defects' names."""
 NORMAL_TOKEN = "<ob>"
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """What a product's images are called."""
+    """The prompts of a product's images, and their tokens."""
 
     defects: tuple[str, ...]
     anomaly_tokens: int
@@ -50,35 +49,6 @@ class Prompts:
         for defect in self.defects:
             prompts[defect] = f"a {self.normal_token} with {' '.join(self.defect_tokens(defect))}"
         return prompts
-
-
-def tokenize(tokenizer: Any, prompts: Sequence[str], length: int) -> Tensor:
-    """Token ids [P, length] int64 of prompts, padded as Stable Diffusion pads.
-
-    Raises:
-        UserError: a prompt does not fit into `length` tokens.
-    """
-    rows = [tokenizer(prompt).input_ids for prompt in prompts]
-    for prompt, row in zip(prompts, rows, strict=True):
-        if len(row) > length:
-            raise UserError(
-                f"prompt {prompt!r}: expected at most {length} tokens with start and end, found {len(row)}; "
-                "use fewer anomaly tokens"
-            )
-    ids = tokenizer(
-        list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    )
-    result: Tensor = ids.input_ids
-    return result
-
-
-def encode_prompts(tokenizer: Any, text_encoder: Any, prompts: Sequence[str], length: int) -> Tensor:
-    """The U-Net's context of prompts: the text encoder's last hidden states [P, length, D] f32, without
-    gradients."""
-    device = next(text_encoder.parameters()).device
-    with torch.no_grad():
-        states: Tensor = text_encoder(tokenize(tokenizer, prompts, length).to(device))[0]
-    return states
 
 
 def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[int]:

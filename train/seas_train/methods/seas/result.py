@@ -1,4 +1,4 @@
-"""What stage 1 hands to stage 2 and to the checkpoint."""
+"""Stage 1's result, which stage 2 and the checkpoint are made from."""
 
 from __future__ import annotations
 

@@ -9,22 +9,40 @@ import os
 from pathlib import Path
 from typing import Any
 
-from seas_runtime.errors import UserError
 from seas_train.bases.base import Base
 from seas_train.data import Product
-from seas_train.methods.seas.checkpoint import read_description, save_checkpoint
+from seas_train.methods.contract import Method
+from seas_train.methods.seas.checkpoint import MASK_HEAD, check_checkpoint, save_checkpoint
 from seas_train.methods.seas.config import ReferenceScale, TrainConfig
 from seas_train.methods.seas.finetune.memory import estimate_memory
 from seas_train.methods.seas.finetune.stage import FinetuneStage
+from seas_train.methods.seas.mask_head.network.head import load_mask_head
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
+from seas_train.methods.seas.reproduce import Reproduced, reproduced
+from seas_train.methods.seas.taps import TapGeometry
 from seas_train.training.loop import run_training
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 # Raised whenever the same inputs would train to another checkpoint.
 VERSION = 2
 
 
-def train_product(
+def defaults(base: Base, product: Product, rules: str | None = None) -> TrainConfig:
+    """The configuration for a base and a product; see `Method.defaults`."""
+    config = TrainConfig.for_base(base, len(product.defects), product.layout)
+    return config if rules is None else reproduced(config, Reproduced(rules), product.layout)
+
+
+def check_base(base: Base) -> None:
+    """Check that a base has the features that the mask head reads.
+
+    Raises:
+        UserError: it has not.
+    """
+    TapGeometry.of(base.unet, base.vae, f"base {base.name}")
+
+
+def train(
     product: Product,
     base: Base,
     out: Path,
@@ -33,28 +51,10 @@ def train_product(
     *,
     resume: bool = False,
     progress: bool = True,
-) -> Path:
-    """Fine-tune a base on a product and train its mask head.
-
-    Args:
-        product: what to train on.
-        base: what to start from.
-        out: the checkpoint folder to write.
-        run_dir: where states, losses and previews of both stages go.
-        config: both stages' configuration.
-        resume: continue what a killed run left in `run_dir`.
-        progress: show progress bars.
-
-    Returns:
-        `out`.
-
-    Raises:
-        UserError: the base or the run folder does not fit the product or the configuration, or a folder
-        cannot be written.
-        CheckFailed: a loss is not finite.
-    """
+) -> None:
+    """Fine-tune a base on a product, then train its mask head; see `train_product`."""
     first = FinetuneStage(product, base, config.finetune)
-    _LOGGER.info(
+    logger.info(
         "%s", estimate_memory(base, config.finetune, config.precision, product.preprocessing.size).to_text()
     )
     finetune_losses = run_training(first, run_dir, config.loop, resume=resume, progress=progress)
@@ -65,7 +65,7 @@ def train_product(
     mask_head = second.finish()
 
     if int(os.environ.get("RANK", "0")) > 0:
-        return out  # accelerate's other processes have the same weights; the first one writes them
+        return  # accelerate's other processes have the same weights; the first one writes them
     first.examples.use(fine_tuned.models.vae)
     save_checkpoint(
         out,
@@ -85,7 +85,6 @@ def train_product(
             "fingerprint": train_fingerprint(product, base, config),
         },
     )
-    return out
 
 
 def _reference_scale(config: TrainConfig, base: Base) -> float:
@@ -119,9 +118,10 @@ def _fingerprint(product: Product, base: Base, values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
-def is_current(checkpoint: Path, product: Product, base: Base, config: TrainConfig) -> bool:
-    """Whether a checkpoint folder is what `train_product` would make of these."""
-    try:
-        return bool(read_description(checkpoint)["fingerprint"] == train_fingerprint(product, base, config))
-    except UserError:
-        return False
+METHOD = Method(
+    check_base=check_base,
+    defaults=defaults,
+    train=train,
+    artifacts={MASK_HEAD: load_mask_head},
+    check_checkpoint=check_checkpoint,
+)

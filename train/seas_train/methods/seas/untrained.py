@@ -17,12 +17,14 @@ from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import check_out
 from seas_train.bases.base import Base, load_base, unet_reduction
-from seas_train.methods.seas.checkpoint import DESCRIPTION_FILE, save_checkpoint
+from seas_train.checkpoint import DESCRIPTION_FILE
+from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
 from seas_train.methods.seas.prompts import Prompts, extend, write_back
 from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.taps import TapGeometry
 
 PRODUCT = "untrained"
 DEFECTS = ("broken_large", "broken_small", "contamination")
@@ -33,21 +35,18 @@ _VAE_GAIN = 0.2  # the head multiplies by features of the VAE three times, which
 
 @dataclass(frozen=True)
 class UntrainedRequest:
-    """What `write_untrained` is asked for.
-
-    Attributes:
-        base: name or folder.
-        out: the checkpoint folder to make.
-        size: of the images in pixels; None for the base's own.
-        seed: of the mask head and the references.
-        force: replace a checkpoint that is there.
-    """
+    """Options of `write_untrained`."""
 
     base: str
+    """Name or folder."""
     out: Path
+    """The checkpoint folder to make."""
     size: int | None = None
+    """Of the images in pixels; None for the base's own."""
     seed: int = 0
+    """Of the mask head and the references."""
     force: bool = False
+    """Replace a checkpoint that is there."""
 
 
 def write_untrained(request: UntrainedRequest) -> Base:
@@ -71,7 +70,9 @@ def write_untrained(request: UntrainedRequest) -> Base:
     geometry = base.geometry
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
-        head = MaskHead(config.mask_head.architecture(geometry))
+        head = MaskHead(
+            config.mask_head.architecture(TapGeometry.of(base.unet, base.vae, f"base {base.name}"))
+        )
         for module in (head.MRM1, head.MRM2, head.MRM3):
             batch_norms(module.conv1)[0].gain.data.mul_(_VAE_GAIN)
         size = geometry.latent_size

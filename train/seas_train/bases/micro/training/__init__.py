@@ -1,1 +1,1 @@
-"""How micro's weights were trained."""
+"""The training of micro's weights."""

@@ -23,7 +23,7 @@ _NORMALISATION_IMAGES = 120
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
-    """What the autoencoder sees and how it is judged."""
+    """Options of the autoencoder's training: its images and its loss."""
 
     scenes: int = 2000
     textures: int = 1000

@@ -32,7 +32,7 @@ _NOISY_SHARE = 0.4  # of the times are drawn from the noisier half, the others f
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    """What the denoiser sees. Batches are per worker."""
+    """Options of the denoiser's training. Batches are per worker."""
 
     scenes: int = 9000
     large_scenes: int = 9000  # so many are encoded at full size too, which costs four times as much

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: wall-clock minutes over all runs together, or steps. Exactly one is set."""
+    """Length of a training: wall-clock minutes over all runs together, or steps. Exactly one is set."""
 
     minutes: float | None = None
     steps: int | None = None
@@ -172,7 +172,7 @@ class Trainer:
         write_json(self.folder / "log.json", self.log())
 
     def log(self) -> dict[str, Any]:
-        """What was done so far, for the model card."""
+        """Steps, minutes and losses so far, for the model card."""
         return {
             "steps": self.step,
             "minutes": round(self.minutes, 2),

@@ -1,4 +1,4 @@
-"""What every painter of the world is handed, and what it hands back."""
+"""The canvas that every painter of the world draws on, and the painting that it returns."""
 
 from dataclasses import dataclass, field
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seas_train.bases.base import Geometry
 from seas_train.bases.tensor_files import read_pickle
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
 from seas_train.methods.seas.mask_head.network.head import MaskHead, load_state
+from seas_train.methods.seas.taps import TapGeometry
 
 # The authors' widths, which also stand where a file does not tell (SD 1.4: 1280 -> 128, 640 -> 64).
 _COARSE_WIDTH, _FINE_WIDTH = 128, 64
 
 
-def read_authors_head(file: Path, geometry: Geometry) -> MaskHead:
-    """Read a mask head that reads the features of a base of this geometry; evaluation mode, float32.
+def read_authors_head(file: Path, taps: TapGeometry) -> MaskHead:
+    """Read a mask head for features of these channels; evaluation mode, float32.
 
     Nothing of the file is executed; see `seas_train.bases.tensor_files`.
 
@@ -27,9 +27,9 @@ def read_authors_head(file: Path, geometry: Geometry) -> MaskHead:
     """
     state = {name: tensor.float() for name, tensor in read_pickle(file).items()}
     architecture = MaskHeadArchitecture(
-        tap_coarse_channels=geometry.tap_coarse_channels,
-        tap_fine_channels=geometry.tap_fine_channels,
-        vae_tap_channels=geometry.vae_tap_channels,
+        tap_coarse_channels=taps.coarse,
+        tap_fine_channels=taps.fine,
+        vae_tap_channels=taps.vae,
         coarse_width=_width(state, "low_feature_conv.0.weight", _COARSE_WIDTH),
         fine_width=_width(state, "mid_feature_conv.0.weight", _FINE_WIDTH),
     )

@@ -20,6 +20,7 @@ from seas_train.methods.seas.authors.prompts import AuthorsPrompts, check_tokens
 from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.config import AUTHORS_GUIDANCE, AUTHORS_TAU
 from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.taps import TapGeometry
 
 # The authors' sampler as their code has it; the toolkit's defaults are the same.
 SAMPLER = {
@@ -33,19 +34,14 @@ SAMPLER = {
 
 @dataclass(frozen=True)
 class Imported:
-    """What `import_checkpoint` made.
-
-    Attributes:
-        checkpoint: its folder.
-        prompts: the defects, in the order of their tokens.
-        references: how many normal photographs became references.
-        guidance: the checkpoint's own.
-        tau: the checkpoint's own.
-    """
+    """An imported checkpoint."""
 
     checkpoint: Path
+    """Its folder."""
     prompts: AuthorsPrompts
+    """With the defects in the order of their tokens."""
     references: int
+    """Number of normal photographs that became references."""
     guidance: float
     tau: float
 
@@ -86,7 +82,7 @@ def import_checkpoint(
     check_tokens(models.tokenizer, prompts, models.geometry.context_length, tokenizer_folder)
     if mask.is_dir():
         raise UserError(f"--mask {mask}: expected a file, found a folder; give mask-checkpoint/rmp in it")
-    head = read_authors_head(mask, models.geometry)
+    head = read_authors_head(mask, TapGeometry.of(models.unet, models.vae, "--generation"))
 
     examples = Examples(product, models.geometry, rotate=False, flip=False)
     examples.use(models.vae)

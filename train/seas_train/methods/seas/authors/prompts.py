@@ -9,7 +9,8 @@ from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_train.data.names import unique_names
-from seas_train.methods.seas.prompts import Prompts, tokenize
+from seas_train.diffusion.prompt_encoding import tokenize
+from seas_train.methods.seas.prompts import Prompts
 
 AUTHORS_NORMAL_TOKEN = "ob1"
 TOKENS_PER_DEFECT = 4
@@ -37,7 +38,7 @@ class AuthorsPrompts(Prompts):
 
 
 def count_defects(tokenizer: Any, where: str) -> int:
-    """How many defects a tokenizer of the authors' has tokens for.
+    """Count the defects that a tokenizer of the authors' has tokens for.
 
     Raises:
         UserError: the tokens are not `ob1` and `sks1` to `sks{4 x defects}`.

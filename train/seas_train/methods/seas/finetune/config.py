@@ -13,7 +13,7 @@ FromOne = Annotated[float, at_least(1)]
 
 
 class AttentionMaps(str, Enum):
-    """Which cross-attention maps the DA loss looks at."""
+    """The cross-attention maps that the DA loss reads."""
 
     PAPER = "paper"
     """Attention probabilities of every layer of the resolution, min-max normalised per sample."""
@@ -23,7 +23,7 @@ class AttentionMaps(str, Enum):
 
 
 class TrainedTokens(str, Enum):
-    """Which rows of the token embedding are trained."""
+    """The rows of the token embedding that are trained."""
 
     NEW = "new"
     """The product's own, as in the paper; the base's words stay as they are."""

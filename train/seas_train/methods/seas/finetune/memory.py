@@ -1,4 +1,4 @@
-"""How much memory stage 1 will take, and how much there is to compute, before it begins."""
+"""Stage 1's memory and operations, estimated before it begins."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from seas_runtime.units import size_words
 from seas_train.bases.base import Base
@@ -24,24 +24,24 @@ PROCESS = 700 * 2**20
 """Python with every library that training loads, and their buffers; an estimate. Half of it is there before
 a base is loaded (`process_bytes` of benchmarks/training_memory.py)."""
 CONTEXT = 500 * 2**20
-"""What a CUDA context and its libraries take of a device; between 300 and 600 MB by NVIDIA's accounts."""
+"""Device memory of a CUDA context and its libraries; between 300 and 600 MB by NVIDIA's accounts."""
 _OF_A_STEP = ("gradients", "activations", "their gradients", "half copies")
 BASE = "the base, on the host"
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes per part, on the device and on the host (without a GPU all of it is the host's).
-
-    The activations, their gradients, the half copies and the process are estimates, the rest is exact. What
-    the allocator keeps of freed memory is not in it. flops: floating-point operations a step. trained:
-    parameters.
-    """
+    """Bytes of stage 1 by part. Activations, their gradients, half copies and the process are estimates, the
+    rest is exact; memory that the allocator keeps after it is freed is left out."""
 
     parts: dict[str, int]
+    """Where it computes: on the device, or without a GPU on the host."""
     host: dict[str, int] = field(default_factory=dict)
+    """On the host beside them."""
     flops: float = 0.0
+    """Floating-point operations a step."""
     trained: int = 0
+    """Parameters."""
 
     @property
     def device_total(self) -> int:
@@ -126,7 +126,7 @@ def _meta_unet(base: Base, config: FinetuneConfig) -> Any:
 
 
 def _text_activations(base: Base, config: FinetuneConfig) -> int:
-    """How many numbers encoding a batch's prompts keeps, if no two of its defect images share a defect."""
+    """Numbers kept by encoding a batch's prompts, if no two of its defect images share a defect."""
     with torch.device("meta"):
         encoder = type(base.text_encoder)(base.text_encoder.config).requires_grad_(False)
         length = min(base.geometry.context_length, encoder.config.max_position_embeddings)
@@ -139,8 +139,8 @@ def _text_activations(base: Base, config: FinetuneConfig) -> int:
 
 
 def _activations(unet: Any, base: Base, config: FinetuneConfig, image_size: int) -> tuple[int, int, float]:
-    """How many numbers one batch's forward pass keeps for the backward pass, how many its largest layer,
-    and its operations."""
+    """Of one batch's forward pass: numbers kept for the backward pass, by all layers and by the largest, and
+    operations."""
     from torch.utils.flop_counter import FlopCounterMode
 
     geometry = base.geometry.at(image_size)
@@ -183,7 +183,7 @@ def _blocks(unet: Any) -> list[Any]:
 
 
 def _checkpointed(block: Any) -> list[Any]:
-    """What diffusers runs again on the way back: a block's residual and attention layers, each by itself."""
+    """The layers that checkpointing runs again on the way back, each by itself: residual and attention."""
     return [*block.resnets, *getattr(block, "attentions", [])]
 
 
@@ -225,11 +225,17 @@ class _FlashAttention(torch.autograd.Function):
         raise NotImplementedError("only counted, never run back")
 
 
-def _flash_attention() -> Any:
+@contextmanager
+def _flash_attention() -> Iterator[None]:
     """Let attention save what a fused kernel saves; the meta device would run it in the open."""
 
     def attend(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         result: Tensor = _FlashAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
         return result
 
-    return mock.patch("torch.nn.functional.scaled_dot_product_attention", attend)
+    usual: Any = functional.scaled_dot_product_attention
+    functional.scaled_dot_product_attention = attend
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = usual

@@ -11,7 +11,7 @@ MEDIUM_BATCHES = 4
 
 
 class MemoryLevel(str, Enum):
-    """What the card has: 8, 12 or 24 GB. Calculated, see `train --dry-run`; on cards not measured."""
+    """Memory of the card: 8, 12 or 24 GB. Calculated (see `train --dry-run`), not measured on cards."""
 
     LOW = "low"
     MEDIUM = "medium"

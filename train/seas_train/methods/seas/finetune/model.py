@@ -1,4 +1,4 @@
-"""What stage 1 trains, as one module: a U-Net, and the new rows of a text encoder's token embedding."""
+"""Stage 1's trained module: a U-Net, and the new rows of a text encoder's token embedding."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from seas_runtime.errors import UserError
 from seas_train.bases.base import Base, unet_reduction
 from seas_train.data import Product
 from seas_train.diffusion.examples import Example, Examples
+from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.sampling import preview_sheet
 from seas_train.methods.seas.finetune.attention import REDUCTIONS
 from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig, TrainedTokens
@@ -29,7 +30,7 @@ from seas_train.methods.seas.finetune.losses import (
     token_maps,
 )
 from seas_train.methods.seas.finetune.model import FinetuneModel
-from seas_train.methods.seas.prompts import Prompts, extend, tokenize, write_back
+from seas_train.methods.seas.prompts import Prompts, extend, write_back
 from seas_train.methods.seas.result import FineTuned
 from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom

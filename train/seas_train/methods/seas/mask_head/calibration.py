@@ -1,8 +1,8 @@
-"""Moves the head's probabilities so that generation's threshold cuts where the masks come out best.
+"""Calibrates the mask head: moves its probabilities so that generation's threshold gives the best masks.
 
-A focal loss makes probabilities timid: at gamma 2 a pixel whose true probability is 0.024 is told 0.2. The
-authors' threshold of 0.2 suits a head that was trained long and is sure; after a short training it takes
-too much. One number, the offset between the two classes' logits, mends that.
+A focal loss draws probabilities towards a half: at gamma 2 a pixel whose true probability is 0.024 is
+predicted as 0.2. The authors' threshold of 0.2 suits a head that was trained long; after a short training it
+marks too many pixels. One number corrects it: the offset between the two classes' logits.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from torch import Tensor
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 
 CANDIDATES = tuple(round(0.05 * step, 2) for step in range(1, 20))
-"""Thresholds that are tried: 0.05, 0.10 .. 0.95."""
+"""Thresholds to choose from: 0.05, 0.10 .. 0.95."""
 
 
 def pooled_ious(probability: Tensor, mask: Tensor, kinds: Tensor, threshold: float) -> list[float]:
-    """Return the IoU of each kind of defect, pooled over its pixels.
+    """Return the IoU of each defect over the pixels of all its pairs.
+
+    False alarms on normals count in every defect's union, as if each of its pairs came with a normal.
 
     Args:
-        probability: [B,H,W] in 0..1. mask: [B,H,W] bool, empty for normals. kinds: [B] int64: 0 for
-        normals, 1 + i for defect i. False alarms on normals count against every defect, as
-            many of them as if there were a normal image for each of its pairs.
+        probability: [B,H,W] in 0..1.
+        mask: [B,H,W] bool, empty for normals.
+        kinds: [B] int64, 0 for normals, 1 + i for defect i.
         threshold: in 0..1.
     """
     predicted = probability >= threshold
@@ -41,7 +43,7 @@ def pooled_ious(probability: Tensor, mask: Tensor, kinds: Tensor, threshold: flo
 
 
 def best_threshold(probability: Tensor, mask: Tensor, kinds: Tensor) -> float:
-    """Return the candidate whose IoU, averaged over the defects, is best; see `pooled_ious`."""
+    """Return the candidate with the best IoU, averaged over the defects; see `pooled_ious`."""
 
     def score(threshold: float) -> float:
         ious = pooled_ious(probability, mask, kinds, threshold)
@@ -51,7 +53,7 @@ def best_threshold(probability: Tensor, mask: Tensor, kinds: Tensor) -> float:
 
 
 def move_threshold(head: MaskHead, found: float, tau: float) -> None:
-    """Change the output's bias so that what had the probability `found` has the probability `tau`."""
+    """Shift the output's bias so that a pixel of probability `found` gets the probability `tau`."""
     bias = head.out_layer[2].bias
     assert isinstance(bias, Tensor)
     with torch.no_grad():

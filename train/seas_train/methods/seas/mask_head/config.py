@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from seas_train.bases.base import Geometry
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
+from seas_train.methods.seas.taps import TapGeometry
 from seas_train.settings import Count, Fraction, Positive, Settings, Weight, Whole, require
 from seas_train.training.optimizer import OptimizerConfig
 
@@ -57,12 +57,12 @@ class MaskHeadConfig(Settings):
             divisor = getattr(self, name)
             require(width % divisor == 0, name, f"a divisor of coarse_width + fine_width = {width}", divisor)
 
-    def architecture(self, geometry: Geometry) -> MaskHeadArchitecture:
-        """The head's tensors on a base of this geometry."""
+    def architecture(self, taps: TapGeometry) -> MaskHeadArchitecture:
+        """The head's tensors for features of these channels."""
         return MaskHeadArchitecture(
-            tap_coarse_channels=geometry.tap_coarse_channels,
-            tap_fine_channels=geometry.tap_fine_channels,
-            vae_tap_channels=geometry.vae_tap_channels,
+            tap_coarse_channels=taps.coarse,
+            tap_fine_channels=taps.fine,
+            vae_tap_channels=taps.vae,
             coarse_width=self.coarse_width,
             fine_width=self.fine_width,
             heads=self.heads,

@@ -1,4 +1,4 @@
-"""How good the head's masks are: held-out pairs, noised as generation's last steps see them."""
+"""Scores of the mask head on held-out pairs, noised as generation's last steps see them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from seas_runtime.errors import UserError
 from seas_runtime.figures import iou
+from seas_runtime.manifest.types import GOOD
 from seas_train.data import Product
+from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.methods.seas.mask_head.latents import Models, generation_features, mask_timesteps
 from seas_train.methods.seas.mask_head.network.head import MaskHead
-from seas_train.methods.seas.prompts import GOOD, encode_prompts
 from seas_train.training.precision import native_autocast
 from seas_train.training.random import step_random
 
@@ -50,21 +51,17 @@ class DefectScore:
 
 @dataclass(frozen=True)
 class MaskScores:
-    """What `evaluate_masks` found.
-
-    Attributes:
-        tau: threshold on the mean probability.
-        timesteps: where masks were read.
-        defects: one score a defect.
-        normals: how many held-out normal images were tried, with the normal prompt.
-        empty_normals: how many of them got an empty mask.
-    """
+    """Scores of `evaluate_masks`."""
 
     tau: float
+    """Threshold on the mean probability."""
     timesteps: tuple[int, ...]
+    """Where masks were read."""
     defects: tuple[DefectScore, ...]
     normals: int
+    """Held-out normal images that were tried, with the normal prompt."""
     empty_normals: int
+    """Of these, images whose mask was empty."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

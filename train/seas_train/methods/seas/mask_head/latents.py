@@ -1,4 +1,4 @@
-"""What the head is fed: the frozen models' features of noised latents."""
+"""The mask head's inputs: the frozen models' features of noised latents."""
 
 from __future__ import annotations
 
@@ -39,17 +39,14 @@ class Models(Protocol):
 
 @dataclass(frozen=True)
 class Features:
-    """What the head reads. `vae` is of the first samples alone, as many as were asked for.
-
-    Attributes:
-        coarse: [B,C,h/2,w/2], the U-Net's.
-        fine: [B,F,h,w], the U-Net's.
-        vae: [D,V,2h,2w], [D,V,4h,4w], [D,V,8h,8w], the VAE decoder's.
-    """
+    """The features that the head reads, of B samples; the VAE's are of the first D alone."""
 
     coarse: Tensor
+    """[B,C,h/2,w/2], the U-Net's."""
     fine: Tensor
+    """[B,F,h,w], the U-Net's."""
     vae: list[Tensor]
+    """[D,V,2h,2w], [D,V,4h,4w], [D,V,8h,8w], the VAE decoder's."""
 
 
 def _signal_and_noise(alphas_cumprod: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:

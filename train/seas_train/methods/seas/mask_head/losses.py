@@ -1,4 +1,4 @@
-"""The focal loss and the four terms that the mask head is trained by."""
+"""The mask head's loss: a focal loss in four terms (paper section 3.3)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, alpha: flo
     Args:
         logits: [B,2,H,W]; channel 1 is the defect.
         target: [B,H,W], 1 on the defect and 0 elsewhere, bool or float.
-        gamma: how much pixels that are already right are discounted (authors: 2).
-        alpha: weight in [0, 1] of the defect's pixels, the others weighing 1 - alpha; None weighs all alike.
+        gamma: focusing parameter: the larger, the less pixels that are already right count (authors: 2).
+        alpha: weight in [0, 1] of the defect's pixels, 1 - alpha of the others; None weighs all alike.
     """
     on_defect = target.to(torch.bool)
     log_probability = functional.log_softmax(logits.float(), dim=1)
@@ -28,37 +28,34 @@ def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, alpha: flo
 
 
 def mask_at(mask: Tensor, height: int, width: int) -> Tensor:
-    """Return masks [B,H,W] (0 or 1) at a lower resolution, max-pooled so that small defects survive."""
+    """Return masks [B,H,W] of 0 and 1 at a lower resolution, max-pooled so that small defects survive."""
     pooled = functional.adaptive_max_pool2d(mask.float().unsqueeze(1), (height, width))
     return pooled.squeeze(1)
 
 
 @dataclass(frozen=True)
 class MaskLoss:
-    """The terms of the mask head's loss, each a scalar; `total` is their sum.
-
-    Attributes:
-        defect_refined: refined map of the defect samples against their masks, at image resolution.
-        defect_coarse: coarse map of the defect samples against their masks, at latent resolution.
-        normal_upsampled: coarse map of the normals, upsampled directly, against zero, at image resolution
-        (eq. 7). normal_coarse: coarse map of the normals against zero, at latent resolution.
-    """
+    """The four terms of the mask head's loss, each a scalar."""
 
     defect_refined: Tensor
+    """Refined map of the defect samples against their masks, at image resolution."""
     defect_coarse: Tensor
+    """Coarse map of the defect samples against their masks, at latent resolution."""
     normal_upsampled: Tensor
+    """Coarse map of the normals, upsampled, against zero, at image resolution (eq. 7)."""
     normal_coarse: Tensor
+    """Coarse map of the normals against zero, at latent resolution."""
 
     @property
     def total(self) -> Tensor:
-        """The loss that is minimised."""
+        """The sum of the terms, which is minimised."""
         return self.defect_refined + self.defect_coarse + self.normal_upsampled + self.normal_coarse
 
 
 def mask_loss(
     refined: Tensor, coarse: Tensor, mask: Tensor, *, gamma: float = 2.0, alpha: float | None = None
 ) -> MaskLoss:
-    """Return the loss of a batch whose first samples are defects and whose rest are normals.
+    """Return the loss of a batch: defect samples first, then normals.
 
     Args:
         refined: the defect samples' logits [D,2,H,W].

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from seas_train.diffusion.examples import Augmentation, Example, Examples
+from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.methods.seas.mask_head.calibration import best_threshold, move_threshold
 from seas_train.methods.seas.mask_head.config import MaskHeadConfig
 from seas_train.methods.seas.mask_head.latents import mask_timesteps, training_features
@@ -19,8 +20,8 @@ from seas_train.methods.seas.mask_head.losses import mask_loss
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
 from seas_train.methods.seas.mask_head.preview import preview_sheet
-from seas_train.methods.seas.prompts import encode_prompts
 from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.taps import TapGeometry
 from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom, step_random
 from seas_train.training.stage import Batch, Stage
@@ -86,7 +87,7 @@ class MaskHeadStage(Stage):
         return self.module.head
 
     def identity(self) -> dict[str, Any]:
-        """What decides the result, besides the seed."""
+        """Configuration, stage 1 and native bfloat16."""
         native = self.config.half_precision and computes_bfloat16()
         return {
             "config": self.config.to_dict(),
@@ -245,6 +246,6 @@ def initial_head(config: MaskHeadConfig, tuned: FineTuned, seed: int) -> MaskHea
     """Return an untrained head whose weights follow from the seed, in channels-last memory."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(step_random(seed, _INITIAL, 0).numpy.integers(2**62)))
-        head = MaskHead(config.architecture(tuned.models.geometry))
+        head = MaskHead(config.architecture(TapGeometry.of(tuned.models.unet, tuned.models.vae)))
     channels_last: MaskHead = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return channels_last

@@ -11,31 +11,29 @@ from seas_runtime.errors import UserError
 
 @dataclass(frozen=True)
 class MaskHeadArchitecture:
-    """Channels and sizes of a mask head, for one base.
-
-    Attributes:
-        tap_coarse_channels: channels of the U-Net's tap at half the latent resolution (1280 in SD 1.x).
-        tap_fine_channels: channels of the U-Net's tap at the latent resolution (640 in SD 1.x).
-        vae_tap_channels: channels of the VAE decoder's first three up-blocks, at 2, 4 and 8 times the latent
-            resolution ((512, 512, 256) in SD 1.x).
-        coarse_width: channels that the coarse tap is reduced to (authors: 128).
-        fine_width: channels that the fine tap is reduced to (authors: 64).
-        heads: attention heads of the transformer (authors: 8). Divides the width.
-        groups: groups of the group norm before the transformer (authors: 32). Divides the width.
-        depth: transformer layers (authors: 4).
+    """Channels and sizes of a mask head, for one base. The defaults are the authors'.
 
     Raises:
         UserError: a number is not positive, or heads or groups do not divide the width.
     """
 
     tap_coarse_channels: int
+    """Channels of the U-Net's tap at half the latent resolution (1280 in SD 1.x)."""
     tap_fine_channels: int
+    """Channels of the U-Net's tap at the latent resolution (640 in SD 1.x)."""
     vae_tap_channels: tuple[int, int, int]
+    """Channels of the VAE decoder's first three up-blocks, at 2, 4 and 8 times the latent resolution
+    ((512, 512, 256) in SD 1.x)."""
     coarse_width: int = 128
+    """Channels that the coarse tap is reduced to."""
     fine_width: int = 64
+    """Channels that the fine tap is reduced to."""
     heads: int = 8
+    """Attention heads of the transformer. Divides the width."""
     groups: int = 32
+    """Groups of the group norm before the transformer. Divides the width."""
     depth: int = 4
+    """Transformer layers."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vae_tap_channels", tuple(self.vae_tap_channels))

@@ -26,11 +26,7 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 class MaskHead(nn.Module):
-    """Predicts where the defect is (paper section 3.3).
-
-    Attributes:
-        architecture: the numbers that fix its tensors.
-    """
+    """Predicts the defect's mask (paper section 3.3)."""
 
     def __init__(self, architecture: MaskHeadArchitecture) -> None:
         super().__init__()

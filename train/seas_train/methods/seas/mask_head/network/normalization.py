@@ -18,10 +18,8 @@ class StoredBatchNorm(nn.Module):
 
     In training mode it normalises by the batch's statistics and moves the stored ones towards them; in eval
     mode it normalises by the stored ones, so that a sample's output does not depend on its neighbours. The
-    same arithmetic as `torch.nn.BatchNorm2d`: the stored variance is the unbiased one.
-
-    Attributes:
-        momentum: share of a new batch in the stored statistics, in [0, 1]; 0 leaves them as they are.
+    same arithmetic as `torch.nn.BatchNorm2d`: the stored variance is the unbiased one. `momentum` is the
+    share of a new batch in the stored statistics, in [0, 1]; 0 leaves them as they are.
     """
 
     gain: Tensor

@@ -16,7 +16,7 @@ from seas_export.pipeline.engines import build_engines, engine_options
 from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, bundle_digest, only_build
 from seas_export.pipeline.result import BuildResult
 from seas_export.pipeline.source import Source, find_source
-from seas_export.pipeline.training.training import training_config
+from seas_export.pipeline.training.training import load_trainable, training_config
 from seas_export.version import version
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ class _Build:
         """Check what is given, then make the parts one after the other."""
         from seas_engines.building.compile import check_engines
         from seas_runtime.dataset.layout import CONTACT_SHEET_NAME
-        from seas_train.bases.base import load_base
 
         self.say(f"{self.config.product}: {self.source.words}")
         if self.config.threads is not None:
@@ -69,7 +68,7 @@ class _Build:
         options = engine_options(self.config)
         if options is not None:
             check_engines(options)  # before hours of training, not after
-        base = load_base(self.config.base, allow_pickle=self.config.allow_pickle)
+        base = load_trainable(self.config.base, self.config.allow_pickle)
         product = self._product(base)
         values = {**self.config.train, "seed": self.config.seed}
         train = training_config(base, product, values, "train", self.config.reproduce)

@@ -108,13 +108,11 @@ def _inputs(
     say: Callable[[str], None],
 ) -> tuple[Base, Product, Any]:
     """The checked inputs of a training."""
-    from seas_train.bases.base import load_base
-
     rules = request.reproduce
     require(rules in (*REPRODUCED, None), "--reproduce", " | ".join(REPRODUCED), rules)
     values = read_yaml(file) if file is not None else {}
     options = merge(request.memory, parse_assignments(assignments))
-    base = load_base(request.base, allow_pickle=request.allow_pickle)
+    base = load_trainable(request.base, request.allow_pickle)
     geometry = base.geometry
     product = load_product(
         request.directory, request.photographs, size=geometry.image_size, latent_factor=geometry.latent_factor
@@ -125,19 +123,27 @@ def _inputs(
     return base, product, overlay(config, {**options, **given}, COMMAND_LINE)
 
 
+def load_trainable(base: str, allow_pickle: bool) -> Base:
+    """Load a base that the method can train; UserError where it cannot be read, or not be trained so."""
+    from seas_train import load_base
+    from seas_train.methods.table import find_method
+
+    loaded = load_base(base, allow_pickle=allow_pickle)
+    find_method().check_base(loaded)
+    return loaded
+
+
 def training_config(
     base: Base, product: Product, values: Mapping[str, Any], source: str, reproduce: str | None = None
 ) -> Any:
     """The method's defaults for a base and a product, by the rules of `reproduce`, with `values` over them.
 
     Raises:
-        UserError: the method cannot use the base, an option is unknown, or one is out of range.
+        UserError: an unknown option, or one out of range.
     """
     from seas_train.methods.table import find_method
 
-    method = find_method()
-    method.check_base(base)
-    return overlay(method.defaults(base, product, reproduce), values, source, "train")
+    return overlay(find_method().defaults(base, product, reproduce), values, source, "train")
 
 
 def _check_way(request: TrainRequest) -> None:

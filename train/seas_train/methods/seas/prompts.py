@@ -94,7 +94,7 @@ def initial_rows(tokenizer: Any, embeddings: Tensor, prompts: Prompts) -> Tensor
 class PromptEmbedding(nn.Module):
     """A token embedding whose first rows are frozen and whose other rows are a parameter of their own.
 
-    So neither a gradient nor the optimizer's weight decay can reach the frozen ones. There may be none.
+    Neither a gradient nor weight decay reaches the frozen rows, of which there may be none.
     """
 
     def __init__(self, frozen: Tensor, rows: Tensor) -> None:

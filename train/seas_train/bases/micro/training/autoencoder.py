@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
+from seas_runtime.files import write_json
 from seas_train.bases.micro.training import cache
-from seas_train.bases.micro.training.loop import Budget, Optimisation, Trainer, write_json
+from seas_train.bases.micro.training.loop import Budget, Optimisation, Trainer
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_train.bases.micro.training.loop import write_json
+from seas_runtime.files import write_json
 from seas_train.bases.micro.world.world import IMAGE_SIZE, render_scene, render_texture
 
 logger = logging.getLogger(__name__)

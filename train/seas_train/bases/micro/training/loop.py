@@ -5,7 +5,6 @@ one that was not. With a budget of steps the result is the same to the bit; with
 learning rate follows the clock, whose reading is saved with the state.
 """
 
-import json
 import logging
 import math
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from seas_runtime.files import write_json
 from seas_train.bases.micro.training.workers import average_over_workers, barrier, rank
 
 logger = logging.getLogger(__name__)
@@ -191,10 +191,3 @@ class Trainer:
         self.step, self.minutes = state["step"], state["minutes"]
         self.losses = [(int(a), float(b), float(c)) for a, b, c in state["losses"]]
         logger.info("resumed %s at step %d, %.1f min", self.folder, self.step, self.minutes)
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write JSON beside `path` and rename it into place."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)

@@ -169,7 +169,7 @@ def _write(
         preprocessing=meta["preprocessing"],
         prompts=checkpoint.prompts,
         unconditional="",
-        sampler=SamplerDefaults(DPMPP_2M, steps, float(meta["generation"]["guidance"])),
+        sampler=SamplerDefaults(DPMPP_2M, steps, float(meta["generation"].get("guidance", 1.0))),
         generation=method.generation(checkpoint),
         precision=Precision.FP32.value,
         opset=spec.opset,
@@ -229,7 +229,12 @@ def weight_bytes(checkpoint: Checkpoint, *, split: bool) -> int:
     With `split`, the kernels of split upsampling are among them.
     """
     modules = (checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, *checkpoint.artifacts.values())
-    count: int = sum(parameter.numel() for module in modules for parameter in module.parameters())
+    count: int = sum(
+        parameter.numel()
+        for module in modules
+        if isinstance(module, torch.nn.Module)
+        for parameter in module.parameters()
+    )
     if split:
         count += sum(split_parameters(module) for module in (checkpoint.unet, checkpoint.vae.decoder))
     return count * torch.float32.itemsize

@@ -18,7 +18,7 @@ from seas_train.methods.table import METHODS, find_method
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, "toy", "tests.train.toy_method")
+    monkeypatch.setitem(METHODS, "toy", "tests.methods.toy_train")
 
 
 def train(base: Base, product: Product, folder: Path, **options: object) -> Path:

@@ -127,13 +127,13 @@ class _Compiler(TargetEngines):
         results = []
         with self.store.workspace() as folder:
             preparer = Preparer(self.bundle, self.dialect, self.precision, folder)
-            islands = self._islands(missing, preparer)
+            float32_nodes = self._float32_nodes(missing, preparer)
             for graph in self.graphs:
                 engine = current[graph]
                 results.append(
                     _result(engine, built=False)
                     if engine is not None
-                    else self._build(graph, preparer, islands.get(graph), plan)
+                    else self._build(graph, preparer, float32_nodes.get(graph), plan)
                 )
         return tuple(results)
 
@@ -153,12 +153,12 @@ class _Compiler(TargetEngines):
         )
 
     def _build(
-        self, graph: str, preparer: Preparer, islands: Mapping[str, Any] | None, plan: memory.Plan
+        self, graph: str, preparer: Preparer, float32_nodes: Mapping[str, Any] | None, plan: memory.Plan
     ) -> EngineResult:
         identity = self.identity(graph)
         self.say(f"{graph}: build for {self.target.value} {self.version}, {', '.join(self.devices)}")
         began = time.perf_counter()
-        prepared = preparer.prepare(graph, islands)
+        prepared = preparer.prepare(graph, float32_nodes)
         if self.target is Target.CUDA:
             return self._add_graph(identity, prepared, time.perf_counter() - began)
         out = prepared.file.with_name("engine.bin")
@@ -187,7 +187,7 @@ class _Compiler(TargetEngines):
             identity=identity,
             inputs=built.inputs,
             outputs=built.outputs,
-            facts=self._facts(built, prepared.islands, plan),
+            facts=self._facts(built, prepared.float32_nodes, plan),
             shipped=self.options.ship,
         )
         engine = self.store.add(record, out)
@@ -200,14 +200,14 @@ class _Compiler(TargetEngines):
         """Keep a graph that nothing has to compile, with its weights beside it."""
         graph = self.bundle.manifest.graphs[identity.graph]
         facts: dict[str, Any] = {"seconds": round(seconds, 3), "opset": self.dialect.opset}
-        if prepared.islands is not None:
-            facts["half"] = dict(prepared.islands)
+        if prepared.float32_nodes is not None:
+            facts["half"] = dict(prepared.float32_nodes)
         record = EngineRecord(identity, graph.inputs, graph.outputs, facts, shipped=self.options.ship)
         engine = self.store.add(record, prepared.file, prepared.weights)
         self.remove_outdated(engine)
         return _result(engine, built=True)
 
-    def _facts(self, built: Built, islands: Mapping[str, Any] | None, plan: memory.Plan) -> dict[str, Any]:
+    def _facts(self, built: Built, choice: Mapping[str, Any] | None, plan: memory.Plan) -> dict[str, Any]:
         facts: dict[str, Any] = {
             "seconds": round(built.seconds, 3),
             "peak": built.peak,
@@ -215,14 +215,14 @@ class _Compiler(TargetEngines):
             "strongly_typed": self.dialect.strongly_typed,
             "weight_streaming": plan.weight_streaming,
         }
-        return facts if islands is None else {**facts, "half": dict(islands)}
+        return facts if choice is None else {**facts, "half": dict(choice)}
 
-    def _islands(self, missing: Sequence[str], preparer: Preparer) -> Mapping[str, Mapping[str, Any]]:
+    def _float32_nodes(self, missing: Sequence[str], preparer: Preparer) -> Mapping[str, Mapping[str, Any]]:
         """Return what stays in float32 in each graph that is built, or nothing for a bundle that is half."""
         if not preparer.converts:
             return {}
         known = {graph: self.known_float32(graph) for graph in missing}
-        found = {graph: islands for graph, islands in known.items() if islands is not None}
+        found = {graph: float32_nodes for graph, float32_nodes in known.items() if float32_nodes is not None}
         if len(found) < len(missing):
             self.say(f"half precision: measure {', '.join(missing)}")
         return preparer.choose(missing, found)

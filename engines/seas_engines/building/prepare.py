@@ -48,12 +48,12 @@ class Prepared:
     Attributes:
         file: the ONNX file.
         weights: the file beside it that holds its weights.
-        islands: the choice of float32 nodes, or None where the graph was not turned to half here.
+        float32_nodes: those of `Preparer.choose`, or None where the graph was not turned to half here.
     """
 
     file: Path
     weights: Path
-    islands: Mapping[str, Any] | None
+    float32_nodes: Mapping[str, Any] | None
 
 
 def check_precision(bundle: Bundle, precision: Precision) -> None:
@@ -119,16 +119,16 @@ class Preparer:
             f"the bounds are {psnr:g} dB and {IOU_BOUND:g}; use --precision fp32"
         )
 
-    def prepare(self, graph: str, islands: Mapping[str, Any] | None = None) -> Prepared:
-        """Write a graph for the builder; `islands` is its choice of float32 nodes if it is turned to half."""
+    def prepare(self, graph: str, float32_nodes: Mapping[str, Any] | None = None) -> Prepared:
+        """Write a graph for the builder; `float32_nodes` is what `choose` gave, if it becomes half."""
         model = self._load(graph)
         rewrite(model, self._dialect.opset, self._dialect.attention, self._dialect.group_norm)
         for_cuda = self._dialect.attention is Form.VENDOR
         if self.converts or for_cuda:
             infer_types(model)
         if self.converts:
-            assert islands is not None
-            to_half(model, _with_wholes(model, islands["float32"]))
+            assert float32_nodes is not None
+            to_half(model, _with_wholes(model, float32_nodes["float32"]))
         if for_cuda:
             write_for_cuda(model)
         else:
@@ -137,7 +137,7 @@ class Preparer:
         target.mkdir(parents=True)
         file = target / "graph.onnx"
         save_model(model, file)
-        return Prepared(file, target / WEIGHTS_FILE, islands if self.converts else None)
+        return Prepared(file, target / WEIGHTS_FILE, float32_nodes if self.converts else None)
 
     def measure(self, graph: str, bound: float = BOUND, cases: Sequence[Case] | None = None) -> Float32Nodes:
         """Choose the float32 nodes of a graph; attention in pieces, so that its scores are seen too.

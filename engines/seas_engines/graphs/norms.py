@@ -34,7 +34,7 @@ def _join(graph: ir.Graph, norm: ir.Node, ranks: Sequence[int], even: bool) -> N
     split = producer(norm.inputs[0], "Reshape")
     back = only_user(norm.outputs[0], "Reshape")
     ones, zeros = norm.inputs[1:3]
-    if split is None or back is None or ones is None or not (_is_all(ones, 1) and _is_all(zeros, 0)):
+    if split is None or back is None or not (is_weight(ones) and _is_all(ones, 1) and _is_all(zeros, 0)):
         return
     product = only_user(back.outputs[0], "Mul")
     total = only_user(product.outputs[0], "Add") if product is not None else None
@@ -46,12 +46,12 @@ def _join(graph: ir.Graph, norm: ir.Node, ranks: Sequence[int], even: bool) -> N
         return
     weights = [_other(product, back.outputs[0]), _other(total, product.outputs[0])]
     column = [channels, *[1] * (rank - 2)]
-    flat = [_flat(graph, value) for value in weights if is_weight(value) and sizes(value) == column]
-    if len(flat) != 2:
+    per_channel = [value for value in weights if is_weight(value) and sizes(value) == column]
+    if len(per_channel) != 2:
         return
     made = make_node(
         "GroupNormalization",
-        [source, *flat],
+        [source, *(_flat(graph, value) for value in per_channel)],
         {"num_groups": groups, "epsilon": norm.attributes["epsilon"].as_float()},
         name=f"{norm.name}_group",
         like=source,
@@ -62,7 +62,7 @@ def _join(graph: ir.Graph, norm: ir.Node, ranks: Sequence[int], even: bool) -> N
 
 
 def _is_all(value: ir.Value | None, number: float) -> bool:
-    return value is not None and is_weight(value) and bool((array_of(value) == number).all())
+    return is_weight(value) and bool((array_of(value) == number).all())
 
 
 def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:

@@ -6,7 +6,7 @@ Every rewriting is made of these. Large weights are computed when they are writt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ def untransposed(value: ir.Value | None, order: list[int]) -> ir.Value | None:
     return turned.inputs[0]
 
 
-def is_weight(value: ir.Value | None) -> bool:
+def is_weight(value: ir.Value | None) -> TypeGuard[ir.Value]:
     """Whether a value's numbers are in the graph."""
     return value is not None and ir.convenience.get_const_tensor(value) is not None
 
@@ -73,7 +73,7 @@ def array_of(weight: ir.Value) -> AnyArray:
 
 def number(value: ir.Value | None) -> float | None:
     """Return the number of a weight that has one alone."""
-    if value is None or not is_weight(value) or tensor_of(value).size != 1:
+    if not is_weight(value) or tensor_of(value).size != 1:
         return None
     return float(array_of(value).item())
 

@@ -68,7 +68,7 @@ def doubled_and_convolved(resize: ir.Node, op_type: str, scales: list[int]) -> i
     """
     convolution = only_user(resize.outputs[0], op_type)
     factors = resize.inputs[2] if len(resize.inputs) == 3 else None
-    if convolution is None or factors is None or not is_weight(factors):
+    if convolution is None or not is_weight(factors):
         return None
     nearest = {name: resize.attributes.get_string(name) for name in _NEAREST}
     plain = {name: list(convolution.attributes.get_ints(name, ())) for name in _PLAIN}

@@ -31,7 +31,7 @@ def fold_batch_norms(graph: ir.Graph) -> None:
 
 def _fold(graph: ir.Graph, norm: ir.Node) -> None:
     source, *rest = norm.inputs
-    weights = [value for value in rest if value is not None and is_weight(value)]
+    weights = [value for value in rest if is_weight(value)]
     if source is None or source.dtype is None or len(weights) != 4:
         return
     scale, bias, mean, variance = (array_of(value).astype(np.float64) for value in weights)

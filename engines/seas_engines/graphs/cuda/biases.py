@@ -33,7 +33,7 @@ def move_biases(model: ir.Model) -> None:
 def _move(graph: ir.Graph, convolution: ir.Node) -> bool:
     """Let a norm add a convolution's bias; returns whether one does."""
     bias, value = convolution.inputs[2], convolution.outputs[0]
-    if bias is None or not is_weight(bias):
+    if not is_weight(bias):
         return False
     norm = only_user(value, "SkipGroupNorm")
     if norm is not None:

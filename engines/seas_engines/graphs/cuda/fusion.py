@@ -149,7 +149,7 @@ def _linear(value: ir.Value | None) -> _Linear | None:
     if value is None or added is None or len(value.uses()) != 1 or value.is_graph_output():
         return None
     for bias, source in (added.inputs, reversed(added.inputs)):
-        if bias is not None and source is not None and is_weight(bias) and len(sizes(bias)) == 1:
+        if source is not None and is_weight(bias) and len(sizes(bias)) == 1:
             return _Linear(source, bias, sizes(bias)[0])
     return None
 

@@ -84,7 +84,7 @@ class _ChannelsLast:
 
     def _conv(self, node: ir.Node) -> bool:
         source, weight = node.inputs[0], node.inputs[1]
-        if source is None or weight is None or not is_weight(weight) or not _is_plain(node):
+        if source is None or not is_weight(weight) or not _is_plain(node):
             return False
         if len(sizes(weight)) != 4:
             return False

@@ -12,8 +12,6 @@ from seas_engines.graphs.surgery import (
     make_node,
     number,
     producer,
-    replace,
-    take_over,
     untransposed,
 )
 
@@ -61,7 +59,7 @@ def _remove_division_by_one(graph: ir.Graph, node: ir.Node) -> None:
         return
     result, source = node.outputs[0], node.inputs[0]
     if source is not None and source.dtype == result.dtype and not result.is_graph_output():
-        take_over(result, source, named=False)
+        ir.convenience.replace_all_uses_with(result, source)
         graph.remove(node, safe=True)
 
 
@@ -99,7 +97,9 @@ def _transpose_key(graph: ir.Graph, outer: ir.Node) -> None:
     order = [0, 1, 3, 2]
     swap = make_node("Transpose", [source], {"perm": order}, like=source)
     swap.outputs[0].shape = ir.Shape([source.shape[axis] for axis in order])
-    replace(graph, outer, swap, named=False)
+    graph.insert_after(outer, swap)
+    ir.convenience.replace_all_uses_with(outer.outputs[0], swap.outputs[0])
+    graph.remove(outer, safe=True)
 
 
 def _swaps(reshape: ir.Node, source: ir.Value) -> bool:

@@ -147,13 +147,11 @@ def replace(
 def take_over(old: ir.Value, new: ir.Value, *, named: bool = True) -> None:
     """Let all that reads `old` read `new`, and the graph give it out where it gives `old`.
 
-    If `named`, or if it is given out, `new` takes the name, type and shape of `old`; else what it lacks.
+    `new` takes the type and shape of `old` where they are known, and its name if `named` or given out.
     """
+    new.type, new.shape = old.type or new.type, old.shape if old.shape is not None else new.shape
     if named or old.is_graph_output():
         old.name, new.name = f"{old.name}_before", old.name
-        new.type, new.shape = old.type or new.type, old.shape if old.shape is not None else new.shape
-    else:
-        new.type, new.shape = new.type or old.type, new.shape if new.shape is not None else old.shape
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
 
 

@@ -149,9 +149,12 @@ class _ChannelsLast:
         order, rank = list(node.attributes["perm"].as_ints()), _rank(source)
         if source in self._last and order == TO_LAST.get(rank or 0):
             same = self._last[source]
-            if result.is_graph_output() and (same.producer() is None or same.is_graph_output()):
+            if not result.is_graph_output():
+                ir.convenience.replace_all_uses_with(result, same)
+            elif same.producer() is None or same.is_graph_output():
                 return False
-            take_over(result, same, named=False)
+            else:
+                take_over(result, same)
             return True
         if source not in self._last and order == TO_FIRST.get(rank or 0):
             self._last[result] = source

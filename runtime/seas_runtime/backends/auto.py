@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from seas_runtime.backends.cores import CPUINFO, processor_flags
@@ -61,8 +62,8 @@ def candidates(bundle: Path | None = None) -> tuple[Candidate, ...]:
     a GPU before the CPU, half the bits before all of them; then the default.
     """
     checks: tuple[tuple[str, Callable[[Path | None], str], str], ...] = (
-        ("tensorrt", _tensorrt, "engines built on this GPU"),
-        ("rtx", _rtx, "engines built for this GPU"),
+        ("tensorrt", partial(_engines, "tensorrt"), "engines built on this GPU"),
+        ("rtx", partial(_engines, "rtx"), "engines built for this GPU"),
         ("cuda", _cuda, "there is a GPU, and ONNX Runtime was built for it"),
         ("openvino", _openvino, "this processor multiplies bfloat16"),
         ("cpu", _cpu, "ONNX Runtime on the processor's cores, the default"),
@@ -75,14 +76,6 @@ def candidates(bundle: Path | None = None) -> tuple[Candidate, ...]:
             obstacle = str(error)
         made.append(Candidate(backend, not obstacle, obstacle or why))
     return tuple(made)
-
-
-def _tensorrt(bundle: Path | None) -> str:
-    return _engines("tensorrt", bundle)
-
-
-def _rtx(bundle: Path | None) -> str:
-    return _engines("rtx", bundle)
 
 
 def _engines(target: str, bundle: Path | None) -> str:

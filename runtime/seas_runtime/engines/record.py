@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -137,14 +137,14 @@ class EngineRecord:
         return {
             "schema": SCHEMA,
             **self.identity.to_dict(),
-            "file": _entry(self.file),
+            "file": asdict(self.file),
             "inputs": [_tensor(spec) for spec in self.inputs],
             "outputs": [_tensor(spec) for spec in self.outputs],
             "facts": dict(self.facts),
             "shipped": self.shipped,
             "built_at": self.built_at,
             "origin": self.origin,
-            "companions": {name: _entry(entry) for name, entry in self.companions.items()},
+            "companions": {name: asdict(entry) for name, entry in self.companions.items()},
         }
 
 
@@ -224,9 +224,5 @@ def _read_tensors(fields: Fields, key: str) -> tuple[TensorSpec, ...]:
     return tuple(specs)
 
 
-def _entry(entry: FileEntry) -> dict[str, Any]:
-    return {"sha256": entry.sha256, "size": entry.size}
-
-
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    return {"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)}
+    return {**asdict(spec), "shape": list(spec.shape)}

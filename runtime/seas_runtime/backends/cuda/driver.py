@@ -1,9 +1,9 @@
-"""The few calls of CUDA that the TensorRT backends make, through cuda-python. Tests drive another one."""
+"""The few calls of CUDA that the TensorRT backends make, through cuda-python."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,71 +14,8 @@ from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.manifest.schedule import Array
 
 
-class Driver(Protocol):
-    """One device with one stream: whatever is queued runs in its order."""
-
-    device: CudaDevice
-    stream: int
-
-    def free_memory(self) -> int:
-        """Return the bytes that are free on the device."""
-        ...
-
-    def allocate(self, size: int) -> int:
-        """Return the address of `size` bytes, zeroed; DeviceMemoryError where there are not as many."""
-        ...
-
-    def release(self, address: int) -> None:
-        """Free what `allocate` gave, once the device is done with it."""
-        ...
-
-    def pinned(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return `size` bytes of host memory that the device reads and writes by itself."""
-        ...
-
-    def unpin(self, array: Array) -> None:
-        """Free what `pinned` gave."""
-        ...
-
-    def copy_in(self, address: int, array: Array) -> None:
-        """Queue a copy from pinned memory."""
-        ...
-
-    def copy_out(self, array: Array, address: int) -> None:
-        """Queue a copy to pinned memory."""
-        ...
-
-    def wait(self) -> None:
-        """Wait for all that is queued; CheckFailed if any of it failed."""
-        ...
-
-    def begin_capture(self) -> None:
-        """Keep what is queued from here on instead of running it."""
-        ...
-
-    def end_capture(self) -> Any:
-        """Return what was kept, ready to launch; CheckFailed if it cannot be."""
-        ...
-
-    def launch(self, captured: Any) -> None:
-        """Queue what was captured."""
-        ...
-
-    def discard(self, captured: Any) -> None:
-        """Free what was captured."""
-        ...
-
-    def mark(self) -> Any:
-        """Queue an event that notes the time."""
-        ...
-
-    def seconds(self, begin: Any, end: Any) -> float:
-        """Return the seconds between two events that have passed."""
-        ...
-
-
 class CudaDriver:
-    """The driver of one GPU, by cuda-python's runtime API."""
+    """One GPU with one stream, by cuda-python's runtime API: what is queued runs in its order."""
 
     def __init__(self, cuda: Any, device: CudaDevice, index: int = 0) -> None:
         self._cuda = cuda
@@ -97,7 +34,7 @@ class CudaDriver:
         return int(free)
 
     def allocate(self, size: int) -> int:
-        """Return the address of `size` bytes, zeroed."""
+        """Return the address of `size` bytes, zeroed; DeviceMemoryError where there are not as many."""
         address = int(self._call("cudaMalloc", max(size, 1)))
         self._call("cudaMemsetAsync", address, 0, max(size, 1), self._stream)
         return address
@@ -105,7 +42,7 @@ class CudaDriver:
     def release(self, address: int) -> None:
         """Free what `allocate` gave; at the process's end the driver may be gone already.
 
-        Garbage may be collected inside a capture, which freeing would end: then it waits for its end.
+        Freeing would end a capture, in which garbage may be collected: it is put off until then.
         """
         if self._capturing:
             self._to_release.append(address)
@@ -113,7 +50,7 @@ class CudaDriver:
             self._cuda.cudaFree(address)
 
     def pinned(self, size: int) -> npt.NDArray[np.uint8]:
-        """Return `size` bytes of page-locked host memory."""
+        """Return `size` bytes of page-locked host memory, which the device reads and writes by itself."""
         address = int(self._call("cudaMallocHost", max(size, 1)))
         memory = (ctypes.c_uint8 * max(size, 1)).from_address(address)
         return np.ctypeslib.as_array(memory)[:size]
@@ -133,17 +70,17 @@ class CudaDriver:
         self._call("cudaMemcpyAsync", array.ctypes.data, address, array.nbytes, kind, self._stream)
 
     def wait(self) -> None:
-        """Wait for all that is queued."""
+        """Wait for all that is queued; CheckFailed if any of it failed."""
         self._call("cudaStreamSynchronize", self._stream)
 
     def begin_capture(self) -> None:
-        """Begin to capture this thread's work on the stream."""
+        """Capture this thread's work on the stream from here on, instead of running it."""
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self._stream, mode)
         self._capturing = True
 
     def end_capture(self) -> Any:
-        """Return the captured graph, instantiated."""
+        """Return the captured graph, ready to launch; CheckFailed if the capture failed."""
         self._capturing = False
         graph = self._call("cudaStreamEndCapture", self._stream)
         while self._to_release:
@@ -187,7 +124,7 @@ class CudaDriver:
         return results[0] if len(results) == 1 else tuple(results)
 
 
-def open_driver() -> Driver:
+def open_driver() -> CudaDriver:
     """Return the driver of the first GPU; UserError where cuda-python or a GPU is missing."""
     cuda = _import_runtime()
     device = find_cuda_device()

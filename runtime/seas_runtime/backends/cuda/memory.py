@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from seas_runtime.backends.contract import Call, Sequenced, Watch
-from seas_runtime.backends.cuda.driver import Driver
+from seas_runtime.backends.cuda.driver import CudaDriver
 from seas_runtime.errors import CheckFailed
 from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import Shape, known_sizes
@@ -24,7 +24,7 @@ class DeviceTensor:
 
     def __init__(
         self,
-        driver: Driver,
+        driver: CudaDriver,
         shape: tuple[int, ...],
         dtype: str,
         whole: DeviceTensor | None = None,
@@ -58,7 +58,7 @@ class DeviceMemory:
     loads_at_once = False
     threads = None
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: CudaDriver) -> None:
         self.driver = driver
 
     def most_at_once(self, pixels: int) -> int | None:
@@ -106,7 +106,7 @@ class CapturedSequence:
     capture fails the calls are queued one by one ever after.
     """
 
-    def __init__(self, driver: Driver, calls: Sequence[Call]) -> None:
+    def __init__(self, driver: CudaDriver, calls: Sequence[Call]) -> None:
         self._driver, self._calls = driver, calls
         self._captured: Any = None
         self._warm = False

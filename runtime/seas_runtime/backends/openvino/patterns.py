@@ -1,4 +1,4 @@
-"""Finds convolutions of OpenVINO graphs that can be written in Winograd's form, however a graph says them."""
+"""Finds the convolutions of an OpenVINO graph that Winograd's form can replace."""
 
 from __future__ import annotations
 
@@ -13,23 +13,19 @@ from seas_runtime.manifest.schedule import Array
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution that can be written in Winograd's form.
-
-    Attributes:
-        form: the form to write.
-        source: the port [B,I,H,W] that it reads.
-        taps: its weights [O,I,T,T], T taps along each axis.
-        bias: the numbers [O] added to it, if they are known.
-        result: the port with its result, with `bias` added.
-        inner: the port with its result before that, whose shape others may ask for.
-    """
+    """A convolution that can be written in Winograd's form."""
 
     form: Form
     source: Any
+    """The port [B,I,H,W] that it reads."""
     taps: Array
+    """Its weights [O,I,T,T], T taps along each axis."""
     bias: Array | None
+    """What is added to it [O], where that is constant."""
     result: Any
+    """The port of the result, with `bias` added."""
     inner: Any
+    """The port of the result without `bias`; its shape may be read."""
 
 
 def find_convolution(node: Any) -> Convolution | None:

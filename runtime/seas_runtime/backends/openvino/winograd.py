@@ -21,19 +21,16 @@ from seas_runtime.manifest.schedule import Array
 
 @dataclass(frozen=True)
 class Product:
-    """One product of a tile along one axis.
-
-    Attributes:
-        first: index in the tile of the first value that it takes.
-        apart: how far behind it the second one is, if there are two.
-        signs: of the values that it takes, one or two.
-        factors: how much of each tap its factor has.
-    """
+    """One product of a tile along one axis."""
 
     first: int
+    """Index in the tile of the first value that it takes."""
     apart: int
+    """Distance to the second value, if there is one."""
     signs: tuple[int, ...]
+    """Of its values, one or two."""
     factors: tuple[float, ...]
+    """Weights of the taps in its factor."""
 
     def pads(self, size: int, stride: int) -> tuple[int, int]:
         """Return how far it reaches over both ends of `size` values; tiles begin one before the first."""
@@ -43,17 +40,13 @@ class Product:
 
 @dataclass(frozen=True)
 class Form:
-    """How two outputs come from the products of a tile, along one axis.
-
-    Attributes:
-        stride: from one tile to the next.
-        products: those of a tile.
-        outputs: the sign of each product in the even and the odd output.
-    """
+    """Two outputs as sums of a tile's products, along one axis."""
 
     stride: int
+    """From one tile to the next."""
     products: tuple[Product, ...]
     outputs: tuple[tuple[int, ...], tuple[int, ...]]
+    """The sign of each product in the even and the odd output."""
 
     @property
     def factors(self) -> Array:

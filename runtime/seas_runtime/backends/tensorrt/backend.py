@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from seas_runtime.backends.contract import Backend, Call
-from seas_runtime.backends.cuda.driver import Driver, open_driver
+from seas_runtime.backends.cuda.driver import CudaDriver, open_driver
 from seas_runtime.backends.cuda.memory import DeviceMemory, DeviceTensor
 from seas_runtime.backends.tensorrt.library import load_tensorrt
 from seas_runtime.backends.tensorrt.loaded import Context, Library, LoadedEngine
@@ -73,7 +73,7 @@ class TensorRtSession:
 class TensorRtBackend(DeviceMemory):
     """Runs engines of TensorRT (`tensorrt`) or TensorRT-RTX (`rtx`)."""
 
-    def __init__(self, name: str, trt: Any, driver: Driver) -> None:
+    def __init__(self, name: str, trt: Any, driver: CudaDriver) -> None:
         super().__init__(driver)
         self.name, self.trt = name, trt
         self.library = Library(name, trt, driver)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seas_runtime.backends.contract import DeviceMemoryError
-from seas_runtime.backends.cuda.driver import Driver
+from seas_runtime.backends.cuda.driver import CudaDriver
 from seas_runtime.backends.cuda.memory import DeviceTensor
 from seas_runtime.engines.engine import Engine
 from seas_runtime.engines.errors import EngineStoreUnwritable
@@ -26,7 +26,7 @@ class Scratch:
     A block that has become too small is kept: captured graphs know its address.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: CudaDriver) -> None:
         self._driver = driver
         self._block: DeviceTensor | None = None
 
@@ -40,7 +40,7 @@ class Scratch:
 class Library:
     """TensorRT (`tensorrt`) or TensorRT-RTX (`rtx`) on one GPU, with the scratch memory of its contexts."""
 
-    def __init__(self, name: str, trt: Any, driver: Driver) -> None:
+    def __init__(self, name: str, trt: Any, driver: CudaDriver) -> None:
         self.name, self.trt, self.driver = name, trt, driver
         self.title = "TensorRT-RTX" if name == "rtx" else "TensorRT"
         self.version = str(trt.__version__)

@@ -1,4 +1,4 @@
-"""What runs a graph: one module per backend, each imported only when asked for.
+"""The interface of backends, which run graphs; each is a module, imported only when asked for.
 
 A backend keeps tensors where its graphs read them. A plan allocates all that a batch needs once, binds every
 call to it, and then runs the same sequences of calls batch after batch: nothing is copied to the host between

@@ -40,8 +40,8 @@ class Engine:
     def open(self) -> Iterator[memoryview]:
         """Yield the engine's content, mapped from its file, after comparing size and hash.
 
-        What is yielded is what was hashed: deserialize from this buffer, and never from the file by its
-        name. Copy what must outlive the block. Raises EngineDamaged.
+        Deserialize from this buffer, which was hashed, and never from the file by its name. Copy what must
+        outlive the block. Raises EngineDamaged.
         """
         with os_errors(self.file, "read"), self.file.open("rb") as file:
             size = file.seek(0, 2)

@@ -1,4 +1,4 @@
-"""What can be wrong with an engine. Each is its own error, so that a caller can tell what a rebuild mends."""
+"""Errors of engines, one class for each cause: a caller can tell which a rebuild mends."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from seas_runtime.engines.errors import EngineForeign, EngineMissing, EngineStal
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an engine is looked for: see `EngineStore.find`."""
+    """The engine that is looked for: see `EngineStore.find`."""
 
     bundle: Path
     graph: str
@@ -25,13 +25,13 @@ class Wanted:
 
     @property
     def command(self) -> str:
-        """What builds it."""
+        """The command that builds it."""
         graph = self.graph if self.apart else ""
         return build_command(self.bundle, self.target, self.device, self.batch, graph=graph)
 
     @property
     def words(self) -> str:
-        """How errors begin."""
+        """The beginning of errors."""
         return f"{self.bundle}: the engine of {self.graph!r} for {self.target}"
 
 

@@ -87,7 +87,7 @@ class EngineStore:
     def find(
         self, graph: str, target: str, backend_version: str, device: str, batch: int | None = None
     ) -> Engine:
-        """Return the engine of a graph for one target, backend version and device; it was not read yet.
+        """Return the engine of a graph for one target, backend version and device, its content not read yet.
 
         Of several, the one of the narrowest batch range that holds `batch`, or that was built last. Its
         index is checked here, its content by `Engine.open`.
@@ -97,7 +97,7 @@ class EngineStore:
             EngineForeign: there are some, but for other devices, or made on another machine and not shipped.
             EngineStale: there are some, but of another content of the graph or for another backend version.
             EngineWrongBatch: there are some, but for other batch sizes.
-            EngineDamaged: what is there has an index that cannot be believed.
+            EngineDamaged: there is none with a valid index.
         """
         engines, damaged = self.engines()
         found = [
@@ -110,12 +110,12 @@ class EngineStore:
         return choose(found, wanted, lambda: self.content(graph))
 
     def get(self, identity: EngineIdentity) -> Engine | None:
-        """Return the engine of exactly this identity, or None; EngineDamaged if it cannot be believed."""
+        """Return the engine of exactly this identity, or None; EngineDamaged if its index is not valid."""
         folder = self.folder / identity.key
         return self._read(folder) if folder.is_symlink() or folder.exists() else None
 
     def engines(self) -> tuple[tuple[Engine, ...], tuple[EngineDamaged, ...]]:
-        """Return every engine, by graph, and what is wrong with those that cannot be believed."""
+        """Return all engines, by target and graph, and the errors of those whose index is not valid."""
         found: list[Engine] = []
         damaged: list[EngineDamaged] = []
         for folder in self._folders():
@@ -170,7 +170,7 @@ class EngineStore:
         self._delete(engine.folder)
 
     def discard(self, key: str) -> None:
-        """Delete whatever lies under a key, believed or not."""
+        """Delete what lies under a key, valid or not."""
         self._delete(self.folder / key)
 
     def save_companion(self, engine: Engine, name: str, data: bytes) -> Engine:

@@ -1,4 +1,4 @@
-"""Graphs that OpenVINO has compiled, kept in the bundle's engine store: importing one takes a third of it."""
+"""Compiled graphs of OpenVINO in the bundle's engine store: importing takes a third of compiling."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 
 
 class CompiledGraph:
-    """What one graph of a bundle was compiled to, for one processor, version and set of options.
+    """A graph's engines for one processor, version and set of options, one for each batch size.
 
-    Nothing here is needed: where one is missing, damaged, another machine's, or cannot be written, the graph
-    is compiled again. What is read was hashed here when it was written.
+    They only save time: where one is missing, damaged, another machine's, or cannot be written, the graph is
+    compiled again.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class CompiledGraph:
         return self._store.content(self._graph)
 
     def signature(self) -> Signature | None:
-        """Return the graph's inputs and outputs where something was kept, for whichever batch size."""
+        """Return the graph's inputs and outputs where an engine is kept, of any batch size."""
         try:
             expected = self._identity(1)
         except (UserError, ValueError):  # a broken graph: OpenVINO says so better
@@ -84,7 +84,7 @@ class CompiledGraph:
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
     ) -> None:
-        """Keep the graph compiled, in place of what an older version, form or other content has left.
+        """Keep a compiled graph, in place of those of older versions, other forms or other contents.
 
         `inputs` and `outputs` are the graph's own, whatever batch size it was compiled for.
         """
@@ -127,7 +127,7 @@ class CompiledGraph:
 
 
 def _use(identity: EngineIdentity) -> tuple[Any, ...]:
-    """Return what a compiled graph is for, whatever wrote it."""
+    """Return what a compiled graph is for, whichever version and form wrote it."""
     options = {name: value for name, value in identity.options.items() if name != CONVOLUTIONS}
     return identity.target, identity.graph, identity.batch, options
 

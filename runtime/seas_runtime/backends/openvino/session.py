@@ -51,7 +51,7 @@ class OpenVinoSession:
         compiled: Callable[[int | None], Any],
         spec: GraphSpec | None,
     ) -> None:
-        """Take what compiles the graph for the batch size that `spec` finds in feeds, or for any: None."""
+        """`compiled` gives the graph for a batch size, which `spec` finds in feeds; or for any without it."""
         self._file = file
         self.inputs, self.outputs = signature
         self._compiled, self._spec = compiled, spec
@@ -84,7 +84,7 @@ class _Request:
         # With a size of one, compiling drops nodes that changed nothing: their names become the port's too.
         ports = (*compiled.inputs, *compiled.outputs)
         self._ports = {name: port for port in ports for name in port.get_names()}
-        # What nobody wants of a call is written all the same: to memory that belongs to no place.
+        # The graph writes all its outputs: those that nobody wants, to memory that belongs to no place.
         self._spare = [(port, _empty_tensor(port)) for port in compiled.outputs]
 
     def call(self, feeds: Mapping[str, OpenVinoTensor], outputs: Mapping[str, OpenVinoTensor]) -> Call:

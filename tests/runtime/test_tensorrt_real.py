@@ -110,6 +110,6 @@ def test_what_the_library_refuses_is_its_own_error(
     content = {"nothing": engine, "truncated": engine[:500], "foreign": b"not an engine" * 100}[spoil]
     backend = TensorRtBackend("rtx", trt, FakeDriver())
     session = backend.load(put(own_bundle, content, backend), "decode_image")
-    latents, image = backend.allocate((1, 4), "float32"), backend.allocate((1, 4), "float32")
+    latents, image = backend.allocate((1, 4, 6, 6), "float32"), backend.allocate((1, 4), "float32")
     with pytest.raises(UserError, match=rf"engine\.bin: TensorRT-RTX .* cannot load the engine: .*{reason}"):
         session.bind({"latents": latents}, {"image": image})

@@ -13,7 +13,7 @@ import grimp
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("seas_runtime", "seas_engines", "seas_train", "seas_export")
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-_FIGURE = re.compile(r"(?<=<!-- rooms -->\n).*(?=\n<!-- end of rooms -->)", re.S)
+_FIGURE = re.compile(r"(?<=<!-- rooms -->\n).*(?=<!-- end of rooms -->)", re.S)
 Arrows = dict[str, dict[str, set[str]]]
 """Package -> what lies at its top -> what of that it imports."""
 
@@ -43,7 +43,7 @@ def figure(found: Arrows) -> str:
             arrow = f" --> {reached}" if reached else ""
             lines.append(f"    {package}.{name}[{name}]{arrow}")
         lines.append("  end")
-    return "\n".join([*lines, "```"])
+    return "\n".join([*lines, "```", ""])
 
 
 def drawn() -> str:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seas_runtime.manifest.types import MASK_STEPS
+from seas_runtime.methods.seas import MASK_STEPS
 
 RESULT = Path(__file__).parent / "results" / "boards.json"
 # Geometry of CompVis/stable-diffusion-v1-4, from its unet/config.json and vae/config.json.

@@ -45,7 +45,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from seas_train.bases.base import load_base
     from seas_train.data import load_product
     from seas_train.methods.seas.config import TrainConfig
-    from seas_train.methods.seas.finetune.memory import estimate_memory
+    from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
     from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
     from seas_train.methods.seas.finetune.stage import FinetuneStage
     from seas_train.sample import write_sample

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import MASK_STEPS, PRECISIONS
+from seas_runtime.manifest.types import PRECISIONS
+from seas_runtime.methods.seas import MASK_STEPS
 from seas_train.data import PhotographsConfig
 from seas_train.settings import (
     COMMAND_LINE,

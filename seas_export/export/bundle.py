@@ -49,17 +49,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What export made.
-
-    Attributes:
-        bundle: its folder.
-        fingerprint: sha256 of its manifest.
-        parity: the figures, or None where they were not asked for.
-    """
+    """What export made."""
 
     bundle: Path
+    """Its folder."""
     fingerprint: str
+    """Sha256 of its manifest."""
     parity: ParityReport | None
+    """The figures, or None where they were not asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values."""

@@ -33,17 +33,14 @@ from seas_train.bases.base import Geometry
 
 @dataclass(frozen=True)
 class HalfChoice:
-    """Which nodes stay in float32, and what that rests on.
-
-    Attributes:
-        float32: part -> names of its nodes.
-        measured: graph -> figures of `seas_engines.precision.float32_nodes.Float32Nodes`, without names.
-        pairs: how far whole pairs lie from float32 ones, or None where they would take too long here.
-    """
+    """Which nodes stay in float32, and what that rests on."""
 
     float32: Mapping[str, tuple[str, ...]]
+    """Part -> names of its nodes."""
     measured: Mapping[str, Mapping[str, Any]]
+    """Graph -> figures of `seas_engines.precision.float32_nodes.Float32Nodes`, without names."""
     pairs: Mapping[str, Any] | None
+    """How far whole pairs lie from float32 ones, or None where they would take too long here."""
 
     @property
     def count(self) -> int:

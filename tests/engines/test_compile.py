@@ -13,7 +13,7 @@ from seas_engines.building import compile as compiling
 from seas_engines.building.compile import compile_bundle
 from seas_engines.building.subprocess import Built
 from seas_engines.building.worker import WorkerSpec
-from seas_engines.targets import memory
+from seas_engines.targets import memory_plan
 from seas_engines.targets import options as asked
 from seas_engines.targets.options import EngineOptions
 from seas_engines.targets.targets import Precision, Target
@@ -261,11 +261,11 @@ def test_a_plan_for_a_small_jetson(bundle: Path) -> None:
     full = Bundle(read.path, big, "", read.embeddings, read.schedules, read.references)
     weights = {"step": 2 * GIB, "decode_mask": GIB // 4, "decode_image": GIB // 4}
 
-    def plan(batch: int, free: float, target: Target = Target.TENSORRT) -> memory.Plan:
+    def plan(batch: int, free: float, target: Target = Target.TENSORRT) -> memory_plan.MemoryPlan:
         device = CudaDevice("Orin Nano", "8.7", True, 8 * GIB, int(free * GIB))
-        return memory.plan_device(full, target, weights, Precision.FP16, batch, device)
+        return memory_plan.plan_device(full, target, weights, Precision.FP16, batch, device)
 
-    assert plan(1, 6.0) == memory.Plan()
+    assert plan(1, 6.0) == memory_plan.MemoryPlan()
     streamed = plan(1, 2.5)
     assert streamed.weight_streaming
     assert "weights will be streamed" in streamed.notes[0]
@@ -275,14 +275,17 @@ def test_a_plan_for_a_small_jetson(bundle: Path) -> None:
         plan(1, 0.5)
     with pytest.raises(UserError, match="need about"):
         plan(1, 2.5, Target.RTX)
-    assert memory.plan_device(full, Target.RTX, weights, Precision.FP16, 8, None) == memory.Plan()
+    assert (
+        memory_plan.plan_device(full, Target.RTX, weights, Precision.FP16, 8, None)
+        == memory_plan.MemoryPlan()
+    )
 
 
 def test_a_build_that_would_not_fit_is_refused_before_it_starts() -> None:
-    memory.check_build_memory("step", GIB, 8 * GIB, None)
-    memory.check_build_memory("step", GIB, None, None)
+    memory_plan.check_build_memory("step", GIB, 8 * GIB, None)
+    memory_plan.check_build_memory("step", GIB, None, None)
     with pytest.raises(UserError, match=r"step: .* needs about 4\.5 GiB of memory, 4\.0 GiB are available"):
-        memory.check_build_memory("step", GIB, 4 * GIB, None)
+        memory_plan.check_build_memory("step", GIB, 4 * GIB, None)
 
 
 def test_available_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +294,7 @@ def test_available_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "meminfo").write_text("".join(f"{name}:   {size} kB\n" for name, size in sizes.items()))
     (tmp_path / "vmstat").write_text("pswpin 0\npswpout 0\n")
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
-    assert memory.available_memory() == 6 * 1024
+    assert memory_plan.available_memory() == 6 * 1024
 
 
 def test_a_bundle_of_another_graph_is_built_anew(tmp_path: Path, specs: list[WorkerSpec]) -> None:

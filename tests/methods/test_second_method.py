@@ -15,10 +15,12 @@ from seas_engines.targets.dialect import dialect_of
 from seas_engines.targets.targets import Precision, Target
 from seas_export.bundles.describe import describe_bundle, in_words
 from seas_export.export import export_bundle
+from seas_export.graphs.schedules import make_scheduler
 from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.records import GeneratedPair
+from seas_runtime.manifest.types import SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PairRequest
 from seas_train import Checkpoint, load_checkpoint
@@ -34,29 +36,24 @@ def generator(bundle: Bundle) -> Generator:
 
 def torch_image(loaded: Checkpoint, pair: GeneratedPair, steps: int, side: float) -> np.ndarray:
     """Return a pair's image by the toy's formulas, in PyTorch."""
-    record, bundle_schema = pair.record, 2
-    request = record.request
-    noise = PairNoise(request.seed, record.index, 0, request.defect, bundle_schema)
+    record, request = pair.record, pair.record.request
+    noise = PairNoise(request.seed, record.index, 0, request.defect, SCHEMA)
     background = loaded.references[record.origin["background"]] * loaded.geometry.scaling_factor
     shape = tuple(background.shape)
     mask = torch.zeros(1, *shape[1:])
     mask[:, : round(side * shape[1]), : round(side * shape[2])] = 1
     x = torch.from_numpy(noise.normal(Stream.START, shape))
-    previous = torch.zeros(shape)
-    levels = loaded.scheduler.alphas_cumprod
-    stride = loaded.scheduler.config.num_train_timesteps // steps
+    solver = make_scheduler("ddim", loaded.scheduler.config, steps)
     words = loaded.context(loaded.prompts[request.defect])
     with torch.inference_mode():
-        for step, timestep in enumerate(reversed(range(0, stride * steps, stride))):
+        for step, timestep in enumerate(solver.timesteps):
             fresh = torch.from_numpy(noise.normal(Stream.BLEND, shape, step))
-            here = levels[timestep]
-            after = levels[timestep - stride] if timestep >= stride else levels[0]
+            here = solver.alphas_cumprod[timestep]
             x = mask * x + (1 - mask) * (here.sqrt() * background + (1 - here).sqrt() * fresh)
             part = step / (steps - 1)
             context = (1 - 0.1 * part) * words + OFFSET * part
-            e = loaded.unet(x[None], timestep, context, return_dict=False)[0][0]
-            previous = (x - (1 - here).sqrt() * e) / here.sqrt()
-            x = after.sqrt() * previous + (1 - after).sqrt() * e  # DDIM, eta 0
+            e = loaded.unet(x[None], timestep, context, return_dict=False)[0]
+            x = solver.step(e, timestep, x[None]).prev_sample[0]
         return np.asarray(to_uint8(decode_image(loaded.vae, x[None]))[0])
 
 

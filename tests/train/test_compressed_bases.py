@@ -12,7 +12,7 @@ from seas_train.bases.base import Base, load_base, unet_reduction
 from seas_train.diffusion.taps import tap_indices, unet_with_taps
 from seas_train.methods.seas.finetune.attention import cross_attention_layers
 from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
-from seas_train.methods.seas.finetune.memory import estimate_memory
+from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.methods.seas.taps import TapGeometry
 from tests.bases import LATENT_SIZE, write_tiny_base
 

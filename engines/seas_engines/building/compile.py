@@ -12,8 +12,9 @@ from seas_engines.building.current import TargetEngines
 from seas_engines.building.prepare import Prepared, Preparer, check_precision
 from seas_engines.building.subprocess import Built, run_worker
 from seas_engines.building.worker import WorkerSpec
-from seas_engines.targets import memory
+from seas_engines.targets import memory_plan
 from seas_engines.targets.dialect import dialect_of
+from seas_engines.targets.memory_plan import MemoryPlan
 from seas_engines.targets.options import (
     EngineOptions,
     engine_devices,
@@ -121,7 +122,7 @@ class _Compiler(TargetEngines):
                 f"{self.bundle.path}: no current {self.target.value} engine of {', '.join(missing)} for "
                 f"{', '.join(self.devices)}, and --no-build was given; run the command without it"
             )
-        plan = memory.Plan() if self.target is Target.CUDA else self._plan(missing)
+        plan = MemoryPlan() if self.target is Target.CUDA else self._plan(missing)
         for note in plan.notes:
             self.say(note)
         results = []
@@ -137,13 +138,13 @@ class _Compiler(TargetEngines):
                 )
         return tuple(results)
 
-    def _plan(self, missing: Sequence[str]) -> memory.Plan:
-        sizes = {graph: memory.weights_size(self.bundle, graph, self.precision) for graph in self.graphs}
-        available = memory.available_memory()
+    def _plan(self, missing: Sequence[str]) -> MemoryPlan:
+        sizes = {graph: memory_plan.weights_size(self.bundle, graph, self.precision) for graph in self.graphs}
+        available = memory_plan.available_memory()
         for graph in missing:
-            memory.check_build_memory(graph, sizes[graph], available, self.options.memory)
+            memory_plan.check_build_memory(graph, sizes[graph], available, self.options.memory)
         mine = self.here is not None and self.here.engine_device(self.target.value) in self.devices
-        return memory.plan_device(
+        return memory_plan.plan_device(
             self.bundle,
             self.target,
             sizes,
@@ -153,7 +154,11 @@ class _Compiler(TargetEngines):
         )
 
     def _build(
-        self, graph: str, preparer: Preparer, float32_nodes: Mapping[str, Any] | None, plan: memory.Plan
+        self,
+        graph: str,
+        preparer: Preparer,
+        float32_nodes: Mapping[str, Any] | None,
+        plan: MemoryPlan,
     ) -> EngineResult:
         identity = self.identity(graph)
         self.say(f"{graph}: build for {self.target.value} {self.version}, {', '.join(self.devices)}")
@@ -207,7 +212,7 @@ class _Compiler(TargetEngines):
         self.remove_outdated(engine)
         return _result(engine, built=True)
 
-    def _facts(self, built: Built, choice: Mapping[str, Any] | None, plan: memory.Plan) -> dict[str, Any]:
+    def _facts(self, built: Built, choice: Mapping[str, Any] | None, plan: MemoryPlan) -> dict[str, Any]:
         facts: dict[str, Any] = {
             "seconds": round(built.seconds, 3),
             "peak": built.peak,

@@ -43,17 +43,14 @@ _LOOP_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Prepared:
-    """A graph ready to be built.
-
-    Attributes:
-        file: the ONNX file.
-        weights: the file beside it that holds its weights.
-        float32_nodes: those of `Preparer.choose`, or None where the graph was not turned to half here.
-    """
+    """A graph ready to be built."""
 
     file: Path
+    """The ONNX file."""
     weights: Path
+    """The file beside it that holds its weights."""
     float32_nodes: Mapping[str, Any] | None
+    """Those of `Preparer.choose`, or None where the graph was not turned to half here."""
 
 
 def check_precision(bundle: Bundle, precision: Precision) -> None:

@@ -17,8 +17,6 @@ GOOD = "good"
 """The prompt, embedding and folder of normal images."""
 UNCONDITIONAL = "unconditional"
 """The key of the empty prompt's embedding."""
-MASK_STEPS = 3
-"""The last steps whose probability maps are averaged (SeaS, section 3.4); no pair has fewer steps."""
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "bool")
 PRECISIONS = ("fp32", "fp16")
 STEP, DECODE_MASK, DECODE_IMAGE = "step", "decode_mask", "decode_image"

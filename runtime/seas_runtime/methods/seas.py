@@ -29,6 +29,8 @@ from seas_runtime.methods.request import PairRequest, Request
 
 EMBEDDINGS, REFERENCES = "embeddings", "references"
 GRAPHS = (STEP, DECODE_MASK, DECODE_IMAGE)
+MASK_STEPS = 3
+"""The last steps whose probability maps are averaged (section 3.4); no pair has fewer steps."""
 
 
 def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:

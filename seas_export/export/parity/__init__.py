@@ -40,17 +40,14 @@ LARGE_UNET = 100_000_000
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is compared where nothing else is asked for.
-
-    Attributes:
-        batch: items in the inputs of each graph; never 2, with which the graphs were traced.
-        pairs: whole pairs.
-        steps: of their schedule; None for the bundle's own.
-    """
+    """How much is compared where nothing else is asked for."""
 
     batch: int = 3
+    """Items in the inputs of each graph; never 2, with which the graphs were traced."""
     pairs: int = 2
+    """Whole pairs."""
     steps: int | None = None
+    """Of their schedule; None for the bundle's own."""
 
 
 def effort_for(checkpoint: Checkpoint) -> Effort:

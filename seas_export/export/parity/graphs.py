@@ -30,15 +30,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class ExpectedGraphs:
-    """What PyTorch makes of each graph's inputs.
-
-    Attributes:
-        feeds: graph -> input -> array, floating-point ones in float32.
-        outputs: graph -> output -> array, float32 whatever the graph's precision.
-    """
+    """What PyTorch makes of each graph's inputs."""
 
     feeds: Mapping[str, OrderedDict[str, Array]]
+    """Graph -> input -> array, floating-point ones in float32."""
     outputs: Mapping[str, OrderedDict[str, Array]]
+    """Graph -> output -> array, float32 whatever the graph's precision."""
 
 
 def expect_graphs(

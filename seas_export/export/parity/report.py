@@ -11,32 +11,25 @@ from seas_runtime.errors import CheckFailed
 
 @dataclass(frozen=True)
 class GraphBound:
-    """How far a graph's output may lie from PyTorch's float32 one.
-
-    Attributes:
-        relative: of floating-point outputs, the largest difference over the tensor's range (largest minus
-        smallest).
-        levels: of uint8 outputs, the largest difference; one level, as a value may lie on either side of a
-        rounding edge.
-    """
+    """How far a graph's output may lie from PyTorch's float32 one."""
 
     relative: float
+    """Of floating-point outputs, the largest difference over the tensor's range (largest minus smallest)."""
     levels: int
+    """Of uint8 outputs, the largest difference; one level, as a value may lie on either side of a rounding
+    edge."""
 
 
 @dataclass(frozen=True)
 class PipelineBound:
-    """How far whole pairs may lie from those of the PyTorch loop.
-
-    Attributes:
-        psnr: dB over all images, at least.
-        probability: largest difference of the probability maps, at most.
-        iou: of the masks, pooled over the pixels of all pairs, at least.
-    """
+    """How far whole pairs may lie from those of the PyTorch loop."""
 
     psnr: float
+    """In dB, over all images, at least."""
     probability: float
+    """Largest difference of the probability maps, at most."""
     iou: float
+    """Of the masks, pooled over the pixels of all pairs, at least."""
 
 
 @dataclass(frozen=True)
@@ -56,23 +49,20 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class GraphRow:
-    """One output of one graph.
-
-    Attributes:
-        graph: its name.
-        output: the tensor's name.
-        max_abs: the largest difference.
-        relative: the largest difference over the range of PyTorch's tensor.
-        bound: what `relative` may be at most.
-        passed: whether it is; a value that is not finite never passes.
-    """
+    """One output of one graph."""
 
     graph: str
+    """Its name."""
     output: str
+    """The tensor's name."""
     max_abs: float
+    """The largest difference."""
     relative: float
+    """The largest difference over the range of PyTorch's tensor."""
     bound: float
+    """What `relative` may be at most."""
     passed: bool
+    """Whether it is; a value that is not finite never passes."""
 
 
 @dataclass(frozen=True)
@@ -87,21 +77,18 @@ class PipelineRow:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What was measured on one bundle.
-
-    Attributes:
-        precision: of the bundle.
-        graphs: a row for each output of each graph.
-        pipeline: PSNR, probability and IoU over `pairs` whole pairs.
-        pairs: how many pairs the pipeline's figures are of.
-        steps: of those pairs.
-    """
+    """What was measured on one bundle."""
 
     precision: str
+    """Of the bundle."""
     graphs: tuple[GraphRow, ...]
+    """A row for each output of each graph."""
     pipeline: tuple[PipelineRow, ...]
+    """PSNR, probability and IoU over `pairs` whole pairs."""
     pairs: int
+    """How many pairs the pipeline's figures are of."""
     steps: int = 0
+    """Of those pairs."""
 
     @property
     def rows(self) -> tuple[GraphRow | PipelineRow, ...]:

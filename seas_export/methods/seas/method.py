@@ -14,8 +14,8 @@ from seas_export.methods.seas.expected import make_inputs, reference_module
 from seas_export.methods.seas.parts import PART_NAMES, TEXT_ENCODER, VAE_ENCODER, VAE_TAPS, make_parts
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.manifest.schedule import Array, Schedule
-from seas_runtime.manifest.types import MASK_STEPS, UNCONDITIONAL, Manifest
-from seas_runtime.methods.seas import EMBEDDINGS, REFERENCES
+from seas_runtime.manifest.types import UNCONDITIONAL, Manifest
+from seas_runtime.methods.seas import EMBEDDINGS, MASK_STEPS, REFERENCES
 from seas_train import Checkpoint
 from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.taps import decode_image

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from seas_export.methods.contract import ReferencePair
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import GOOD, MASK_STEPS, SCHEMA
+from seas_runtime.manifest.types import GOOD, SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.seas import MASK_STEPS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,6 +131,7 @@ class ReferenceLoop:
         import torch
 
         from seas_export.graphs.schedules import make_scheduler
+        from seas_train.diffusion.sampling import denoise
         from seas_train.diffusion.taps import to_uint8
 
         scheduler = make_scheduler(self.sampler, self.checkpoint.scheduler.config, self.steps)
@@ -137,17 +139,20 @@ class ReferenceLoop:
         contexts = torch.cat([self._context(""), self._context(self.checkpoint.prompts[defect])])
         contexts = contexts.repeat_interleave(len(indices), dim=0)  # [2B,L,D], unconditional half first
         contexts = contexts.to(self._device, self._dtype)
-        probabilities = []
-        for number, timestep in enumerate(scheduler.timesteps):
-            doubled = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
-            both, taps = self._predict(doubled, timestep, contexts)
-            unconditional, conditional = both.float().chunk(2)
-            predicted = unconditional + guidance * (conditional - unconditional)
-            if number >= self.steps - self.mask_steps:
-                _, vae_taps = self._decode(latents)
+        probabilities: list[Tensor] = []
+        taps: list[Tensor] = []
+
+        def predict(doubled: Tensor, timestep: Tensor, words: Tensor) -> Tensor:
+            predicted, taps[:] = self._predict(doubled, timestep, words)
+            return predicted
+
+        def read_mask(step: int, before: Tensor) -> None:
+            if step >= self.steps - self.mask_steps:
+                _, vae_taps = self._decode(before)
                 conditional_taps = [tap.chunk(2)[1] for tap in taps]
                 probabilities.append(self.checkpoint.artifacts["mask_head"](*conditional_taps, vae_taps))
-            latents = scheduler.step(predicted, timestep, latents, return_dict=False)[0]
+
+        latents = denoise(scheduler, predict, latents, contexts, guidance, read_mask)
         pixels, _ = self._decode(latents)
         mean = torch.stack(probabilities).mean(dim=0)
         return to_uint8(pixels).cpu().numpy(), mean.cpu().numpy(), latents.cpu().numpy()

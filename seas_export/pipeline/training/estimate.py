@@ -101,7 +101,7 @@ def estimate_training(base: Base, product: Product, config: TrainConfig) -> Trai
     """Estimate stage 1 of a training on the device that it would use here; stage 2 takes less memory."""
     import torch
 
-    from seas_train.methods.seas.finetune.memory import CONTEXT, estimate_memory
+    from seas_train.methods.seas.finetune.memory_estimate import CONTEXT, estimate_memory
     from seas_train.training.optimizer import uses_eight_bit
     from seas_train.training.precision import Precision
 

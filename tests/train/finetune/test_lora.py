@@ -13,7 +13,7 @@ from seas_runtime.errors import UserError
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.methods.seas.finetune.config import FinetuneConfig
-from seas_train.methods.seas.finetune.memory import estimate_memory
+from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.methods.seas.finetune.memory_levels import LOW_RANK, MemoryLevel, memory_values
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.training.loop import run_training

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from seas_train.bases.base import Base
 from seas_train.methods.seas.finetune.config import FinetuneConfig
-from seas_train.methods.seas.finetune.memory import estimate_memory
+from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.training.optimizer import OptimizerConfig
 from seas_train.training.precision import Precision
 

@@ -1,8 +1,8 @@
-"""Generating a few images while training, to see how far it has come. What leaves the machine is made by the
-runtime."""
+"""The denoising loop in PyTorch, with diffusers' own schedulers: for previews of training, and for parity."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,33 @@ from torch import Tensor
 from seas_train.bases.base import Geometry
 from seas_train.diffusion.solver import dpm_solver
 from seas_train.diffusion.taps import decode_image, to_uint8
+
+
+def denoise(
+    solver: Any,
+    predict: Callable[[Tensor, Tensor, Tensor], Tensor],
+    latents: Tensor,
+    contexts: Tensor,
+    guidance: float,
+    after: Callable[[int, Tensor], None] = lambda step, latents: None,
+) -> Tensor:
+    """Take latents [B, C, h, w] f32 through all steps of a diffusers scheduler with classifier-free guidance.
+
+    Args:
+        solver: the scheduler, its timesteps set.
+        predict: latents [2B, C, h, w], timestep and contexts -> noise [2B, C, h, w].
+        latents: to start from.
+        contexts: [2B, L, D], the unconditional half first.
+        guidance: its scale.
+        after: is told each step's number and the latents from before its update, once it has its prediction.
+    """
+    for number, timestep in enumerate(solver.timesteps):
+        doubled = solver.scale_model_input(torch.cat([latents, latents]), timestep)
+        unconditional, conditional = predict(doubled, timestep, contexts).float().chunk(2)
+        after(number, latents)
+        guided = unconditional + guidance * (conditional - unconditional)
+        latents = solver.step(guided, timestep, latents, return_dict=False)[0]
+    return latents
 
 
 def sample(
@@ -43,12 +70,13 @@ def sample(
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(shape, generator=generator).to(contexts.device)
     both = torch.cat([unconditional.expand_as(contexts), contexts])
+
+    def predict(doubled: Tensor, timestep: Tensor, words: Tensor) -> Tensor:
+        noise: Tensor = unet(doubled, timestep.to(words.device), words).sample
+        return noise
+
     with torch.no_grad():
-        for timestep in solver.timesteps:
-            eps = unet(torch.cat([latents, latents]), timestep.to(contexts.device), both).sample
-            without, with_prompt = eps.float().chunk(2)
-            latents = solver.step(without + guidance * (with_prompt - without), timestep, latents).prev_sample
-    return latents
+        return denoise(solver, predict, latents, both, guidance)
 
 
 def preview_sheet(

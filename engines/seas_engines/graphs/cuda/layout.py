@@ -28,11 +28,9 @@ from seas_engines.graphs.surgery import (
 )
 
 ELEMENTWISE = frozenset(
-    {"Add", "Cast", "Clip", "Div", "Gelu", "Identity", "Mul", "Relu", "Round", "Sigmoid", "Sub"}
+    ["Add", "Cast", "Clip", "Div", "Gelu", "Identity", "Mul", "Relu", "Round", "Sigmoid", "Sub"]
 )
-# The order of axes that turns a value of this rank.
-TO_LAST = {3: [0, 2, 1], 4: [0, 2, 3, 1]}
-TO_FIRST = {3: [0, 2, 1], 4: [0, 3, 1, 2]}
+TO_LAST, TO_FIRST = {3: [0, 2, 1], 4: [0, 2, 3, 1]}, {3: [0, 2, 1], 4: [0, 3, 1, 2]}  # axes by rank
 
 
 def to_channels_last(model: ir.Model) -> None:
@@ -298,6 +296,5 @@ def _is_plain(node: ir.Node) -> bool:
 
 
 def _turned_shape(shape: ir.Shape | None) -> ir.Shape | None:
-    if shape is None or len(shape) not in TO_LAST:
-        return shape
-    return ir.Shape([shape[axis] for axis in TO_LAST[len(shape)]])
+    order = None if shape is None else TO_LAST.get(len(shape))
+    return shape if shape is None or order is None else ir.Shape([shape[axis] for axis in order])

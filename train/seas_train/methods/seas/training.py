@@ -14,7 +14,7 @@ from seas_train.data import Product
 from seas_train.methods.contract import Method
 from seas_train.methods.seas.checkpoint import MASK_HEAD, check_checkpoint, save_checkpoint
 from seas_train.methods.seas.config import ReferenceScale, TrainConfig
-from seas_train.methods.seas.finetune.memory import estimate_memory
+from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.mask_head.network.head import load_mask_head
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seas_train.bases.micro.world.canvas import Canvas, Field, ImageArray, Painting
 from seas_train.bases.micro.world.flaws import add_flaw
-from seas_train.bases.micro.world.parts import PARTS
+from seas_train.bases.micro.world.other_parts import PARTS
 from seas_train.bases.micro.world.round_parts import round_part
 from seas_train.bases.micro.world.surfaces import SURFACES
 from seas_train.render import (

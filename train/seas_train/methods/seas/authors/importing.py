@@ -11,7 +11,7 @@ from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import sha256_file
-from seas_runtime.manifest.types import MASK_STEPS
+from seas_runtime.methods.seas import MASK_STEPS
 from seas_train.data import Product
 from seas_train.diffusion.examples import Examples
 from seas_train.methods.seas.authors.generation import Generation

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from seas_runtime.manifest.types import MASK_STEPS
+from seas_runtime.methods.seas import MASK_STEPS
 from seas_train.diffusion.solver import dpm_solver
 from seas_train.diffusion.taps import decode_taps, unet_with_taps
 

@@ -26,7 +26,7 @@ _BYTES = {Precision.FP32: 4, Precision.FP16: 2}
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """How engines are built so that they fit."""
 
     weight_streaming: bool = False
@@ -69,7 +69,7 @@ def plan_device(
     precision: Precision,
     batch: int,
     device: CudaDevice | None,
-) -> Plan:
+) -> MemoryPlan:
     """Return how engines of `graphs` (weights in bytes, by name), all loaded together, fit a device.
 
     A device that is not here is not checked: its RTX engines are built as asked.
@@ -78,11 +78,11 @@ def plan_device(
         UserError: they do not fit at this batch, streamed or not; it says which batch would.
     """
     if device is None:
-        return Plan()
+        return MemoryPlan()
     free = device.free if device.free is not None else device.memory
     weights = sum(graphs.values())
     if weights + _activations(bundle, precision, batch) <= free:
-        return Plan()
+        return MemoryPlan()
     streamed = int(weights * _STREAMED_SHARE)
     if target is Target.TENSORRT and streamed + _activations(bundle, precision, batch) <= free:
         note = (
@@ -90,7 +90,7 @@ def plan_device(
             f"do not fit the {gib(free)} that are free on {device.name}: weights will be streamed, which is "
             "slower"
         )
-        return Plan(True, (note,))
+        return MemoryPlan(True, (note,))
     fits = next(
         (
             size

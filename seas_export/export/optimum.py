@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from seas_engines.targets.targets import Precision, require_target
-from seas_export.graphs.trace import Part, trace_or_fail
+from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part, trace_or_fail
 from seas_export.graphs.weights import WeightStore
-from seas_export.methods.seas.parts import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER
 from seas_runtime.disk import require_space
 from seas_runtime.files import check_out, replace_directory, write_json
 from seas_train import Checkpoint, load_checkpoint

@@ -17,6 +17,10 @@ from seas_engines.graphs.simplify import simplify
 from seas_runtime.errors import CheckFailed
 from seas_runtime.manifest.types import BATCH
 
+TEXT_ENCODER, UNET = "text_encoder", "unet"
+VAE_ENCODER, VAE_DECODER = "vae_encoder", "vae_decoder"
+"""The parts of Stable Diffusion, by the names of their graphs."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:

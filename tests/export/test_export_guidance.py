@@ -10,10 +10,10 @@ from torch import nn
 
 from seas_engines.graphs.guidance import divide
 from seas_export.graphs.graph_builder import GraphBuilder
-from seas_export.graphs.trace import Part, trace
+from seas_export.graphs.trace import UNET, Part, trace
 from seas_export.methods.seas import compose as composing
 from seas_export.methods.seas.compose import compose_step
-from seas_export.methods.seas.parts import UNET, make_parts
+from seas_export.methods.seas.parts import make_parts
 from seas_train import Checkpoint
 from tests.export.models import operators, outputs
 

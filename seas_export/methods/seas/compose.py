@@ -16,8 +16,9 @@ from seas_engines.graphs.guidance import divide
 from seas_engines.graphs.upsampling import split_upsampling
 from seas_engines.targets.targets import TargetSpec
 from seas_export.graphs.graph_builder import GraphBuilder
+from seas_export.graphs.trace import UNET, VAE_DECODER
 from seas_export.graphs.weights import WeightStore
-from seas_export.methods.seas.parts import MASK_HEAD, UNET, VAE_DECODER, VAE_TAPS
+from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS
 from seas_runtime.manifest.schedule import COLUMNS
 from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, STEPS
 from seas_train.bases.base import Geometry

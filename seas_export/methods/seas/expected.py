@@ -9,16 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seas_export.methods.seas.parts import (
-    MASK_HEAD,
-    TEXT_ENCODER,
-    UNET,
-    VAE_DECODER,
-    VAE_ENCODER,
-    VAE_TAPS,
-    part_module,
-    probability,
-)
+from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER
+from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS, part_module, probability
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
 from seas_train import Checkpoint

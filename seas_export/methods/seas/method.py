@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from seas_engines.precision.evaluator import Case
+from seas_export.graphs.trace import TEXT_ENCODER, VAE_ENCODER
 from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.seas.compose import compose
 from seas_export.methods.seas.expected import make_inputs, reference_module
-from seas_export.methods.seas.parts import PART_NAMES, TEXT_ENCODER, VAE_ENCODER, VAE_TAPS, make_parts
+from seas_export.methods.seas.parts import PART_NAMES, VAE_TAPS, make_parts
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import UNCONDITIONAL, Manifest

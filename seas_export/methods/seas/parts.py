@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seas_export.graphs.trace import Part
+from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part
 from seas_train import Checkpoint
 from seas_train.diffusion.taps import decode_pixels, unet_with_taps
 from seas_train.methods.seas.taps import TapGeometry
 
-TEXT_ENCODER, UNET, MASK_HEAD = "text_encoder", "unet", "mask_head"
-VAE_ENCODER, VAE_DECODER = "vae_encoder", "vae_decoder"
+MASK_HEAD = "mask_head"
 VAE_TAPS = ("vae_tap_2x", "vae_tap_4x", "vae_tap_8x")
 """Outputs of the VAE decoder's first three up-blocks, named by their resolution against the latent's."""
 PART_NAMES = (TEXT_ENCODER, UNET, VAE_ENCODER, VAE_DECODER, MASK_HEAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +259,7 @@ def test_rtx_builds_for_the_gpu_here(
 def test_a_plan_for_a_small_jetson(bundle: Path) -> None:
     read = Bundle.read(bundle)
     big = read.manifest.__class__(**{**vars(read.manifest), "image": read.manifest.image.__class__(512, 512)})
-    full = Bundle(read.path, big, "", read.embeddings, read.schedules, read.references)
+    full = replace(read, manifest=big)
     weights = {"step": 2 * GIB, "decode_mask": GIB // 4, "decode_image": GIB // 4}
 
     def plan(batch: int, free: float, target: Target = Target.TENSORRT) -> memory_plan.MemoryPlan:

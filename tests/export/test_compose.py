@@ -41,7 +41,8 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def step_feed(content: Bundle, batch: int, index: int, guidance: float = 3.0) -> dict[str, np.ndarray]:
-    context = np.stack([content.embeddings["chip"], content.embeddings["good"]] * batch)[:batch]
+    words = content.tables["embeddings"]
+    context = np.stack([words["chip"], words["good"]] * batch)[:batch]
     return {
         "latents": noise(batch, *SHAPE),
         "previous_x0": noise(batch, *SHAPE, seed=1),
@@ -49,7 +50,7 @@ def step_feed(content: Bundle, batch: int, index: int, guidance: float = 3.0) ->
         "step_index": np.array([index]),
         "guidance": np.array([guidance], np.float32),
         "context": context,
-        "negative_context": content.embeddings["unconditional"][None],
+        "negative_context": words["unconditional"][None],
     }
 
 

@@ -63,10 +63,10 @@ def test_only_the_batch_is_dynamic(exported: ExportResult) -> None:
 def test_tables_are_the_checkpoints(exported: ExportResult, checkpoint: Checkpoint) -> None:
     content = Bundle.read(exported.bundle)
     prompts = {**checkpoint.prompts, "unconditional": ""}
-    assert set(content.embeddings) == set(prompts)
+    assert set(content.tables["embeddings"]) == set(prompts)
     for key, prompt in prompts.items():
-        assert np.abs(content.embeddings[key] - checkpoint.context(prompt)[0].numpy()).max() < 1e-6
-    assert np.array_equal(content.references, checkpoint.references.numpy())
+        assert np.abs(content.tables["embeddings"][key] - checkpoint.context(prompt)[0].numpy()).max() < 1e-6
+    assert np.array_equal(content.tables["references"]["latents"], checkpoint.references.numpy())
     assert f"dpmpp_2m/{STEPS}" in content.schedules
 
 

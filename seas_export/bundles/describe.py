@@ -24,6 +24,7 @@ def describe_bundle(
 
     bundle = Bundle.read(path, verify, require_signature)
     manifest = bundle.manifest
+    described = find_method(manifest.method).describe(bundle)
     return {
         "bundle": str(path),
         "fingerprint": bundle.fingerprint,
@@ -41,7 +42,8 @@ def describe_bundle(
         },
         "schedules": sorted(bundle.schedules),
         "generation": dict(manifest.generation),
-        "in_words": list(find_method(manifest.method).describe(bundle)),
+        **{name: value for name, (value, _) in described.items()},
+        "in_words": [sentence for _, sentence in described.values()],
         "precision": manifest.precision,
         "target": manifest.target,
         "opset": manifest.opset,

@@ -108,8 +108,9 @@ def clean(content: Content, place: int) -> FloatArray:
     return background
 
 
-def describe(content: Content) -> tuple[str, ...]:
-    return ("Draws a square into a background.",)
+def describe(content: Content) -> dict[str, tuple[object, str]]:
+    count = len(content.tables["backgrounds"]["latents"])
+    return {"backgrounds": (count, "Draws a square into a background.")}
 
 
 METHOD = Method(

@@ -101,8 +101,8 @@ class Method:
     """Return masks from what was read, by graph: an array [B, ...] a step."""
     clean: Callable[[Content, int], FloatArray]
     """Return latents [1, C, h, w] of a real image as the U-Net sees them: what graphs are measured on."""
-    describe: Callable[[Content], tuple[str, ...]]
-    """Return, for a person, what the bundle starts from and where its masks come from: a sentence each."""
+    describe: Callable[[Content], Mapping[str, tuple[Any, str]]]
+    """Return what pairs start from and where masks come from: by name a JSON value and a sentence."""
     options: type = NoOptions
     """The dataclass of its part of a request."""
     rejection: Callable[..., str | None] = field(default=gates.rejection)

@@ -6,6 +6,7 @@ Sections are those of arXiv 2410.14987.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -119,13 +120,14 @@ def clean(content: Content, place: int) -> FloatArray:
     return scaled
 
 
-def describe(content: Content) -> tuple[str, ...]:
+def describe(content: Content) -> dict[str, tuple[Any, str]]:
     """Return how many normal images there are to start from, and what a mask is cut from."""
-    manifest = content.manifest
-    return (
-        f"Starts from {len(content.tables[REFERENCES]['latents'])} normal images.",
-        f"A mask is the mean of the last {manifest.generation['mask_steps']} steps, cut at {manifest.tau:g}.",
-    )
+    count, tau = len(content.tables[REFERENCES]["latents"]), content.manifest.tau
+    steps = content.manifest.generation["mask_steps"]
+    return {
+        "references": (count, f"Starts from {count} normal images."),
+        "tau": (tau, f"A mask is the mean of the last {steps} steps, cut at {tau:g}."),
+    }
 
 
 def check_tables(manifest: Manifest, tables: Tables, files: Mapping[str, str]) -> None:

@@ -26,11 +26,12 @@ import onnx_ir as ir
 import onnxruntime
 from machine import _version, describe_machine
 
-from seas_engines import attention, cuda, half
-from seas_engines.cases import decode_cases, step_cases
-from seas_engines.evaluate import save_model
-from seas_engines.rewrite import Form, rewrite
-from seas_runtime.bundle import Bundle
+from seas_engines.graphs import attention, cuda
+from seas_engines.graphs.rewrite import Form, rewrite
+from seas_engines.precision import half
+from seas_engines.precision.cases import reading_cases, step_cases
+from seas_engines.precision.evaluator import save_model
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.files import write_json
 from tests.engines.cuda_operators import in_standard_operators
 
@@ -175,15 +176,15 @@ def graphs(bundle: Bundle) -> Iterator[tuple[str, ir.Model, dict[str, Any]]]:
     import torch
     from diffusers import UNet2DConditionModel
 
-    from seas_export.export.parts import Part, UNet
-    from seas_export.export.trace import trace
+    from seas_export.graphs.trace import trace
+    from seas_export.methods.seas.parts import Part, UNet
 
     feeds, step = step_cases(bundle, bundle.manifest.graphs["step"])[1].feeds, bundle.graph_path("step")
     names = [output.name for output in bundle.manifest.graphs["step"].outputs]
     taps = dict(zip(names, session(step).run(None, dict(feeds)), strict=True))
     yield "step", ir.load(step), dict(feeds)
     for name in ("decode_mask", "decode_image"):
-        yield name, ir.load(bundle.graph_path(name)), dict(decode_cases(bundle, name, [taps] * 3)[0].feeds)
+        yield name, ir.load(bundle.graph_path(name)), dict(reading_cases(bundle, name, [taps] * 3)[0].feeds)
     torch.manual_seed(0)
     blocks = {f"{way.lower()}_block_types": (f"CrossAttn{way}Block2D",) * 3 for way in ("Down", "Up")}
     widths = {"block_out_channels": (320, 640, 640), "cross_attention_dim": 768, "layers_per_block": 1}

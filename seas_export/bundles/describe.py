@@ -43,7 +43,7 @@ def describe_bundle(
         "schedules": sorted(bundle.schedules),
         "generation": dict(manifest.generation),
         **{name: value for name, (value, _) in described.items()},
-        "in_words": [sentence for _, sentence in described.values()],
+        "in_words": [f"{words[:1].upper()}{words[1:]}: {value}." for value, words in described.values()],
         "precision": manifest.precision,
         "target": manifest.target,
         "opset": manifest.opset,

@@ -11,6 +11,7 @@ import numpy as np
 
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.manifest.types import GraphSpec, Manifest
+from seas_runtime.methods.table import find_method
 from seas_runtime.units import size_words
 
 _PLAIN = {  # fields of the manifest that are said as they are
@@ -27,7 +28,6 @@ _NESTED = {  # mappings and dataclasses that are said key by key
     "latent": "latent",
     "preprocessing": "preprocessing",
     "sampler": "sampler",
-    "generation": "generation",
     "prompts": "prompt",
     "half": "half precision",
     "parity": "parity",
@@ -89,6 +89,9 @@ def _differences(a: Bundle, b: Bundle) -> Iterator[Difference]:
     for key, words in _PLAIN.items():
         if left[key] != right[key]:
             yield _changed(key, words, left[key], right[key])
+    one, other = (find_method(item.manifest.method).describe(item) for item in (a, b))
+    for key in (name for name in one if name in other and one[name] != other[name]):
+        yield _changed(key, f"the {one[key][1]}", one[key][0], other[key][0])
     yield from _names("defect", left["defects"], right["defects"])
     for key, words in _NESTED.items():
         yield from _keys(key, words, left.get(key, {}), right.get(key, {}))
@@ -167,7 +170,7 @@ def _tables(a: Bundle, b: Bundle) -> Iterator[Difference]:
         before, after = a.tables[table], b.tables[table]
         for name in (key for key in before if key in after):
             old, new = before[name], after[name]
-            place, words = f"{table}.{name}", f"the table {table}: {name!r}"
+            place, words = f"{table}.{name}", f"the {table.removesuffix('s')} of {name!r}"
             if old.shape != new.shape or old.dtype != new.dtype:
                 shapes = [f"{array.dtype} {list(array.shape)}" for array in (old, new)]
                 yield _changed(place, words, *shapes)

@@ -14,7 +14,7 @@ import numpy as np
 from seas_export.machine.machine import Machine, describe_machine
 from seas_export.machine.power import PowerReading, PowerWatch
 from seas_export.report.charts import COLOURS, line_chart, plot, share_bar
-from seas_export.report.latency import PARTS, parts_of
+from seas_export.report.latency import REST, parts_of
 from seas_export.version import version
 from seas_runtime.backends.cores import peak_memory
 from seas_runtime.errors import CheckFailed, UserError
@@ -207,7 +207,9 @@ def _write_png(result: BenchResult, file: Path) -> Path:
     with plot(file, 10, 4, columns=2, title=_caption(result)) as (left, right):
         left.bar(sizes, [entry.pairs_per_second for entry in result.batches], color=COLOURS[0], width=0.6)
         left.set(xlabel="batch size", ylabel="pairs per second", title="throughput")
-        for name, colour in zip(PARTS, (*COLOURS[:3], "#94a3b8"), strict=True):
+        parts = [name for name in result.batches[0].parts if name != REST]
+        colours = [*(COLOURS[place % len(COLOURS)] for place in range(len(parts))), "#94a3b8"]
+        for name, colour in zip((*parts, REST), colours, strict=True):
             heights = np.array([1000 * entry.parts[name] for entry in result.batches])
             right.bar(sizes, heights, bottom=bottom, label=name, color=colour, width=0.6)
             bottom = bottom + heights

@@ -53,7 +53,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class ExportMethod:
-    """How checkpoints of one method become bundles; what the runtime is told stands in its own table."""
+    """How checkpoints of one method become bundles; the runtime's side is in `seas_runtime.methods`."""
 
     name: str
     part_names: tuple[str, ...]
@@ -71,11 +71,11 @@ class ExportMethod:
     blend: bool
     """Whether schedules have the blend's columns."""
     half_tables: tuple[str, ...]
-    """The tables that are in half precision in a bundle that is."""
+    """Tables that are float16 in an fp16 bundle."""
     half_values: frozenset[str]
     """Inputs and outputs of graphs that are in half precision then."""
     inner_values: frozenset[str]
-    """Those of them that one part hands to another within a graph: float32 where half cannot hold them."""
+    """Of `half_values`, those passed between parts inside a graph; they stay float32 where half overflows."""
     part_cases: Callable[[Checkpoint], Mapping[str, Sequence[Case]]]
     """Return inputs of the parts that no graph of generation has in it."""
     reference: Reference | None = None

@@ -145,7 +145,7 @@ def rewrite_manifest(bundle: Path) -> None:
         dataclasses.replace(
             manifest,
             files=hash_files(bundle),
-            tau=0.35,
+            generation={**manifest.generation, "tau": 0.35},
             sampler=dataclasses.replace(manifest.sampler, guidance=5.0),
             provenance={"base": "toy 2"},
             licences=(),

@@ -135,7 +135,7 @@ def test_half_precision_is_chosen_and_runs(
 def test_it_is_described_and_refused_in_its_own_words(bundle: Bundle, tmp_path: Path) -> None:
     words = in_words(describe_bundle(bundle.path))
     assert "by the method toy" in words
-    assert "Draws a square into a background." in words
+    assert "Number of backgrounds to draw into: 4." in words
     file = bundle.path / "manifest.json"
     manifest = json.loads(file.read_text())
     assert manifest["generation"] == {"offset": OFFSET}

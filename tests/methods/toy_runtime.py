@@ -97,9 +97,12 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
     )
 
 
-def masks(readings: Mapping[str, Sequence[Array]], given: Inputs, requests: Sequence[Request]) -> Masks:
+def masks(
+    content: Content, readings: Mapping[str, Sequence[Array]], given: Inputs, requests: Sequence[Request]
+) -> Masks:
     small = given.values["mask"][:, 0] > 0
-    return Masks(small.repeat(8, axis=1).repeat(8, axis=2), None)
+    factor = content.manifest.image.height // small.shape[1]
+    return Masks(small.repeat(factor, axis=1).repeat(factor, axis=2), None)
 
 
 def clean(content: Content, place: int) -> FloatArray:
@@ -110,7 +113,7 @@ def clean(content: Content, place: int) -> FloatArray:
 
 def describe(content: Content) -> dict[str, tuple[object, str]]:
     count = len(content.tables["backgrounds"]["latents"])
-    return {"backgrounds": (count, "Draws a square into a background.")}
+    return {"backgrounds": (count, "number of backgrounds to draw into")}
 
 
 METHOD = Method(

@@ -27,8 +27,8 @@ def step_cases(bundle: Bundle, graph: GraphSpec) -> list[Case]:
 
     The latents are what the schedule says that they are: a real image's, at the step's noise level. The last
     two cases are extreme: the first and the last step with latents three times as large and strong guidance.
-    Early in a schedule x0 is what is left of large latents less noise as large, which magnifies any rounding
-    just as it will be made small again: differences in it are held against those latents.
+    Early in a schedule x0 is a small difference of large numbers, so that its error is measured against the
+    latents' range.
     """
     schedule = bundle.schedule()
     prompts = [bundle.manifest.defects[0], "good", bundle.manifest.defects[-1]]

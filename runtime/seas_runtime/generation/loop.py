@@ -78,7 +78,7 @@ class Loop:
         requests = [pair.request for pair in pairs]
         attempted = Attempted(
             images=made.images,
-            masks=self._method.masks(made.readings, inputs, requests),
+            masks=self._method.masks(self._bundle, made.readings, inputs, requests),
             latents=made.latents,
             inputs=inputs,
             times=Times(made.seconds, time.perf_counter() - begun).divided(len(pairs)),

@@ -47,9 +47,9 @@ class Output:
 class Plan:
     """The tensors and calls of `batch` pairs on one schedule.
 
-    Step i reads each carried tensor's state i and writes state i + 1. States take turns in two places; what
-    is read beside the last steps, states and outputs of those steps, has places of its own, side by side
-    where one call reads them all (`join`).
+    Step i reads each carried tensor's state i and writes state i + 1. States alternate between two places.
+    What readouts need of the last steps has places of its own, one whole where one call reads them all
+    (`join`).
     """
 
     def __init__(

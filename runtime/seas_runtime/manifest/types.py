@@ -135,7 +135,7 @@ class Licence:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's manifest. Make one to write a bundle; `manifest.reading` is the only way from a file."""
+    """A bundle's manifest. Make one to write a bundle; `bundle.manifest_reading` alone reads one."""
 
     product: str
     defects: tuple[str, ...]

@@ -42,7 +42,7 @@ class Content(Protocol):
 class Readout:
     """A graph that is read beside the last `steps` steps.
 
-    Its inputs are, by name, what the step was given (from before its update) and what the step gave.
+    Its inputs are, by name, the step's inputs, carried ones from before its update, and its outputs.
     """
 
     graph: str
@@ -56,10 +56,11 @@ class Inputs:
     """What one attempt at a batch of B pairs is fed, made on the host."""
 
     values: Mapping[str, Array]
-    """By input of the step graph that lasts all steps; carried ones may be left out and start as zeros."""
+    """By input of the step graph that lasts all steps; carried ones may be left out and start as zeros. Other
+    names are for `masks`."""
     steps: Mapping[str, Mapping[int, Array]]
-    """By input that lasts one step: an array for each step that is given one, the same steps in each batch of
-    a schedule; zeros for the others."""
+    """By input that is fed each step: an array for each step that is given one, always the same steps for one
+    schedule; zeros for the others."""
     origins: tuple[Mapping[str, Any], ...]
     """What a pair's record says of its start, as JSON values."""
 
@@ -83,11 +84,11 @@ class Method:
 
     name: str
     graphs: tuple[str, ...]
-    """What generation runs: the bundle must have them."""
+    """What generation runs, `step` first: the bundle must have them. `decode_image` is one."""
     tables: tuple[str, ...]
     """The tables beside the schedules."""
     carries: Mapping[str, str]
-    """From step to step: an input of the step graph -> the output that follows it. `latents` is one."""
+    """An input of the step graph -> the output that becomes it in the next step; `latents` is among them."""
     signatures: Callable[[Manifest], Mapping[str, tuple[Signature, Signature]]]
     """Return the inputs and outputs that graphs must have, of those too that a bundle may lack."""
     check_generation: Callable[[Fields, SamplerDefaults], None]
@@ -95,14 +96,16 @@ class Method:
     check_tables: Callable[[Manifest, Tables, Mapping[str, str]], None]
     """Refuse, by a UserError that names its file, a table that the method cannot use."""
     readouts: Callable[[Manifest], tuple[Readout, ...]]
+    """Return the graphs that are read beside the last steps; none where masks are given."""
     inputs: Callable[[Content, Sequence[PairRequest], int], Inputs]
-    """Return what an attempt (a number from 0) at pairs of one sampling and the same options is fed."""
-    masks: Callable[[Mapping[str, Sequence[Array]], Inputs, Sequence[Request]], Masks]
-    """Return masks from what was read, by graph: an array [B, ...] a step."""
+    """Return what an attempt, counted from 0, at pairs is fed. They share sampling and options; a defect may
+    be `good`, a normal, whose mask must come out empty."""
+    masks: Callable[[Content, Mapping[str, Sequence[Array]], Inputs, Sequence[Request]], Masks]
+    """Return masks [B, H, W] from what was read, by graph an array [B, ...] a step, and from what was fed."""
     clean: Callable[[Content, int], FloatArray]
     """Return latents [1, C, h, w] of a real image as the U-Net sees them: what graphs are measured on."""
     describe: Callable[[Content], Mapping[str, tuple[Any, str]]]
-    """Return what pairs start from and where masks come from: by name a JSON value and a sentence."""
+    """Return what a person asks of its own: by name a JSON value, and what that is in words."""
     options: type = NoOptions
     """The dataclass of its part of a request."""
     rejection: Callable[..., str | None] = field(default=gates.rejection)

@@ -15,20 +15,24 @@ MAX_ATTEMPT = 255
 
 
 class Stream(enum.IntEnum):
-    """What random numbers are for: each use has a counter of its own, so none shifts another."""
+    """What random numbers are for: each use has a counter of its own, so none shifts another.
+
+    From `OWN` on a method numbers streams as it likes.
+    """
 
     REFERENCE = 0
     START = 1
     STEP = 2
     BLEND = 3
+    OWN = 16
 
 
 @dataclass(frozen=True)
 class PairNoise:
     """The random numbers of one attempt at one pair, from Philox keyed by (seed, index * 256 + attempt).
 
-    The counter's words are, from the lowest, the draws, the defect's hash, the step and the stream. Bundles
-    of `schema` 1 tell neither defects nor, but for streams behind `STEP`, steps apart: all is the top word.
+    The counter's words are, from the lowest, the draws, the defect's hash, the step and the stream. In
+    `schema` 1 the top word is stream + step and the others are 0: defects share noise.
     Raises ValueError for a number out of range.
     """
 
@@ -38,7 +42,7 @@ class PairNoise:
     defect: str
     schema: int
 
-    def generator(self, stream: Stream, step: int = 0) -> np.random.Generator:
+    def generator(self, stream: int, step: int = 0) -> np.random.Generator:
         """Return the counter-based generator of one stream in one step."""
         if not (
             0 <= self.seed <= MAX_SEED and 0 <= self.index <= MAX_INDEX and 0 <= self.attempt <= MAX_ATTEMPT
@@ -52,13 +56,13 @@ class PairNoise:
         key = np.array([self.seed, (self.index << 8) | self.attempt], np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=np.array(counter, np.uint64)))
 
-    def normal(self, stream: Stream, shape: tuple[int, ...], step: int = 0) -> npt.NDArray[np.float32]:
+    def normal(self, stream: int, shape: tuple[int, ...], step: int = 0) -> npt.NDArray[np.float32]:
         """Return standard normal noise of `shape`, drawn in float64 and rounded to float32.
 
         The rounding hides what platforms' mathematics libraries differ by in the last bits.
         """
         return self.generator(stream, step).standard_normal(shape).astype(np.float32)
 
-    def choice(self, stream: Stream, count: int) -> int:
+    def choice(self, stream: int, count: int) -> int:
         """Return a number from 0 to `count` - 1, each as likely."""
         return int(self.generator(stream).integers(count))

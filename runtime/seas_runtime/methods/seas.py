@@ -105,7 +105,9 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
     )
 
 
-def masks(readings: Mapping[str, Sequence[Array]], given: Inputs, requests: Sequence[Request]) -> Masks:
+def masks(
+    content: Content, readings: Mapping[str, Sequence[Array]], given: Inputs, requests: Sequence[Request]
+) -> Masks:
     """Return the mean of the last steps' probabilities, cut at each request's tau (section 3.4)."""
     probabilities = np.asarray(np.mean(readings[DECODE_MASK], axis=0, dtype=np.float32))
     thresholds = np.array([request.sampling.tau for request in requests], np.float32)
@@ -121,12 +123,12 @@ def clean(content: Content, place: int) -> FloatArray:
 
 
 def describe(content: Content) -> dict[str, tuple[Any, str]]:
-    """Return how many normal images there are to start from, and what a mask is cut from."""
-    count, tau = len(content.tables[REFERENCES]["latents"]), content.manifest.tau
-    steps = content.manifest.generation["mask_steps"]
+    """Return how many normal images there are to start from, and what a mask is made of."""
+    generation = content.manifest.generation
     return {
-        "references": (count, f"Starts from {count} normal images."),
-        "tau": (tau, f"A mask is the mean of the last {steps} steps, cut at {tau:g}."),
+        "references": (len(content.tables[REFERENCES]["latents"]), "number of normal images to start from"),
+        "mask_steps": (generation["mask_steps"], "number of last steps whose masks are averaged"),
+        "tau": (generation["tau"], "mask threshold"),
     }
 
 

@@ -105,7 +105,6 @@ def bench(
     """Measure latency, pairs per second per batch size, where the time goes, and peak memory."""
     from seas_export.machine.bench import bench as measure
     from seas_export.machine.bench import write_bench
-    from seas_export.report.latency import PARTS
     from seas_runtime.errors import CheckFailed
     from seas_runtime.generation.records import MAX_COUNT
     from seas_runtime.manifest.fields import check_integer
@@ -130,7 +129,7 @@ def bench(
             entry.batch,
             entry.pairs_per_second,
             1000 * entry.seconds / entry.pairs,
-            *(f"{100 * entry.share[name]:.1f} %" for name in PARTS),
+            *(f"{100 * share:.1f} %" for share in entry.share.values()),
         )
         for entry in result.batches
     ]
@@ -141,7 +140,7 @@ def bench(
         f"peak memory {memory}; loading {result.load_seconds:.1f} s",
         *([said] if (said := result.power.to_text()) is not None else []),
         *(f"warning: {warning}" for warning in result.power.warnings),
-        output.table("batch", "pairs/s", "ms/pair", *PARTS, rows=rows),
+        output.table("batch", "pairs/s", "ms/pair", *result.batches[0].share, rows=rows),
         *(f"wrote {file}" for file in files),
     )
     output.report({**asdict(result), "files": files}, text, json)

@@ -1,4 +1,4 @@
-"""The graphs that generation runs, composed from the traced parts (decisions 1 and 2 of the design).
+"""The graphs that generation runs, composed from the traced parts.
 
 Composing ONNX graphs, and not tracing PyTorch again, keeps every weight the same tensor in part and
 composition, so that it is stored once; and it takes a moment where tracing takes half a minute.
@@ -27,7 +27,7 @@ from seas_train.bases.base import Geometry
 def compose_step(
     unet: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: int, guided: bool = True
 ) -> ir.Model:
-    """Return the graph of one denoising step: scheduler, guidance and U-Net; see DESIGN decision 1.
+    """Return the graph of one denoising step: scheduler, guidance and U-Net.
 
     Guidance 1 leaves the unconditional half unread: without `guided` the U-Net runs on the conditional half
     alone, and the inputs `guidance` and `negative_context` are not there.

@@ -36,8 +36,8 @@ class Method:
     check_base: Callable[[Base], None]
     """Raises UserError where a base lacks what the method needs of it."""
     defaults: Callable[[Base, Product, str | None], Any]
-    """Its configuration, a `Settings` dataclass, for a base and a product; by the rules of `paper` or
-    `authors`, None for ours."""
+    """Its configuration, a `Settings` dataclass, for a base and a product; the third argument says whose
+    rules to follow, `paper` or `authors`, None for ours."""
     train: Train
     artifacts: Mapping[str, Callable[[Path], Any]]
     """Name of each artifact of its checkpoints -> reads it from its folder."""

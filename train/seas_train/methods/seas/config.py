@@ -21,6 +21,13 @@ SMALL_BASE_PARAMETERS = 50_000_000
 """U-Nets below this are trained like `micro`; SD 1.4's has 860 million, the smallest BK-SDM's 320 million."""
 AUTHORS_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
 """The authors' guidance per dataset (section 4 and scripts of SeaS)."""
+
+
+def authors_guidance(layout: Layout) -> float:
+    """Return the authors' guidance for a layout; for one that they never had, that of MVTec AD."""
+    return AUTHORS_GUIDANCE.get(layout, AUTHORS_GUIDANCE[Layout.MVTEC])
+
+
 AUTHORS_TAU = 0.2
 """The authors' threshold on the mean of the last three maps."""
 _SMALL_GUIDANCE = 3.5
@@ -84,7 +91,7 @@ class TrainConfig(Settings):
         every = 200 if is_small(base) else 500
         upright = layout is Layout.VISA
         finetune = replace(finetune, rotate=not upright, flip=not upright)
-        guidance = AUTHORS_GUIDANCE[layout]
+        guidance = authors_guidance(layout)
         generation = GenerationConfig(guidance=min(guidance, _SMALL_GUIDANCE) if is_small(base) else guidance)
         # A small base's training is short, and sheets are a part of its time: one, of the end.
         previews = finetune.steps if is_small(base) else every

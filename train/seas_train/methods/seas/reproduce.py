@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from seas_train.data import Layout
-from seas_train.methods.seas.config import AUTHORS_GUIDANCE, AUTHORS_TAU, TrainConfig
+from seas_train.methods.seas.config import AUTHORS_TAU, TrainConfig, authors_guidance
 
 
 class Reproduced(str, Enum):
@@ -51,6 +51,6 @@ def reproduced(config: TrainConfig, whose: Reproduced, layout: Layout) -> TrainC
     Rules only: steps, learning rates, the optimizer and the head's widths stay the base's own. For Stable
     Diffusion 1.x these are the authors' already; for a base as small as `micro` theirs would not learn.
     """
-    generation = {"guidance": AUTHORS_GUIDANCE[layout]}
+    generation = {"guidance": authors_guidance(layout)}
     changed = config.updated(_BOTH).updated({"generation": generation})
     return changed.updated(_RULES[whose], f"--reproduce {whose.value}")

@@ -18,7 +18,7 @@ from seas_train.methods.seas.authors.generation import Generation
 from seas_train.methods.seas.authors.head import read_authors_head
 from seas_train.methods.seas.authors.prompts import AuthorsPrompts, check_tokens, count_defects, make_prompts
 from seas_train.methods.seas.checkpoint import save_checkpoint
-from seas_train.methods.seas.config import AUTHORS_GUIDANCE, AUTHORS_TAU
+from seas_train.methods.seas.config import AUTHORS_TAU, authors_guidance
 from seas_train.methods.seas.result import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
 
@@ -87,7 +87,7 @@ def import_checkpoint(
     examples = Examples(product, models.geometry, rotate=False, flip=False)
     examples.use(models.vae)
     references = examples.references()
-    guidance = AUTHORS_GUIDANCE[product.layout] if guidance is None else guidance
+    guidance = authors_guidance(product.layout) if guidance is None else guidance
     tau = AUTHORS_TAU if tau is None else tau
     sources: dict[str, Any] = {
         "generation": generation.fingerprint,

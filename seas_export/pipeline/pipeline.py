@@ -244,7 +244,7 @@ class _Build:
                 shutil.rmtree(self.dataset)
             elif backend == AUTO:  # what is fastest may have changed since it was begun
                 backend = backend_of(self.dataset) or AUTO
-            generator = Generator.open(self.bundle, backend, self.config.threads, batch=wanted.batch)
+            generator = Generator.open(self.bundle, backend, self.config.threads)
             if generator.chosen:
                 self.say(generator.chosen)
             request = DatasetRequest(

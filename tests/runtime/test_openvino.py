@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -164,34 +163,3 @@ def test_what_writes_and_converts_models_stays_out() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.stdout.strip(), ended.returncode) == ("", 0), ended.stderr
-
-
-@pytest.mark.parametrize("hint", [None, 1, 2])
-def test_a_start_begins_with_the_step_that_is_kept(
-    own_bundle: Path, monkeypatch: pytest.MonkeyPatch, hint: int | None
-) -> None:
-    """Before the bundle is checked; what is begun is what the first pair runs."""
-    expected = next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
-    threads: list[str] = []
-    load = CompiledGraph.load
-
-    def watched(self: CompiledGraph, *arguments: Any) -> Any:
-        threads.append(threading.current_thread().name)
-        return load(self, *arguments)
-
-    monkeypatch.setattr(CompiledGraph, "load", watched)
-    again = Generator.open(own_bundle, "openvino:fp32", threads=1, batch=hint)
-    assert len(again.backend._begun) == (hint != 2)  # nothing is kept of that size
-    made = next(again.generate("stain", 1))
-    assert made.image.tobytes() == expected.image.tobytes()
-    assert len(threads) == 3
-    assert not again.backend._begun
-
-
-def test_nothing_is_begun_of_a_bundle_whose_signature_is_asked_for(
-    own_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    next(Generator.open(own_bundle, "openvino:fp32", threads=1).generate("stain", 1))
-    monkeypatch.setattr(CompiledGraph, "load", lambda *_: pytest.fail("loaded before it was checked"))
-    with pytest.raises(UserError, match="a signature was asked for"):
-        Generator.open(own_bundle, "openvino:fp32", require_signature=tmp_path / "key.pub")

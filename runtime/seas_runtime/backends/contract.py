@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import GraphSpec, Manifest, Shape, TensorSpec
+from seas_runtime.manifest.types import GraphSpec, Shape, TensorSpec
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
@@ -68,13 +68,6 @@ class Backend(Protocol[V]):
 
     def identity(self, bundle: Bundle) -> dict[str, str]:
         """Return what the bytes of a bundle's pairs depend on besides it: version, device, precision."""
-        ...
-
-    def begin(self, bundle: Path, manifest: Manifest, batch: int | None) -> None:
-        """Begin to load what earlier starts kept of a bundle, while others check it: only what checks itself.
-
-        `batch` is the size that will be asked for, None where that is not known.
-        """
         ...
 
     def load(self, bundle: Bundle, graph: str) -> Session[V]:

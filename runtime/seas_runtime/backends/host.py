@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from seas_runtime.backends.contract import Call, Sequenced, Watch
 from seas_runtime.errors import CheckFailed
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import Manifest, Shape
+from seas_runtime.manifest.types import Shape
 
 _MEMORY_WORDS = (
     "bad_alloc",
@@ -50,9 +49,6 @@ class HostClock:
 
     def settle(self) -> None:
         """Keep nothing."""
-
-    def begin(self, bundle: Path, manifest: Manifest, batch: int | None) -> None:
-        """Begin nothing."""
 
 
 class OnProcessor(HostClock):

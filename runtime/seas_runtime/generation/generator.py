@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from seas_runtime.backends.contract import AUTO, Backend, Watch, open_backend
-from seas_runtime.bundle.reading import Bundle, read_manifest_file
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.loop import Attempted, Loop, unwatched
 from seas_runtime.generation.records import (
     MAX_BATCH,
@@ -51,27 +51,18 @@ class Generator:
         threads: int | None = None,
         verify: bool = True,
         require_signature: Path | None = None,
-        batch: int | None = None,
     ) -> Generator:
         """Read the bundle in folder `bundle` and load its graphs.
 
         `backend` is a backend's name, or `auto` for the fastest one that this machine can run the bundle on;
         `chosen` says then which and why. `threads` is all physical cores by default; `verify=False` skips
         the hashes, not the other checks. `require_signature` is a public key (PEM) that the bundle's
-        signature must fit. `batch` is how many pairs will be made at once, where that is known: what earlier
-        starts compiled for it is loaded sooner. Raises UserError for a bundle that is not whole or not signed
-        so, or a backend that is not there.
+        signature must fit. Raises UserError for a bundle that is not whole or not signed so, or a backend
+        that is not there.
         """
         if backend != AUTO:
             with ThreadPoolExecutor(1) as beside:  # a library loads while the bundle is hashed
-
-                def begun() -> Backend[Any]:
-                    opened = open_backend(backend, threads)
-                    if require_signature is None:
-                        opened.begin(Path(bundle), read_manifest_file(Path(bundle))[0], batch)
-                    return opened
-
-                opening = beside.submit(begun)
+                opening = beside.submit(open_backend, backend, threads)
                 content = Bundle.read(bundle, verify, require_signature)
                 return cls(content, opening.result())
         from seas_runtime.backends.auto import choose

@@ -53,7 +53,7 @@ def generate(
         batch=batch,
         sampling=Sampling(sampler, steps, guidance, tau, gate),
     )
-    generator = Generator.open(bundle, backend, threads, require_signature=require_signature, batch=batch)
+    generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
     if generator.chosen:
         output.say(generator.chosen)
     with pairs_progress("generate") as progress:

@@ -8,18 +8,20 @@ import logging
 import shutil
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from seas_runtime.backends.contract import first_line
-from seas_runtime.engines.engine import Engine, machine_identity
+from seas_runtime.engines.engine import machine_identity
 from seas_runtime.engines.errors import EngineDamaged
 from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord
 from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import Manifest, TensorSpec
+from seas_runtime.manifest.types import TensorSpec
+
+if TYPE_CHECKING:
+    from seas_runtime.bundle.reading import Bundle
 
 TARGET = "openvino"
 CONVOLUTIONS = "convolutions"
@@ -37,17 +39,10 @@ class CompiledGraph:
     """
 
     def __init__(
-        self,
-        bundle: Path,
-        manifest: Manifest,
-        graph: str,
-        version: str,
-        processor: str,
-        options: dict[str, Any],
+        self, bundle: Bundle, graph: str, version: str, processor: str, options: dict[str, Any]
     ) -> None:
-        self._store = EngineStore(bundle, manifest)
-        self._bundle, self._precision = bundle, manifest.precision
-        self._graph, self._version, self._processor = graph, version, processor
+        self._store = EngineStore(bundle.path, bundle.manifest)
+        self._bundle, self._graph, self._version, self._processor = bundle, graph, version, processor
         self._options = {name.lower(): str(value) for name, value in sorted(options.items())}
 
     @cached_property
@@ -56,23 +51,15 @@ class CompiledGraph:
 
     def signature(self) -> Signature | None:
         """Return the graph's inputs and outputs where an engine is kept, of any batch size."""
-        return next(((engine.record.inputs, engine.record.outputs) for engine in self._kept()), None)
-
-    def batches(self) -> list[int]:
-        """Return the batch sizes of which an engine is kept."""
-        return [engine.identity.batch.preferred for engine in self._kept()]
-
-    def _kept(self) -> list[Engine]:
         try:
             expected = self._identity(1)
         except (UserError, ValueError):  # a broken graph: OpenVINO says so better
-            return []
-        return [
-            engine
-            for engine in self._store.engines()[0]
-            if replace(engine.identity, batch=expected.batch) == expected
-            and engine.record.origin == machine_identity()
-        ]
+            return None
+        for engine in self._store.engines()[0]:
+            kept = replace(engine.identity, batch=expected.batch)
+            if kept == expected and engine.record.origin == machine_identity():
+                return engine.record.inputs, engine.record.outputs
+        return None
 
     def load(self, core: Any, batch: int, device: str, options: dict[str, Any]) -> Any:
         """Return the graph imported, compiled for one batch size, or None."""
@@ -107,7 +94,7 @@ class CompiledGraph:
             blob = io.BytesIO()
             compiled.export_model(blob)
             data = blob.getbuffer()
-            if shutil.disk_usage(self._bundle).free < 4 * len(data):
+            if shutil.disk_usage(self._bundle.path).free < 4 * len(data):
                 return
             with self._store.workspace() as folder:
                 file = folder / "compiled.blob"
@@ -133,7 +120,7 @@ class CompiledGraph:
             target=TARGET,
             backend_version=self._version,
             devices=(self._processor,),
-            precision=self._precision,
+            precision=self._bundle.manifest.precision,
             batch=BatchRange(batch, batch, batch),
             options=self._options,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from seas_runtime.backends.openvino.importing import import_openvino
 from seas_runtime.backends.openvino.session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import BATCH, STEP, GraphSpec, Manifest, Shape, TensorSpec
+from seas_runtime.manifest.types import BATCH, GraphSpec, Shape, TensorSpec
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
@@ -58,7 +57,6 @@ class OpenVinoCpu(OnProcessor):
         self._half = precision == "bf16"
         self._convolutions = FORM if winograd_pays(self._half) else "direct"
         self._to_keep: list[tuple[CompiledGraph, int, Any, Signature]] = []
-        self._begun: dict[tuple[str, int], Future[Any]] = {}
         self._options = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": threads,
@@ -71,22 +69,6 @@ class OpenVinoCpu(OnProcessor):
         """Return version and precision."""
         return {"version": f"openvino {self._version}", "precision": self._precision}
 
-    def begin(self, bundle: Path, manifest: Manifest, batch: int | None) -> None:
-        """Begin to import the step's graph for `batch`, or for the one size that it is kept for.
-
-        It takes longest of all that a start does, and its file has a hash of its own.
-        """
-        if not _is_small(manifest):
-            return
-        kept = self._compiled_graph(bundle, manifest, STEP)
-        sizes = kept.batches()
-        if batch is None and len(sizes) == 1:
-            batch = sizes[0]
-        if batch in sizes:
-            beside = ThreadPoolExecutor(1)
-            self._begun[STEP, batch] = beside.submit(kept.load, self._core, batch, "CPU", self._options)
-            beside.shutdown(wait=False)
-
     def load(self, bundle: Bundle, graph: str) -> OpenVinoSession:
         """Compile a graph, for any batch size; UserError if OpenVINO cannot.
 
@@ -94,23 +76,19 @@ class OpenVinoCpu(OnProcessor):
         is bound to.
         """
         file, spec = bundle.graph_path(graph), bundle.manifest.graphs[graph]
-        if not (_is_small(bundle.manifest) and spec.has(BATCH)):
+        small = sum(entry.size for entry in bundle.manifest.files.values()) <= SMALL_BUNDLE
+        if not (small and spec.has(BATCH)):
             compiled = self._compile(file, spec, None)
             return OpenVinoSession(file, _signature(compiled), lambda batch: compiled, None)
-        kept = self._compiled_graph(bundle.path, bundle.manifest, graph)
+        options = {**self._options, CONVOLUTIONS: self._convolutions}
+        kept = CompiledGraph(bundle, graph, self._version, self._processor, options)
         signature = kept.signature() or _signature(self._read(file, spec))
 
         def compiled_for(batch: int | None) -> Any:
             assert batch is not None  # there is an input that tells it
-            begun = self._begun.pop((graph, batch), None)
-            imported = None if begun is None else begun.result()
-            return imported or self._import(kept, file, spec, batch, signature)
+            return self._import(kept, file, spec, batch, signature)
 
         return OpenVinoSession(file, signature, compiled_for, spec)
-
-    def _compiled_graph(self, bundle: Path, manifest: Manifest, graph: str) -> CompiledGraph:
-        options = {**self._options, CONVOLUTIONS: self._convolutions}
-        return CompiledGraph(bundle, manifest, graph, self._version, self._processor, options)
 
     def _import(
         self, kept: CompiledGraph, file: Path, spec: GraphSpec, batch: int, signature: Signature
@@ -127,8 +105,9 @@ class OpenVinoCpu(OnProcessor):
         """Compile a graph for one batch size, or for any, its convolutions in the form that pays here."""
         model = self._read(file, spec, batch)
         if self._convolutions == FORM:
-            # Most starts compile nothing.
-            from seas_runtime.backends.openvino.convolutions import use_winograd
+            from seas_runtime.backends.openvino.convolutions import (
+                use_winograd,
+            )  # most starts compile nothing
 
             try:
                 written = use_winograd(model, self._half)
@@ -157,8 +136,7 @@ class OpenVinoCpu(OnProcessor):
         )
 
     def settle(self) -> None:
-        """Keep what was compiled, once it has run; let go of what was begun for nothing."""
-        self._begun.clear()
+        """Keep what was compiled, once it has run."""
         while self._to_keep:
             kept, batch, compiled, signature = self._to_keep.pop()
             kept.save(batch, compiled, *signature)
@@ -177,10 +155,6 @@ class OpenVinoCpu(OnProcessor):
     def read(self, values: Sequence[OpenVinoTensor]) -> list[Array]:
         """Return copies: the next batch writes to the same memory."""
         return [value.get().copy() for value in values]
-
-
-def _is_small(manifest: Manifest) -> bool:
-    return sum(entry.size for entry in manifest.files.values()) <= SMALL_BUNDLE
 
 
 def winograd_pays(half: bool) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seas_runtime.backends.contract import Backend, Call
@@ -15,7 +14,7 @@ from seas_runtime.backends.tensorrt.loaded import Context, Library, LoadedEngine
 from seas_runtime.engines.engine import Engine
 from seas_runtime.engines.errors import EngineWrongBatch
 from seas_runtime.engines.store import EngineStore
-from seas_runtime.manifest.types import BATCH, Manifest, Shape
+from seas_runtime.manifest.types import BATCH, Shape
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
@@ -102,9 +101,6 @@ class TensorRtBackend(DeviceMemory):
         if (shape, dtype) not in self._spare:
             self._spare[shape, dtype] = self.allocate(shape, dtype)
         return self._spare[shape, dtype]
-
-    def begin(self, bundle: Path, manifest: Manifest, batch: int | None) -> None:
-        """Begin nothing: deserializing an engine is not what takes long."""
 
     def settle(self) -> None:
         """Keep what TensorRT-RTX has compiled."""

@@ -18,6 +18,7 @@ from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchi
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.prompts import Prompts, extend, write_back
 from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.taps import TapGeometry
 from tests.bases import IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 
 DEFECTS = ("chip", "scratch")
@@ -48,7 +49,8 @@ def write_kept_checkpoint(folder: Path) -> Path:
     prompts = Prompts(DEFECTS, anomaly_tokens=2)
     write_back(base.text_encoder, extend(base.tokenizer, base.text_encoder, prompts))
     geometry = base.geometry
-    taps = (geometry.tap_coarse_channels, geometry.tap_fine_channels, geometry.vae_tap_channels)
+    found = TapGeometry.of(base.unet, base.vae)
+    taps = (found.coarse, found.fine, found.vae)
     head = MaskHead(MaskHeadArchitecture(*taps, coarse_width=4, fine_width=4, heads=2, groups=2, depth=1))
     for name, module in {"text": base.text_encoder, "vae": base.vae, "unet": base.unet, "head": head}.items():
         fill(name, module)

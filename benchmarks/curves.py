@@ -18,10 +18,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import result_parser, write_result
+from machine import plot_axes, result_parser, write_result
 from operations import count_pair
 
-from seas_export.report import charts
 from seas_runtime.generation.generator import Generator
 
 STEPS = (10, 15, 20, 25, 50)
@@ -74,7 +73,7 @@ def measure(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
 def plot(curves: dict[str, list[dict[str, Any]]], title: str, file: Path) -> None:
     """Draw the four curves side by side."""
     keys = {"batch": "batch", "steps": "steps", "threads": "threads", "resolution": "pixels"}
-    with charts.plot(file, 12, 3, columns=len(keys), title=title) as axes:
+    with plot_axes(file, 12, 3, columns=len(keys), title=title) as axes:
         for axis, (name, key) in zip(axes, keys.items(), strict=True):
             axis.plot(
                 [entry[key] for entry in curves[name]],

@@ -11,7 +11,6 @@ graph, a tool or both ("step rules"), and keeps the others' figures. Writes resu
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import tempfile
@@ -26,7 +25,7 @@ import onnx_ir as ir
 import onnxruntime
 from machine import _version, describe_machine
 
-from seas_engines.graphs import attention, cuda
+from seas_engines.graphs import cuda
 from seas_engines.graphs.rewrite import Form, rewrite
 from seas_engines.precision import half
 from seas_engines.precision.cases import reading_cases, step_cases
@@ -36,7 +35,7 @@ from seas_runtime.files import write_json
 from tests.engines.cuda_operators import in_standard_operators
 
 RESULTS = Path(__file__).parent / "results" / "graph_tools.json"
-TOOLS = ("own_attention", "own_cuda", "transformers_cpu", "transformers", "ort_fusions", "rules")
+TOOLS = ("own_cuda", "transformers_cpu", "transformers", "ort_fusions")
 HALVES = ("own_half", "float16", "autocast")
 NORMS = ("GroupNorm", "SkipGroupNorm")
 ROUNDS = 15
@@ -65,11 +64,7 @@ def apply(tool: str, file: Path, model: ir.Model) -> Any:
         from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
         return optimize_for_ort(model)[0]
-    if tool == "rules":
-        apply_rules(model)
-    elif tool == "own_attention":
-        attention.fuse_attention(model)
-    elif tool == "own_cuda":
+    if tool == "own_cuda":
         rewrite(model, 20, Form.VENDOR, Form.VENDOR)
         half.infer_types(model)
         cuda.write_for_cuda(model)
@@ -77,39 +72,6 @@ def apply(tool: str, file: Path, model: ir.Model) -> Any:
         half.infer_types(model)
         half.to_half(model)
     return model
-
-
-def apply_rules(model: ir.Model) -> None:
-    """Join attention and group norm by two rules of `onnxscript.rewriter`."""
-    from onnxscript.rewriter import RewriteRuleSet, pattern
-
-    def heads(op: Any, rows: Any) -> Any:
-        return op.Transpose(op.Reshape(rows, pattern.ANY_VALUE), perm=[0, 2, 1, 3])
-
-    def pieces(op: Any, query: Any, key: Any, value: Any, one: Any, other: Any) -> Any:
-        scaled = op.Mul(heads(op, query), one, _outputs=["scaled"])
-        scores = op.MatMul(scaled, op.Mul(op.Transpose(heads(op, key), perm=[0, 1, 3, 2]), other))
-        mixed = op.MatMul(op.Softmax(scores, axis=-1), heads(op, value))
-        return op.Reshape(op.Transpose(mixed, perm=[0, 2, 1, 3]), pattern.ANY_VALUE)
-
-    def whole(op: Any, query: Any, key: Any, value: Any, one: Any, other: Any, scaled: Any) -> Any:
-        scale = one.const_value.numpy().item() * other.const_value.numpy().item()
-        named = {"num_heads": scaled.shape[1], "scale": scale, "_domain": attention.DOMAIN}
-        return op.MultiHeadAttention(query, key, value, **named)
-
-    def normed(op: Any, source: Any, ones: Any, zeros: Any, scale: Any, bias: Any) -> Any:
-        split = op.Reshape(source, pattern.ANY_VALUE)
-        norm = op.InstanceNormalization(split, ones, zeros, _outputs=["norm"])
-        return op.Add(op.Mul(op.Reshape(norm, pattern.ANY_VALUE), scale), bias)
-
-    def grouped(op: Any, source: Any, ones: Any, scale: Any, bias: Any, norm: Any, **_: Any) -> Any:
-        flat = [op.Reshape(value, op.Constant(value_ints=[-1])) for value in (scale, bias)]
-        epsilon = norm.producer().attributes["epsilon"].as_float()
-        return op.GroupNormalization(source, *flat, num_groups=ones.shape[0], epsilon=epsilon)
-
-    made = [pattern.RewriteRule(pieces, whole), pattern.RewriteRule(normed, grouped)]
-    RewriteRuleSet(made, commute=True).apply_to_model(model)
-    model.opset_imports.update({"": 21, attention.DOMAIN: 1})
 
 
 def work(tool: str, file: Path, made: Path) -> dict[str, Any]:
@@ -200,11 +162,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--only", default="", help="graph, tool or both")
     options = parser.parse_args()
     result: dict[str, Any] = {"benchmark": "graph_tools", "rounds": ROUNDS, "graphs": {}}
-    if options.only and options.out.is_file():
-        result = json.loads(options.out.read_text(encoding="utf-8"))
     result["versions"] = {name: _version(name) for name in ("nvidia-modelopt", "onnx-ir")}
     with tempfile.TemporaryDirectory() as folder:
         for name, model, feeds in graphs(Bundle.read(options.bundle)):
@@ -218,10 +177,9 @@ def main() -> None:
                 figures = result["graphs"].setdefault(place, {"tools": {}})
                 figures["nodes"] = len(model.graph)
                 for tool in tools if place != "wide_unet_pieces" else ():
-                    if options.only in f"{place} {tool}":
-                        figures["tools"][tool] = measure(tool, file, feeds)
-                        print(place, tool, figures["tools"][tool], flush=True)
-                        write_json(options.out, {**result, "machine": describe_machine()})
+                    figures["tools"][tool] = measure(tool, file, feeds)
+                    print(place, tool, figures["tools"][tool], flush=True)
+    write_json(options.out, {**result, "machine": describe_machine()})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,19 @@ def describe_machine() -> dict[str, Any]:
         "python": machine.python,
         "packages": {name: found for name in PACKAGES if (found := installed(name)) is not None},
     }
+
+
+@contextlib.contextmanager
+def plot_axes(file: Path, width: float, height: float, columns: int = 1, title: str = "") -> Iterator[Any]:
+    """Yield matplotlib's axes side by side, written as a PNG when the block ends; sizes in inches."""
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
+    every = figure.subplots(1, columns, squeeze=False)[0]
+    yield every
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=9)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130)

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from machine import result_parser, write_result
 
-from seas_export.export.parity import Request, compare, expect
+from seas_export.export.parity import compare, expect
+from seas_export.export.parity.pipeline import Request
 from seas_train import load_checkpoint
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import plot_axes
 
-from seas_export.report import charts
 from seas_runtime.figures import psnr, squared_error
 
 BASELINE = "pytorch-fp32"
@@ -120,7 +120,7 @@ def plot(rows: list[dict[str, Any]], title: str, file: Path) -> None:
     ordered = list(reversed(rows))
     colours = ["#2563eb" if row["name"].startswith("seas") else "#94a3b8" for row in ordered]
     hatches = ["" if row["masks"] else "//" for row in ordered]
-    with charts.plot(file, 8, 0.5 + 0.4 * len(rows)) as (axes,):
+    with plot_axes(file, 8, 0.5 + 0.4 * len(rows)) as (axes,):
         bars = axes.barh(
             [row["name"] for row in ordered],
             [row["seconds_median"] for row in ordered],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seas_runtime.errors import UserError
+from seas_runtime.units import gib
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ JSON_SIZE_LIMIT = 64 * 1024 * 1024
 """Bytes. Far above any file that we write; below what would exhaust a small machine when parsed."""
 
 _BLOCK = 16 * 1024 * 1024
+MARGIN = 64 * 1024 * 1024
+"""Bytes asked for on top: tables, graphs, and what else a disk is used for meanwhile."""
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
     errno.EDQUOT: "your disk quota is used up; free some space or choose another folder",
@@ -194,6 +197,23 @@ def check_out(
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UserError(
             f"{where}: expected a folder that can be written, {parent} cannot; choose another one"
+        )
+
+
+def require_space(path: Path, needed: int, what: str) -> None:
+    """Raise a UserError unless there are `needed` bytes and a margin free where `path` is or would be.
+
+    A file system that does not say how much is free is taken to have enough.
+    """
+    folder = nearest_folder(path)
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return
+    if free < needed + MARGIN:
+        raise UserError(
+            f"{path}: {what} takes {gib(needed + MARGIN, 2)} of disk, and {folder} has {gib(free, 2)} free; "
+            "make free space or choose another folder"
         )
 
 

@@ -37,7 +37,6 @@ EXTRAS = {
     "packaging": "export",
     "polygraphy": "export",
     "jinja2": "report",
-    "matplotlib": "report",
     "peft": "lora",
     "cryptography": "verify",
     "model_signing": "sign",

@@ -17,7 +17,7 @@ from seas_engines.graphs.upsampling import split_parameters
 from seas_engines.precision.evaluator import Case
 from seas_engines.targets.targets import Precision, TargetSpec, require_target
 from seas_export.export import parity as parity_figures
-from seas_export.export.parity import ParityReport
+from seas_export.export.parity.report import ParityReport
 from seas_export.export.precision import choose_half, write_half_graphs, write_half_tables
 from seas_export.export.provenance import licences, provenance
 from seas_export.graphs.schedules import DPMPP_2M, make_schedules
@@ -26,9 +26,8 @@ from seas_export.graphs.weights import WeightStore, save_graphs
 from seas_export.methods.contract import ExportMethod
 from seas_export.methods.table import find_method
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle, hash_files, write_manifest
-from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
-from seas_runtime.files import check_out, replace_directory
+from seas_runtime.files import check_out, replace_directory, require_space
 from seas_runtime.manifest.types import (
     SCHEDULE,
     GraphSpec,

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from seas_engines.targets.targets import Precision, require_target
 from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part, trace_or_fail
 from seas_export.graphs.weights import WeightStore
-from seas_runtime.disk import require_space
-from seas_runtime.files import check_out, replace_directory, write_json
+from seas_runtime.files import check_out, replace_directory, require_space, write_json
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.model_folders import model_index, quiet_transformers
 from seas_train.diffusion.solver import dpm_solver

@@ -22,7 +22,7 @@ from seas_engines.precision.evaluator import Case, release_weights
 from seas_engines.precision.half import infer_types, to_half
 from seas_engines.targets.dialect import Dialect
 from seas_engines.targets.targets import Precision, TargetSpec
-from seas_export.export.parity import BOUNDS
+from seas_export.export.parity.report import BOUNDS
 from seas_export.graphs.graph_builder import origin
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.contract import ExportMethod

@@ -13,8 +13,8 @@ import numpy as np
 
 from seas_export.machine.machine import Machine, describe_machine
 from seas_export.machine.power import PowerReading, PowerWatch
-from seas_export.report.charts import COLOURS, line_chart, plot, share_bar
-from seas_export.report.latency import REST, parts_of
+from seas_export.report.charts import line_chart, share_bar
+from seas_export.report.content import parts_of
 from seas_export.version import version
 from seas_runtime.backends.cores import peak_memory
 from seas_runtime.errors import CheckFailed, UserError
@@ -166,15 +166,12 @@ def bench(
 
 
 def write_bench(result: BenchResult, out: Path) -> list[Path]:
-    """Write bench.json and a plot into `out`: a PNG where matplotlib is installed, else an SVG."""
+    """Write bench.json and a plot, bench.svg, into `out`."""
     with os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     data = out / "bench.json"
     write_json(data, asdict(result))
-    try:
-        return [data, _write_png(result, out / "bench.png")]
-    except ImportError:
-        return [data, _write_svg(result, out / "bench.svg")]
+    return [data, _write_svg(result, out / "bench.svg")]
 
 
 def _measure(
@@ -198,24 +195,6 @@ def _caption(result: BenchResult) -> str:
         f"{result.product}, {result.precision}, {result.sampler} {result.steps} steps, "
         f"{result.image[1]}x{result.image[0]} px, {result.backend}, {result.machine.in_words()}"
     )
-
-
-def _write_png(result: BenchResult, file: Path) -> Path:
-    """Plot with matplotlib; ImportError where it is not installed."""
-    sizes = [str(entry.batch) for entry in result.batches]
-    bottom = np.zeros(len(sizes))
-    with plot(file, 10, 4, columns=2, title=_caption(result)) as (left, right):
-        left.bar(sizes, [entry.pairs_per_second for entry in result.batches], color=COLOURS[0], width=0.6)
-        left.set(xlabel="batch size", ylabel="pairs per second", title="throughput")
-        parts = [name for name in result.batches[0].parts if name != REST]
-        colours = [*(COLOURS[place % len(COLOURS)] for place in range(len(parts))), "#94a3b8"]
-        for name, colour in zip((*parts, REST), colours, strict=True):
-            heights = np.array([1000 * entry.parts[name] for entry in result.batches])
-            right.bar(sizes, heights, bottom=bottom, label=name, color=colour, width=0.6)
-            bottom = bottom + heights
-        right.set(xlabel="batch size", ylabel="ms per pair", title="where a pair's time goes")
-        right.legend(frameon=False)
-    return file
 
 
 def _write_svg(result: BenchResult, file: Path) -> Path:

@@ -39,14 +39,13 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("engine --target cuda", "engines", _ENGINES),
     ("engine --target rtx", "engines", (*_ENGINES, "polygraphy", *RTX)),
-    ("plots as PNG", "report", ("matplotlib",)),
 )
 _INDEX = (
     f"No package index has {DISTRIBUTION} yet: in place of '{DISTRIBUTION}[...]' name '.[...]' in a clone, "
     "or the wheel that `make wheel` writes there: 'dist/seas_export-0.1.0-py3-none-any.whl[...]'."
 )
 # Useful where they are, needed nowhere.
-OPTIONAL = ("bitsandbytes", "matplotlib")
+OPTIONAL = ("bitsandbytes",)
 
 
 @dataclass(frozen=True)

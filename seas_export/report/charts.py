@@ -1,17 +1,12 @@
-"""Charts: small ones as inline SVG without a plotting library, and plots for files with matplotlib."""
+"""Charts as inline SVG, without a plotting library."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 import numpy as np
-
-from seas_runtime.files import os_errors
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#7c3aed", "#dc2626", "#475569")
 
@@ -93,27 +88,6 @@ def share_bar(shares: Sequence[tuple[str, float]], *, title: str) -> str:
         _draw(picture, "text", words, class_="legend", x=legend + 17, y=60)
         left += piece
     return ElementTree.tostring(picture, encoding="unicode")
-
-
-@contextmanager
-def plot(file: Path, width: float, height: float, columns: int = 1, title: str = "") -> Iterator[Any]:
-    """Matplotlib's axes side by side, written as a PNG when the block that draws on them ends. Inches.
-
-    Raises:
-        ImportError: matplotlib is not installed; the block was not run.
-    """
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(figsize=(width, height), layout="constrained")
-    every = figure.subplots(1, columns, squeeze=False)[0]
-    yield every
-    for axes in every:
-        axes.spines[["top", "right"]].set_visible(False)
-    if title:
-        figure.suptitle(title, fontsize=9)
-    with os_errors(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=130)
 
 
 def running_mean(points: Sequence[tuple[float, float]], window: int) -> list[tuple[float, float]]:

@@ -19,9 +19,9 @@ from seas_export.report.content import (
     MaskScores,
     Picture,
     Table,
+    parts_of,
 )
 from seas_export.report.images import Pixels, fit, read_mask, read_rgb
-from seas_export.report.latency import parts_of
 
 if TYPE_CHECKING:
     from seas_train.data import Product

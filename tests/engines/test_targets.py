@@ -5,7 +5,6 @@ import pytest
 from seas_engines.graphs.rewrite import Form
 from seas_engines.targets.dialect import dialect_of
 from seas_engines.targets.targets import (
-    PLATFORMS,
     RTX_CAPABILITIES,
     TARGETS,
     Precision,
@@ -78,9 +77,18 @@ def test_dialects(target: Target, version: str, opset: int, attention: Form, gro
     assert found.strongly_typed
 
 
-def test_every_platform_has_a_dialect() -> None:
-    for platform in PLATFORMS:
-        assert dialect_of(platform.target, platform.version.split()[0]).strongly_typed
+@pytest.mark.parametrize(
+    ("target", "version"),
+    [
+        (Target.TENSORRT, "10.3"),  # JetPack 6.1, 6.2
+        (Target.TENSORRT, "10.16"),  # JetPack 7.2
+        (Target.TENSORRT, "11.4"),  # JetPack 7.2.2
+        (Target.TENSORRT, "10.12"),  # datacenter and RTX cards
+        (Target.RTX, "1.2"),
+    ],
+)
+def test_every_platform_has_a_dialect(target: Target, version: str) -> None:
+    assert dialect_of(target, version).strongly_typed
 
 
 @pytest.mark.parametrize(

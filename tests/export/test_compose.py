@@ -13,6 +13,7 @@ import pytest
 from seas_export.export import ExportResult
 from seas_runtime.bundle.reading import Bundle
 from tests.export.test_weights import places
+from tests.schedules import apply_step, scaled_input
 
 Run = Callable[..., list[np.ndarray]]
 SHAPE = (4, 8, 8)
@@ -63,14 +64,14 @@ def test_step_is_guidance_and_the_table_around_the_unet(
     following, x0, tap_coarse, tap_fine = run("step", **feed)
     schedule = content.schedule()
     given = {
-        "latents": schedule.scaled_input(index, feed["latents"]),
+        "latents": scaled_input(schedule, index, feed["latents"]),
         "timestep": schedule.table[index, :1],
     }
     negative = np.repeat(feed["negative_context"], batch, axis=0)
     unconditional, _, _ = run("unet", **given, context=negative)
     conditional, coarse, fine = run("unet", **given, context=feed["context"])
     prediction = unconditional + 3.0 * (conditional - unconditional)
-    expected, expected_x0 = schedule.apply_step(index, feed["latents"], feed["previous_x0"], prediction)
+    expected, expected_x0 = apply_step(schedule, index, feed["latents"], feed["previous_x0"], prediction)
     for found, wanted in ((following, expected), (x0, expected_x0), (tap_coarse, coarse), (tap_fine, fine)):
         assert found.shape == wanted.shape
         assert np.abs(found - wanted).max() < 2e-5 * max(1.0, np.abs(wanted).max())

@@ -22,8 +22,8 @@ from seas_export.export import ExportResult, export_bundle
 from seas_export.graphs.graph_builder import origin
 from seas_runtime.backends.onnxruntime.graph_files import graph_file
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
-from seas_runtime.disk import MARGIN
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.files import MARGIN
 from seas_runtime.generation.generator import Generator
 from seas_runtime.manifest.types import STEP_UNGUIDED
 from seas_runtime.methods.seas import GRAPHS

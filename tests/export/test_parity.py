@@ -9,10 +9,17 @@ import pytest
 from torch import nn
 
 from seas_export.export import ExportResult
-from seas_export.export.parity import BOUNDS, measure
+from seas_export.export.parity import measure
 from seas_export.export.parity.graphs import RangeComparison
 from seas_export.export.parity.pipeline import PipelineFigures
-from seas_export.export.parity.report import GraphBound, GraphRow, ParityReport, PipelineBound, PipelineRow
+from seas_export.export.parity.report import (
+    BOUNDS,
+    GraphBound,
+    GraphRow,
+    ParityReport,
+    PipelineBound,
+    PipelineRow,
+)
 from seas_export.methods.contract import ReferencePair
 from seas_export.methods.seas.expected import make_inputs
 from seas_runtime.bundle.reading import Bundle

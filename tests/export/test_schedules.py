@@ -17,6 +17,7 @@ from seas_export.graphs.schedules import (
 )
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Schedule, schedules_from_tensors
+from tests.schedules import apply_step, scaled_input
 
 SHAPE = (2, 4, 8, 8)
 
@@ -49,10 +50,10 @@ def test_table_is_diffusers_scheduler_step_by_step(sampler: str, steps: int) -> 
         prediction = random.standard_normal(SHAPE).astype(np.float32)
         assert schedule.table[index, 0] == timestep
         assert np.array_equal(
-            schedule.scaled_input(index, latents),
+            scaled_input(schedule, index, latents),
             scheduler.scale_model_input(torch.from_numpy(latents), timestep),
         )
-        latents, previous = schedule.apply_step(index, latents, previous, prediction)
+        latents, previous = apply_step(schedule, index, latents, previous, prediction)
         theirs = scheduler.step(torch.from_numpy(prediction), timestep, theirs).prev_sample
         assert np.abs(latents - theirs.numpy()).max() <= 2e-5 * np.abs(theirs.numpy()).max()
 

@@ -16,8 +16,7 @@ from seas_train.bases.base import load_base
 from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
 from seas_train.methods.seas.mask_head.network.head import MaskHead
-from seas_train.methods.seas.prompts import Prompts, extend, write_back
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned, Prompts, extend, write_back
 from seas_train.methods.seas.taps import TapGeometry
 from tests.bases import IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 

@@ -12,6 +12,7 @@ from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PairRequest
 from tests.runtime.bundles import CHANNELS, FACTOR, SIZE, Toy, channel_mix, write_tiny_bundle
+from tests.schedules import apply_step, scaled_input
 
 SHAPE = (CHANNELS, SIZE, SIZE)
 STATES = {"U": "mask under 0.02% of the image"}
@@ -37,13 +38,13 @@ def numpy_pair(
     negative = bundle.tables["embeddings"]["unconditional"].mean()
     x0, maps = np.zeros_like(latents), []
     for step in range(steps):
-        mixed = np.einsum("oi,ihw->ohw", channel_mix(), schedule.scaled_input(step, latents))
+        mixed = np.einsum("oi,ihw->ohw", channel_mix(), scaled_input(schedule, step, latents))
         if step >= steps - 3:
             logit = toy.gain * (mixed + context).mean(axis=0) + toy.bias
             maps.append(1 / (1 + np.exp(-logit)))
         prediction = mixed + 0.03 * (negative + guidance * (context - negative))
         fresh = noise.normal(Stream.STEP, SHAPE, step)
-        latents, x0 = schedule.apply_step(step, latents, x0, prediction, fresh)
+        latents, x0 = apply_step(schedule, step, latents, x0, prediction, fresh)
     image = np.rint(np.clip(127.5 + 60 * latents[:3], 0, 255)).transpose(1, 2, 0)
     return enlarge(image), enlarge(np.mean(maps, axis=0))
 

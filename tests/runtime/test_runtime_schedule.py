@@ -6,6 +6,7 @@ import pytest
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Schedule, schedules_from_tensors
 from tests.runtime.bundles import toy_schedules
+from tests.schedules import apply_step, scaled_input
 
 START = np.array([0.1, 0.9], np.float32)
 
@@ -26,12 +27,12 @@ def test_apply_step_is_the_formula() -> None:
     row = np.array([[0, 0, 0, 0, 0, 0, 0, 0], [500, 0.5, 2, -3, 5, 7, 11, 13]], np.float32)
     schedule = Schedule("x", row, START)
     x, old, e, noise = (np.full((1, 1, 1, 1), value, np.float32) for value in (1, 2, 4, 8))
-    following, x0 = schedule.apply_step(1, x, old, e, noise)
+    following, x0 = apply_step(schedule, 1, x, old, e, noise)
     assert x0.item() == 2 * 1 - 3 * 4
     assert following.item() == 5 * 1 + 7 * x0.item() + 11 * 2 + 13 * 8
-    without, _ = schedule.apply_step(1, x, old, e)
+    without, _ = apply_step(schedule, 1, x, old, e)
     assert without.item() == following.item() - 13 * 8
-    assert schedule.scaled_input(1, x).item() == 0.5
+    assert scaled_input(schedule, 1, x).item() == 0.5
 
 
 def test_start_latents() -> None:

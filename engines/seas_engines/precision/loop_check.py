@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seas_runtime.backends.contract import Call
-from seas_runtime.backends.host import HostTensor, OnProcessor
+from seas_runtime.backends.onnxruntime.cpu import OnnxRuntimeCpu, OnnxRuntimeSession
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.figures import iou, overlap, psnr, squared_error
 from seas_runtime.generation.loop import Loop
 from seas_runtime.generation.resolve import resolve
 from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import GraphSpec, Shape
+from seas_runtime.manifest.types import GraphSpec
 from seas_runtime.methods.request import PairRequest, Request
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -64,54 +64,28 @@ def make_pairs(bundle: Bundle, graphs: Mapping[str, Run], count: int = PAIRS) ->
     return Pairs(made.images, made.masks.masks, made.masks.probabilities)
 
 
-class _Measured(OnProcessor):
-    """A backend of graphs that are run by functions."""
-
-    name = "measured"
-    loads_at_once = False
+class _Measured(OnnxRuntimeCpu):
+    """The processor's backend, with functions for what runs its graphs."""
 
     def __init__(self, graphs: Mapping[str, Run]) -> None:
+        super().__init__(1)
         self._graphs = graphs
 
-    def identity(self, bundle: Bundle) -> dict[str, str]:
-        """Return nothing: no pair of this backend is kept."""
-        return {}
-
-    def load(self, bundle: Bundle, graph: str) -> _MeasuredSession:
+    def load(self, bundle: Bundle, graph: str) -> OnnxRuntimeSession:
         """Return the function as a session with the manifest's tensors."""
         return _MeasuredSession(self._graphs[graph], bundle.manifest.graphs[graph])
 
-    def allocate(self, shape: Shape, dtype: str) -> HostTensor:
-        """Return an empty place."""
-        return HostTensor(shape, dtype)
 
-    def write(self, value: HostTensor, array: Array) -> None:
-        """Hold an array."""
-        value.array = array
-
-    def read(self, values: Sequence[HostTensor]) -> list[Array]:
-        """Return the arrays."""
-        return [value.get() for value in values]
-
-
-class _MeasuredSession:
+class _MeasuredSession(OnnxRuntimeSession):
     def __init__(self, run: Run, spec: GraphSpec) -> None:
-        self._run = run
+        self._made = run
+        self._session, self._file = self, Path(spec.file)
         self.inputs, self.outputs = spec.inputs, spec.outputs
 
-    def takes(self, batch: int) -> bool:
-        """Take any."""
-        return True
-
-    def bind(self, feeds: Mapping[str, HostTensor], outputs: Mapping[str, HostTensor]) -> Call:
-        """Return the call."""
-
-        def call() -> None:
-            made = self._run({name: value.get() for name, value in feeds.items()})
-            for name, place in outputs.items():
-                place.array = made[name]
-
-        return call
+    def run(self, names: Sequence[str], arrays: Mapping[str, Array]) -> list[Array]:
+        """Run as ONNX Runtime's session does."""
+        made = self._made(arrays)
+        return [made[name] for name in names]
 
 
 def compare(made: Pairs, expected: Pairs) -> LoopFigures:

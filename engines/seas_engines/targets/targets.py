@@ -83,34 +83,6 @@ _NOT_RTX = {
 }
 
 
-@dataclass(frozen=True)
-class Platform:
-    """A kind of machine that bundles are built for."""
-
-    name: str
-    """As its maker calls it."""
-    target: Target
-    """The one to choose there."""
-    version: str
-    """Of TensorRT or TensorRT-RTX."""
-    facts: str
-    """What else is fixed there."""
-
-
-PLATFORMS = (
-    Platform("JetPack 6.1, 6.2", Target.TENSORRT, "10.3", "CUDA 12.6, compute capability 8.7, Python 3.10"),
-    Platform("JetPack 7.2", Target.TENSORRT, "10.16", ""),
-    Platform("JetPack 7.2.2", Target.TENSORRT, "11.4", ""),
-    Platform("Datacenter and RTX cards", Target.TENSORRT, "10.12 and newer, 11", "built on the device"),
-    Platform(
-        "RTX cards and boxes",
-        Target.RTX,
-        "1.2 and newer",
-        f"compute capability {', '.join(RTX_CAPABILITIES)}; built anywhere, without a GPU",
-    ),
-)
-
-
 def require_target(target: str, precision: str) -> tuple[Target, Precision, TargetSpec]:
     """Return target and precision as enums, with the target's spec.
 

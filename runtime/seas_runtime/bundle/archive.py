@@ -20,7 +20,6 @@ from seas_runtime.bundle.archive_check import check_entries
 from seas_runtime.bundle.manifest_reading import read_manifest
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.bundle.signature import SIGNATURE_NAME, SIGNATURE_SIZE_LIMIT, check_signature
-from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
 from seas_runtime.files import (
     JSON_SIZE_LIMIT,
@@ -28,6 +27,7 @@ from seas_runtime.files import (
     os_errors,
     parse_json,
     replace_directory,
+    require_space,
     sha256_file,
     temporary_sibling,
 )

@@ -81,30 +81,6 @@ class Schedule:
         latents: FloatArray = self.start[0] * reference + self.start[1] * noise
         return latents
 
-    def scaled_input(self, step: int, latents: FloatArray) -> FloatArray:
-        """Return what the U-Net sees in `step`: s_i * x_i."""
-        scaled: FloatArray = self.table[step, 1] * latents
-        return scaled
-
-    def apply_step(
-        self,
-        step: int,
-        latents: FloatArray,
-        previous_x0: FloatArray,
-        prediction: FloatArray,
-        noise: FloatArray | None = None,
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return (x_{i+1}, x0_i) in plain numpy: the reference that the `step` graph is proven against.
-
-        `prediction` is e, with guidance applied; all arrays are [B, C, h, w] float32.
-        """
-        _, _, p, q, a, b, c, d = self.table[step, : len(COLUMNS)]
-        x0 = p * latents + q * prediction
-        following = a * latents + b * x0 + c * previous_x0
-        if noise is not None:
-            following = following + d * noise
-        return following, x0
-
     def to_tensors(self) -> dict[str, FloatArray]:
         """Return the schedule as tensors of `schedule.safetensors`."""
         return {self.key: self.table, f"{self.key}/start": self.start}

@@ -12,27 +12,12 @@ from pathlib import Path
 
 from seas_export.export.parity.graphs import ExpectedGraphs, compare_graphs, expect_graphs
 from seas_export.export.parity.pipeline import ExpectedPair, Request, compare_pairs, expect_pairs
-from seas_export.export.parity.report import BOUNDS, Bounds, GraphRow, ParityReport, PipelineRow
+from seas_export.export.parity.report import BOUNDS, Bounds, ParityReport
 from seas_export.methods.table import find_method
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
 from seas_train import Checkpoint, load_checkpoint
-
-__all__ = [
-    "BOUNDS",
-    "Bounds",
-    "Effort",
-    "Expected",
-    "GraphRow",
-    "ParityReport",
-    "PipelineRow",
-    "Request",
-    "compare",
-    "effort_for",
-    "expect",
-    "measure",
-]
 
 LARGE_UNET = 100_000_000
 """Parameters from which a pair takes minutes on a CPU."""

@@ -6,8 +6,7 @@ import pytest
 
 from seas_train.bases.base import load_base
 from seas_train.data import PhotographsConfig, Product, load_product
-from seas_train.methods.seas.prompts import Prompts, extend, write_back
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned, Prompts, extend, write_back
 from seas_train.sample.write import write_sample
 from tests.bases import IMAGE_SIZE
 

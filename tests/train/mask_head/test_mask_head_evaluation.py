@@ -25,7 +25,7 @@ from seas_train.methods.seas.mask_head.latents import (
 )
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.stage import initial_head
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned
 from seas_train.training.precision import computes_bfloat16
 
 CONFIG = MaskHeadConfig(coarse_width=8, fine_width=4, heads=2, groups=3, depth=1)

@@ -16,7 +16,7 @@ from seas_train.methods.seas.mask_head.config import MaskHeadConfig
 from seas_train.methods.seas.mask_head.latents import mask_timesteps
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned
 from seas_train.training.loop import run_training
 from seas_train.training.random import step_random
 from seas_train.training.stage import LoopConfig

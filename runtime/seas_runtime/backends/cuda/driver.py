@@ -28,11 +28,6 @@ class CudaDriver:
         self._stream = stream
         self.stream = int(stream)
 
-    def free_memory(self) -> int:
-        """Return the bytes that are free on the device."""
-        free, _ = self._call("cudaMemGetInfo")
-        return int(free)
-
     def allocate(self, size: int) -> int:
         """Return the address of `size` bytes, zeroed; DeviceMemoryError where there are not as many."""
         address = int(self._call("cudaMalloc", max(size, 1)))

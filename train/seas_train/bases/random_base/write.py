@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from seas_runtime.disk import require_space
-from seas_runtime.files import check_out, replace_directory, write_json
+from seas_runtime.files import check_out, replace_directory, require_space, write_json
 from seas_train.bases.model_folders import folder_fingerprint, model_index
 from seas_train.bases.random_base.geometry import BaseShape
 from seas_train.bases.random_base.vocabulary import END, START, write_tokenizer

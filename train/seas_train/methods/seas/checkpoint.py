@@ -12,7 +12,7 @@ from seas_runtime.errors import UserError
 from seas_train import checkpoint as generic
 from seas_train.checkpoint import DESCRIPTION_FILE, Checkpoint, check_keys
 from seas_train.methods.seas.mask_head.network.head import MaskHead, save_mask_head
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
 
 NAME = "seas"

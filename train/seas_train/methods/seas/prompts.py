@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD
+from seas_train.bases.base import Base
 
 NORMAL_TOKEN = "<ob>"
 
@@ -149,3 +150,18 @@ def write_back(text_encoder: Any, embedding: PromptEmbedding) -> None:
     plain = embedding.plain()
     text_encoder.set_input_embeddings(plain)
     text_encoder.config.vocab_size = plain.num_embeddings
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A base after stage 1: evaluation mode, frozen, with the product's tokens in tokenizer and text encoder.
+
+    `models` is a `Base` whose tokenizer, text encoder and U-Net are the fine-tuned ones; its name, path,
+    fingerprint and licence stay the base's, its geometry is that of the product's image size.
+    """
+
+    models: Base
+    prompts: Prompts
+    fingerprint: str
+    """sha256 over what stage 1 was made from: configuration, seed, base and data. Part of stage 2's
+    identity."""

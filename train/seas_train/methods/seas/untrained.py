@@ -13,17 +13,15 @@ from pathlib import Path
 
 import torch
 
-from seas_runtime.disk import require_space
 from seas_runtime.errors import UserError
-from seas_runtime.files import check_out
+from seas_runtime.files import check_out, require_space
 from seas_train.bases.base import Base, load_base, unet_reduction
 from seas_train.checkpoint import DESCRIPTION_FILE
 from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
-from seas_train.methods.seas.prompts import Prompts, extend, write_back
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned, Prompts, extend, write_back
 from seas_train.methods.seas.taps import TapGeometry
 
 PRODUCT = "untrained"

@@ -19,7 +19,7 @@ from seas_train.methods.seas.authors.head import read_authors_head
 from seas_train.methods.seas.authors.prompts import AuthorsPrompts, check_tokens, count_defects, make_prompts
 from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.config import AUTHORS_TAU, authors_guidance
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
 
 # The authors' sampler as their code has it; the toolkit's defaults are the same.

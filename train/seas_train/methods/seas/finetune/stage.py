@@ -30,8 +30,7 @@ from seas_train.methods.seas.finetune.losses import (
     token_maps,
 )
 from seas_train.methods.seas.finetune.model import FinetuneModel
-from seas_train.methods.seas.prompts import Prompts, extend, write_back
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned, Prompts, extend, write_back
 from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom
 from seas_train.training.stage import Batch, Stage

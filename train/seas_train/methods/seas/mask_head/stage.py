@@ -20,7 +20,7 @@ from seas_train.methods.seas.mask_head.losses import mask_loss
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
 from seas_train.methods.seas.mask_head.preview import preview_sheet
-from seas_train.methods.seas.result import FineTuned
+from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
 from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom, step_random

@@ -191,8 +191,7 @@ def check_out(
     """Refuse, before the work, an `out` that may not be replaced or cannot be written; see `holds_ours`."""
     where = f"{option} {out}".strip()
     if holds_ours(out, kind, marker, option) and not force:
-        found = f"there is {kind} already; {advice}" if kind else "expected nothing there, found something. "
-        raise UserError(f"{where}: {found}" + ("" if kind else "Replace it with --force, or choose another."))
+        raise UserError(f"{where}: {f'there is {kind}' if kind else 'it is there'} already; {advice}")
     parent = nearest_folder(out.absolute().parent)
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UserError(

@@ -131,4 +131,5 @@ def _check_out(request: ImportRequest) -> None:
     guidance, tau = request.guidance, request.tau
     require(guidance is None or 0 <= guidance <= 100, "--guidance", "0 to 100", guidance)
     require(tau is None or 0 < tau < 1, "--tau", "a number between 0 and 1", tau)
-    check_out(request.out, option="--out", force=request.force)
+    advice = "expected nothing. Replace it with --force, or choose another"
+    check_out(request.out, option="--out", force=request.force, advice=advice)

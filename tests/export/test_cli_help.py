@@ -33,16 +33,20 @@ COMMANDS = (
 HEAVY = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "numpy", "PIL", "yaml", "rich.markdown")
 
 
-def test_help_answers_at_once() -> None:
-    """Processor time, the best of three: other work on the machine must not count."""
-    command = [sys.executable, "-m", "seas_export", "--help"]
+def spent_by(*words: str) -> float:
+    """Return the processor seconds of a Python process, the best of five: other work must not count."""
     spent = []
-    for _ in range(3):
+    for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, capture_output=True, env=environment())
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, env=environment())
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(spent) < 0.3
+    return min(spent)
+
+
+def test_help_answers_at_once() -> None:
+    """In 0.3 s where the library alone takes 0.12 to import; a slower processor may take as much longer."""
+    assert spent_by("-m", "seas_export", "--help") < max(0.3, 2.5 * spent_by("-c", "import typer"))
 
 
 @pytest.mark.parametrize("command", [(), *COMMANDS], ids=" ".join)

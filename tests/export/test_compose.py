@@ -83,8 +83,8 @@ def test_schedule_and_guidance_are_inputs(run: Run, content: Bundle) -> None:
     following = run("step", **feed)[0]
     timestep = feed["schedule"][3, :1]
     conditional = run("unet", latents=feed["latents"], timestep=timestep, context=feed["context"])[0]
-    expected, _ = content.schedule("ddim", 50).apply_step(
-        3, feed["latents"], feed["previous_x0"], conditional
+    expected, _ = apply_step(
+        content.schedule("ddim", 50), 3, feed["latents"], feed["previous_x0"], conditional
     )
     assert np.abs(following - expected).max() < 1e-4
 

@@ -1,0 +1,29 @@
+"""Text that comes from files, made harmless before a person sees it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+"""Unicode categories: control, format (directions, zero widths), surrogates, private use, line breaks."""
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return `text` with every character that a terminal could obey, or that hides, written as an escape.
+
+    `keep` names characters to leave as they are, such as a newline. A lone surrogate, which stands for a
+    byte of a file name that is not UTF-8, becomes that byte: `\\xe4`.
+    """
+    return "".join(
+        character
+        if character in keep or unicodedata.category(character) not in _UNSAFE
+        else _escape(character)
+        for character in text
+    )
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode's surrogateescape
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

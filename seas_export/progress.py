@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from seas_runtime.printable import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -19,7 +21,7 @@ def pairs_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     bar = _bar()
     bar.columns = (*bar.columns, TimeRemainingColumn())
     with bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(printable(what), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
@@ -35,7 +37,7 @@ def build_progress() -> Iterator[Callable[[str, str, int, int], None]]:
                 bar.remove_task(task)
                 del tasks[other]
         if (graph, phase) not in tasks:
-            tasks[graph, phase] = bar.add_task(f"{graph}: {phase}", total=None)
+            tasks[graph, phase] = bar.add_task(printable(f"{graph}: {phase}"), total=None)
         bar.update(tasks[graph, phase], completed=done, total=total or None)
 
     with bar:
@@ -48,7 +50,7 @@ def _bar(transient: bool = False) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories: control, format (directions, zero widths), surrogates, private use, line breaks."""
@@ -14,12 +16,25 @@ def printable(text: str, *, keep: str = "") -> str:
     `keep` names characters to leave as they are, such as a newline. A lone surrogate, which stands for a
     byte of a file name that is not UTF-8, becomes that byte: `\\xe4`.
     """
+    if text.isprintable():  # which is stricter, and quick
+        return text
     return "".join(
         character
         if character in keep or unicodedata.category(character) not in _UNSAFE
         else _escape(character)
         for character in text
     )
+
+
+def printable_values(value: Any) -> Any:
+    """Return JSON values with all their text, keys too, made `printable` in one line."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable_values(key): printable_values(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable_values(entry) for entry in value]
+    return value
 
 
 def _escape(character: str) -> str:

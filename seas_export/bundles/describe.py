@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seas_runtime.printable import printable_values
 from seas_runtime.units import mib
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def describe_bundle(
 
 
 def in_words(facts: dict[str, Any]) -> str:
-    """What `describe_bundle` found, as a person would say it."""
+    """What `describe_bundle` found, as a person would say it; no value of the bundle begins a line."""
+    facts = printable_values(facts)
     sampler, image = facts["sampler"], facts["image"]
     tables = [name for name in facts["schedules"] if name != f"{sampler['name']}/{sampler['steps']}"]
     lines = [

@@ -12,6 +12,7 @@ import numpy as np
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.manifest.types import GraphSpec, Manifest
 from seas_runtime.methods.table import find_method
+from seas_runtime.printable import printable
 from seas_runtime.units import size_words
 
 _PLAIN = {  # fields of the manifest that are said as they are
@@ -68,7 +69,7 @@ class Comparison:
             return f"The same bundle: every file is equal (fingerprint {self.a})."
         if not self.differences:
             return "The manifests are written differently and say the same."
-        return "\n".join(item.words for item in self.differences)
+        return "\n".join(printable(item.words) for item in self.differences)
 
 
 def compare_bundles(a: Path, b: Path) -> Comparison:

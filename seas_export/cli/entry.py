@@ -13,6 +13,7 @@ import typer
 from seas_export.cli.app import app
 from seas_export.cli.output import how_to_continue
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.printable import printable
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -65,17 +66,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else OK
 
 
+class _Harmless(logging.LogRecord):
+    """A record whose message is escaped, whichever library's handler prints it."""
+
+    def getMessage(self) -> str:
+        """The message, with nothing that a terminal would obey."""
+        return printable(super().getMessage(), keep="\n")
+
+
 class _Plain(logging.Formatter):
     """What our packages report as it is, warnings with their level."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One record as text."""
-        text = super().format(record)
+        """One record as text, with its traceback where it has one."""
+        text = printable(super().format(record), keep="\n")
         return text if record.levelno == logging.INFO else f"{record.levelname.lower()}: {text}"
 
 
 def _log(debug: bool) -> None:
     """Log to stderr: our packages from INFO on, others from WARNING on; a step more with --debug."""
+    logging.setLogRecordFactory(_Harmless)
+    logging.captureWarnings(True)
     handler = logging.StreamHandler()
     handler.setFormatter(_Plain("%(name)s: %(message)s" if debug else "%(message)s"))
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, handlers=[handler])
@@ -86,7 +97,7 @@ def _log(debug: bool) -> None:
 def _failed(error: Exception, debug: bool) -> int:
     """Say how a command failed, and give the exit code for it."""
     if debug:
-        traceback.print_exception(type(error), error, error.__traceback__)
+        _tell("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, UserError):
         return _tell(f"error: {error}", MISTAKE)
     if isinstance(error, CheckFailed):
@@ -123,6 +134,6 @@ def _usage(error: Exception) -> str:
 
 
 def _tell(text: str, code: int = OK) -> int:
-    """Print `text` to stderr and hand `code` back."""
-    print(text, file=sys.stderr)
+    """Print `text`, escaped, to stderr and hand `code` back."""
+    print(printable(text, keep="\n"), file=sys.stderr)
     return code

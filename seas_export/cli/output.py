@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
+from seas_runtime.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,10 +65,19 @@ def report(data: Any, text: RenderableType, as_json: bool) -> None:
 
 
 def console(stream: TextIO) -> Console:
-    """A rich console that prints what it is given: no markup, and 110 columns where there is no terminal."""
+    """A rich console that prints what it is given: no markup, and 110 columns where there is no terminal.
+
+    Text comes from files too: characters that a terminal would obey are escaped here, whatever is printed.
+    """
     from rich.console import Console
 
-    return Console(
+    class Harmless(Console):
+        """Escapes all text before it is laid out."""
+
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(printable(text, keep="\n"), **options)
+
+    return Harmless(
         file=stream, markup=False, highlight=False, emoji=False, width=None if stream.isatty() else 110
     )
 
@@ -74,14 +86,13 @@ def table(*columns: str, rows: list[tuple[Any, ...]], title: str | None = None) 
     """A plain rich table; every column but the first is right-aligned where its cells are numbers."""
     from rich.box import SIMPLE
     from rich.table import Table
-    from rich.text import Text
 
     made = Table(box=SIMPLE, title=title, title_justify="left", pad_edge=False)
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], (int, float)) for row in rows)
-        made.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(_cell(value)) for value in row))
+        made.add_row(*(_cell(value) for value in row))
     return made
 
 
@@ -93,10 +104,10 @@ def group(*parts: RenderableType) -> RenderableType:
 
 
 def _cell(value: Any) -> str:
-    """A value as a table shows it."""
+    """A value as a table shows it, in one line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 from seas_export.pipeline.ledger import BUILD_FILE
 from seas_runtime.errors import UserError
+from seas_runtime.printable import printable
 from seas_runtime.units import duration
 
 INTERRUPTED = 130
@@ -135,7 +136,7 @@ def _run(name: str, words: list[str], out: Path, log: Path | None) -> Outcome:
             text = line.decode("utf-8", "replace")
             said.write(text)
             if log is None:
-                sys.stderr.write(text)
+                sys.stderr.write(printable(text, keep="\n\r\t"))
         code = process.wait()
         said.seek(0)
         lines = said.read().splitlines()

@@ -11,6 +11,7 @@ from seas_export.report.charts import COLOURS, line_chart, share_bar
 from seas_export.report.content import Content
 from seas_export.report.images import mask_uri, overlay, photograph_uri
 from seas_runtime.files import atomic_write_text
+from seas_runtime.printable import printable
 from seas_runtime.units import duration
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -31,11 +32,17 @@ def page(content: Content) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_shown,
     )
     filters = (duration, _flat, mask_uri, overlay, photograph_uri)
     environment.filters |= {function.__name__.lstrip("_"): function for function in filters}
     template = environment.get_template("page.html.j2")
     return template.render(content=content, colours=COLOURS, line_chart=line_chart, share_bar=share_bar)
+
+
+def _shown(value: Any) -> Any:
+    """What stands in the page for a value: text without characters that turn its direction or hide."""
+    return type(value)(printable(value, keep="\n")) if isinstance(value, str) else value
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -70,7 +70,7 @@ def main() -> int:
         limit=arguments.limit,
         normals=arguments.limit,
     )
-    passed = all(score.iou >= BAR for score in scores.defects)
+    passed = bool(scores.defects) and all(score.iou >= BAR for score in scores.defects)
     print(scores.to_text())
     print(f"bar: IoU >= {BAR} per defect: {'passed' if passed else 'MISSED'}")
     write_result(

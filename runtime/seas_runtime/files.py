@@ -79,9 +79,14 @@ def atomic_write_text(path: Path, text: str) -> None:
     atomic_write_bytes(path, text.encode("utf-8"))
 
 
+def json_bytes(value: Any) -> bytes:
+    """Return `value` as JSON in insertion order, as `write_json` writes it. NaN is a ValueError."""
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON in insertion order; as `atomic_write_bytes`. NaN is a ValueError."""
-    atomic_write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as `json_bytes` gives it; as `atomic_write_bytes`."""
+    atomic_write_bytes(path, json_bytes(value))
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -44,6 +44,8 @@ class EvaluateConfig(Settings):
     """Held-out pairs of each defect at most."""
     normals: Whole = 6
     """Held-out normals at most."""
+    noises: Annotated[int, within(2, 64)] = 4
+    """Pictures of each prompt, all prompts' from the same noise, that tell whether prompts change them."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class GenerateConfig(Settings):
     tau: Annotated[float, within(0, 1)] | None = None
     """Threshold on the mask's probability; None for the bundle's."""
     gate: bool = True
+    keep: bool = False
+    """Put pairs of defects that are not usable in the data set too, not beside it."""
     backend: str = "auto"
     """Runs the graphs; `auto` is the fastest here. A data set is continued on the backend that began it."""
 
@@ -101,6 +105,8 @@ class BuildConfig(Settings):
     seed: Whole = 0
     """Of training and generation."""
     threads: Count | None = None
+    strict: bool = False
+    """Fail where a defect is not usable."""
     photographs: PhotographsConfig = field(default_factory=PhotographsConfig)
     train: Mapping[str, Any] = field(default_factory=dict)
     """Training options over the method's defaults for the base; they are checked once the base is known."""

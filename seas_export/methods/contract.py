@@ -16,8 +16,10 @@ from seas_export.graphs.trace import Part
 from seas_export.graphs.weights import WeightStore
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import Manifest
+from seas_runtime.methods.contract import Content, Inputs
 from seas_train import Checkpoint
 from seas_train.bases.base import Geometry
+from seas_train.data import Product
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,27 @@ class Loop(Protocol):
 
     def generate(self, defect: str, count: int, seed: int = 0, *, batch: int = 1) -> Iterator[ReferencePair]:
         """Yield pairs 0 to `count` - 1, those that the runtime makes of that seed."""
+        ...
+
+
+class MaskScoring(Protocol):
+    """Measures masks of real photographs that did not train."""
+
+    def __call__(
+        self,
+        checkpoint: Checkpoint,
+        product: Product,
+        *,
+        tau: float | None,
+        seed: int,
+        pairs: int,
+        normals: int,
+    ) -> dict[str, Any]:
+        """Return JSON values: by defect `pairs`, `iou`, `precision`, `recall` and `area`; `normals`.
+
+        `pairs` (of each defect) and `normals` are how many at most, `tau` is the threshold, None for the
+        checkpoint's. A defect of which no pair was held out is left out.
+        """
         ...
 
 
@@ -79,3 +102,8 @@ class ExportMethod:
     part_cases: Callable[[Checkpoint], Mapping[str, Sequence[Case]]]
     """Return inputs of the parts that no graph of generation has in it."""
     reference: Reference | None = None
+    mask_scores: MaskScoring | None = None
+    """Measures how good masks of real photographs are; None for a method that reads no masks."""
+    with_prompt: Callable[[Content, Inputs, str], Inputs] | None = None
+    """Return inputs with the prompt of another defect, or of `good`, in place of their own; None for a method
+    whose defects are not told apart by a prompt."""

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from seas_export.pipeline.ledger import BUILD_FILE
+from seas_export.verdict import State
 from seas_runtime.errors import UserError
 from seas_runtime.printable import printable
 from seas_runtime.units import duration
@@ -34,6 +35,8 @@ class Outcome:
     seconds: float
     out: Path
     words: str = ""
+    verdicts: dict[str, str] = field(default_factory=dict)
+    """By defect: usable, doubtful or not usable."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,16 @@ class Everything:
         """Those that did not come to their end."""
         return tuple(outcome for outcome in self.outcomes if outcome.state == "failed")
 
+    @property
+    def not_usable(self) -> tuple[str, ...]:
+        """Defects that are not, as PRODUCT/DEFECT."""
+        return tuple(
+            f"{outcome.product}/{defect}"
+            for outcome in self.outcomes
+            for defect, state in outcome.verdicts.items()
+            if state == State.NOT_USABLE.value
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         products = [asdict(outcome) for outcome in self.outcomes]
@@ -58,14 +71,22 @@ class Everything:
         width = max(len(outcome.product) for outcome in self.outcomes)
         lines = [
             f"{outcome.product.ljust(width)}  {outcome.state.ljust(7)}  {duration(outcome.seconds)}"
-            f"  {outcome.words or outcome.out}"
+            f"  {outcome.words or outcome.out}{_verdict_words(outcome.verdicts)}"
             for outcome in self.outcomes
         ]
         counts = {state: 0 for state in ("built", "current", "failed")}
         for outcome in self.outcomes:
             counts[outcome.state] += 1
         total = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        return "\n".join([*lines, f"{len(self.outcomes)} products: {total}; {duration(self.seconds)}"])
+        states = [state for outcome in self.outcomes for state in outcome.verdicts.values()]
+        verdicts = f"verdict: {_state_counts(states)} of {len(states)} defects"
+        return "\n".join(
+            [
+                *lines,
+                f"{len(self.outcomes)} products: {total}; {duration(self.seconds)}",
+                *([verdicts] if states else []),
+            ]
+        )
 
 
 def build_everything(
@@ -145,16 +166,35 @@ def _run(name: str, words: list[str], out: Path, log: Path | None) -> Outcome:
     seconds = time.perf_counter() - begun
     if code == 0:
         state = "current" if before is not None and before == _parts(out) else "built"
-        return Outcome(name, state, code, seconds, out)
+        return Outcome(name, state, code, seconds, out, verdicts=_recorded(out, "verdicts") or {})
     return Outcome(name, "failed", code, seconds, out, _reason(lines, code))
 
 
 def _parts(out: Path) -> Any:
     """What a build's record says of its parts; None where there is none."""
+    return _recorded(out, "parts")
+
+
+def _recorded(out: Path, name: str) -> Any:
+    """A value of a build's record; None where there is none."""
     try:
-        return json.loads((out / BUILD_FILE).read_text(encoding="utf-8")).get("parts")
+        return json.loads((out / BUILD_FILE).read_text(encoding="utf-8")).get(name)
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def _verdict_words(verdicts: Mapping[str, str]) -> str:
+    """How many defects are in which state, and which are not usable."""
+    if not verdicts:
+        return ""
+    bad = ", ".join(name for name, state in verdicts.items() if state == State.NOT_USABLE.value)
+    return f"  {_state_counts(list(verdicts.values()))}{f' ({bad})' if bad else ''}"
+
+
+def _state_counts(states: Sequence[str]) -> str:
+    """How many are in which state, from best to worst."""
+    counts = [(states.count(state.value), state.value) for state in State]
+    return ", ".join(f"{count} {name}" for count, name in counts if count)
 
 
 def _reason(lines: list[str], code: int) -> str:

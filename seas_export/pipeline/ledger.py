@@ -133,6 +133,11 @@ class Ledger:
         self._say(f"{name}: done in {duration(seconds)} ({output})")
         return entry
 
+    def forget(self, name: str) -> None:
+        """Drop a part that a build no longer has; its files stay."""
+        if self._entries.pop(name, None) is not None:
+            self._write()
+
     def note(self, **values: Any) -> None:
         """Record facts of the build beside its parts."""
         self.content.update(_plain(values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,12 @@ from seas_export.config.build import BuildConfig
 from seas_export.machine.machine import describe_machine
 from seas_export.pipeline.engines import build_engines, engine_options
 from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, bundle_digest, only_build
-from seas_export.pipeline.result import BuildResult
+from seas_export.pipeline.parts.judging import evaluate, judge, set_aside
+from seas_export.pipeline.result import ASIDE, BuildResult
 from seas_export.pipeline.source import Source, find_source
 from seas_export.pipeline.training.training import load_trainable, training_config
+from seas_export.verdict import Verdict
+from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, bundle_digest_without_verdicts
 from seas_export.version import version
 
 if TYPE_CHECKING:
@@ -52,7 +55,8 @@ class _Build:
         self.config, self.out, self.source, self.ledger, self.say = config, out, source, ledger, say
         self.checkpoint, self.training = out / "checkpoint", out / "training"
         self.mask_scores = out / MASK_SCORES_FILE
-        self.bundle, self.dataset = out / "bundle", out / "dataset"
+        self.verdict = out / VERDICT_FILE
+        self.bundle, self.dataset, self.aside = out / "bundle", out / "dataset", out / SET_ASIDE
         self.report, self.overview = out / "report.html", out / "overview.png"
 
     def run(self, begun: float) -> BuildResult:
@@ -74,11 +78,12 @@ class _Build:
         train = training_config(base, product, values, "train", self.config.reproduce)
         self._note(base, product, train)
         self._train(base, product, train)
-        self._evaluate(product)
+        evaluate(self.ledger, self.config, product, self.checkpoint, self.mask_scores)
         self._export()
         if options is not None:
             build_engines(self.bundle, options, self.say)
-        self._generate()
+        verdicts = judge(self.ledger, self.config, self.bundle, self.mask_scores, self.verdict)
+        self._generate(verdicts)
         self._report(product)
         seconds = time.perf_counter() - begun
         self.ledger.note(finished=True, seconds=seconds)
@@ -87,15 +92,19 @@ class _Build:
             "checkpoint": self.checkpoint,
             "training": self.training,
             "mask scores": self.mask_scores,
+            "verdict": self.verdict,
             "bundle": self.bundle,
             "dataset": self.dataset,
+            **({ASIDE: self.aside} if set_aside(verdicts, self.config) else {}),
             "contact sheet": self.dataset / CONTACT_SHEET_NAME,
             "overview": self.overview,
             "record": self.out / BUILD_FILE,
             "report": self.report,
         }
         parts = {name: entry.seconds for name, entry in self.ledger.entries.items()}
-        return BuildResult.of(self.config.product, self.source.words, self.out, parts, made, seconds)
+        return BuildResult.of(
+            self.config.product, self.source.words, self.out, parts, made, verdicts, seconds
+        )
 
     def _product(self, base: Base) -> Product:
         """The checked product; the sample is rendered first where it is the source."""
@@ -184,27 +193,6 @@ class _Build:
         }
         self.ledger.part("train", inputs, self.checkpoint, make, restated="config.generation")
 
-    def _evaluate(self, product: Product) -> None:
-        """The mask head's scores on the pairs that did not train."""
-        from seas_export.pipeline.mask_scores import held_out, score_masks
-
-        wanted, tau = self.config.evaluate, self.config.generate.tau
-        inputs = {
-            "version": version(),
-            "checkpoint": self._output("train"),
-            "held_out": held_out(product, wanted),
-            "tau": tau,
-            "seed": self.config.seed,
-        }
-        self.ledger.part(
-            "evaluate",
-            inputs,
-            self.mask_scores,
-            lambda before: score_masks(
-                self.checkpoint, product, wanted, tau, self.config.seed, self.mask_scores
-            ),
-        )
-
     def _export(self) -> None:
         """The bundle, checked against PyTorch."""
         from seas_export.export import export_bundle
@@ -226,44 +214,37 @@ class _Build:
                 progress=self.say,
             )
 
+        def digest(bundle: Path) -> str:
+            bundle_digest(bundle)  # its files are as its manifest says
+            return bundle_digest_without_verdicts(bundle)
+
         inputs = {"version": version(), "checkpoint": self._output("train"), "config": asdict(wanted)}
-        self.ledger.part("export", inputs, self.bundle, make, bundle_digest)
+        self.ledger.part("export", inputs, self.bundle, make, digest)
 
-    def _generate(self) -> None:
-        """The data set."""
-        from seas_export.progress import pairs_progress
-        from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
-        from seas_runtime.backends.contract import AUTO
-        from seas_runtime.dataset.folder import backend_of
+    def _generate(self, verdicts: Sequence[Verdict]) -> None:
+        """The data set; pairs of defects that are not usable into a data set of their own, beside it."""
+        from seas_export.pipeline.parts.generation import write_pairs
+        from seas_runtime.manifest.types import GOOD
 
-        wanted = self.config.generate
+        aside = set_aside(verdicts, self.config)
+        kept = (*(verdict.defect for verdict in verdicts if verdict.defect not in aside), GOOD)
+        config = {name: value for name, value in asdict(self.config.generate).items() if name != "keep"}
+        for part, out, defects in (("generate", self.dataset, kept), ("set aside", self.aside, aside)):
+            if not defects:
+                self.ledger.forget(part)
+                continue
 
-        def make(before: Before) -> None:
-            backend = wanted.backend
-            if before is not Before.UNFINISHED and self.dataset.exists():
-                shutil.rmtree(self.dataset)
-            elif backend == AUTO:  # what is fastest may have changed since it was begun
-                backend = backend_of(self.dataset) or AUTO
-            generator = Generator.open(self.bundle, backend, self.config.threads)
-            if generator.chosen:
-                self.say(generator.chosen)
-            request = DatasetRequest(
-                defects=("all",),
-                count=wanted.pairs,
-                seed=self.config.seed,
-                batch=wanted.batch,
-                sampling=Sampling(guidance=wanted.guidance, tau=wanted.tau, gate=wanted.gate),
-            )
-            with pairs_progress("generate") as progress:
-                write_dataset(generator, request, self.dataset, progress)
+            def make(before: Before, out: Path = out, defects: tuple[str, ...] = defects) -> None:
+                write_pairs(self.bundle, out, defects, self.config, before, self.say)
 
-        inputs = {
-            "version": version(),
-            "bundle": self._output("export"),
-            "seed": self.config.seed,
-            "config": asdict(wanted),
-        }
-        self.ledger.part("generate", inputs, self.dataset, make)
+            inputs = {
+                "version": version(),
+                "bundle": self._output("export"),
+                "defects": defects,
+                "seed": self.config.seed,
+                "config": config,
+            }
+            self.ledger.part(part, inputs, out, make)
 
     def _report(self, product: Product) -> None:
         """The page and the picture."""

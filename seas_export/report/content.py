@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seas_export.report.images import Pixels
+from seas_export.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class DefectPictures:
 class GateCounts:
     """Of one defect, or of the normals: pairs asked for, accepted at the first try, at a later one, never.
 
-    reasons: how often each gate rejected an attempt.
+    reasons: how often each gate rejected an attempt. counted: False where the pairs are set aside, as those
+    of a defect that is not usable.
     """
 
     name: str
@@ -40,6 +42,7 @@ class GateCounts:
     retried: int
     given_up: int
     reasons: Mapping[str, int]
+    counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Content:
     defects: tuple[DefectPictures, ...]
     real_normals: tuple[Picture, ...]
     generated_normals: tuple[Picture, ...]
+    verdicts: tuple[Verdict, ...] = ()
     curves: tuple[Curve, ...] = ()
     latency: Latency | None = None
     gates: tuple[GateCounts, ...] = ()

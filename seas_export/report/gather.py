@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from seas_export.report.content import (
     parts_of,
 )
 from seas_export.report.images import Pixels, fit, read_mask, read_rgb
+from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, read_verdicts
 
 if TYPE_CHECKING:
     from seas_train.data import Product
@@ -45,8 +47,18 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
     from seas_runtime.bundle.reading import read_manifest_file
 
     manifest, fingerprint = read_manifest_file(out / "bundle")
+    verdicts = read_verdicts(out / VERDICT_FILE)
     records = list(read_records(out / "dataset"))
-    gates = tuple(gate_counts(records))
+    counted = {record["defect"] for record in records}
+    beside = [
+        record
+        for record in read_records(out / SET_ASIDE)
+        if record["defect"] in {verdict.defect for verdict in verdicts} - counted
+    ]
+    gates = (
+        *gate_counts(records),
+        *(replace(gate, counted=False) for gate in gate_counts(beside)),
+    )
     words = (
         "the sample product, rendered by code; these are not photographs"
         if _is_sample(build)
@@ -66,7 +78,8 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
                     )
                     for pair in defect.train[:REAL]
                 ),
-                _generated(out / "dataset", records, defect.name),
+                _generated(out / "dataset", records, defect.name)
+                or _generated(out / SET_ASIDE, beside, defect.name),
             )
             for defect in product.defects
         ),
@@ -74,8 +87,9 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
             Picture(_smaller(product.image(file)), None, file.name) for file in product.normals[:SHOWN]
         ),
         generated_normals=_generated(out / "dataset", records, "good"),
+        verdicts=verdicts,
         curves=tuple(_curves(out / "training")),
-        latency=_latency(records, build),
+        latency=_latency([*records, *beside], build),
         gates=gates,
         notes=tuple(notes(gates)),
         mask_scores=_mask_scores(out / "mask_scores.json"),
@@ -182,11 +196,11 @@ def _latency(records: Sequence[Mapping[str, Any]], build: Mapping[str, Any]) -> 
 
 
 def _mask_scores(file: Path) -> MaskScores | None:
-    """What the build's evaluation found; None where no pair was held out."""
+    """What the build's evaluation found; None where no pair was held out, or the method reads no masks."""
     from seas_runtime.files import read_json
 
     scores = read_json(file, "mask scores")
-    if not scores["defects"]:
+    if not scores.get("defects"):
         return None
     normals = scores["normals"]
     return MaskScores(scores["defects"], normals["images"], normals["empty_masks"])

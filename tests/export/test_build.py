@@ -187,13 +187,13 @@ def test_a_build_from_photographs_to_a_report(
         "out": tmp_path / "out",
         "train": {"finetune": {"steps": 3}, "mask_head": {"steps": 3}},
         "export": {"steps": 4},
-        "generate": {"pairs": 2, "gate": False},
+        "generate": {"pairs": 2, "gate": False, "keep": True},
     }
     result = build(load_config(None, options))
     assert result.pairs == {"dark_line": 2, "spot": 2, "good": 2}
     assert all(path.exists() for path in result.made.values())
     record = json.loads((tmp_path / "out" / "build.json").read_text())
-    assert list(record["parts"]) == ["train", "evaluate", "export", "generate", "report"]
+    assert list(record["parts"]) == ["train", "evaluate", "export", "verdict", "generate", "report"]
     assert record["config"]["train"]["finetune"]["steps"] == 3
     page = result.made["report"].read_text()
     for words in ("dark_line", "Parity with PyTorch", "tap_coarse", "Stage 2: mask head", "decode_mask"):
@@ -201,10 +201,10 @@ def test_a_build_from_photographs_to_a_report(
 
     said: list[str] = []
     build(load_config(None, options), say=said.append)
-    assert sum("current, kept" in line for line in said) == 5
+    assert sum("current, kept" in line for line in said) == 6
 
     said.clear()
-    changes = {**options, "generate": {"pairs": 1, "gate": False}}
+    changes = {**options, "generate": {"pairs": 1, "gate": False, "keep": True}}
     assert build(load_config(None, changes), say=said.append).pairs == {"dark_line": 1, "spot": 1, "good": 1}
     assert [line.split(":")[0] for line in said if "making again" in line] == ["generate", "report"]
 
@@ -214,7 +214,7 @@ def test_a_build_from_photographs_to_a_report(
     def full_disk(*args: object) -> None:
         raise UserError("no space left")
 
-    changes["generate"] = {"pairs": 2, "gate": False}
+    changes["generate"] = {"pairs": 2, "gate": False, "keep": True}
     for fastest in ("cpu", "openvino:fp32"):  # another one was installed while the build was interrupted
         with monkeypatch.context() as patch:
             patch.setattr(auto, "choose", lambda bundle, name=fastest: auto.Choice(name, ()))
@@ -251,8 +251,10 @@ def test_a_build_from_photographs_to_a_report(
 
     from seas_export.pipeline import pipeline
 
-    for part in ("_evaluate", "_export", "_generate", "_report"):  # training is what is looked at
+    for part in ("_export", "_generate", "_report"):  # training is what is looked at
         monkeypatch.setattr(pipeline._Build, part, lambda self, *given: None)
+    for part in ("evaluate", "judge"):
+        monkeypatch.setattr(pipeline, part, lambda *given: ())
     monkeypatch.setattr(pipeline.BuildResult, "of", lambda *given: None)
     build(load_config(None, changes))
     run_file = result.made["training"] / "finetune" / "run.json"

@@ -69,6 +69,18 @@ def build(
         bool | None,
         typer.Option("--gate/--no-gate", help="Reject and retry pairs that cannot be right (default)."),
     ] = None,
+    keep: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep/--no-keep",
+            help="Put pairs of defects that are not usable into the data set too; by default they lie beside "
+            "it, in OUT/not_usable.",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option("--strict/--no-strict", help="End with code 1 where a defect is not usable."),
+    ] = None,
     backend: Annotated[
         str | None,
         typer.Option("--backend", help=f"What generates the pairs: {options.BACKENDS} By default auto."),
@@ -83,17 +95,19 @@ def build(
     """Photographs to a report in one command: train, export, check, generate. Current parts are kept."""
     from seas_export.config.build import load_config
     from seas_export.pipeline import build as run
-    from seas_runtime.errors import UserError
+    from seas_runtime.errors import CheckFailed, UserError
     from seas_train.settings import merge, parse_assignments
 
     given = options.given
     groups: dict[str, Any] = {
         "photographs": given(layout=layout, fit=fit, shots=shots, normals=normals, defects=defect or None),
         "export": given(precision=precision, target=target, device=device, steps=steps),
-        "generate": given(pairs=pairs, batch=batch, guidance=guidance, tau=tau, gate=gate, backend=backend),
+        "generate": given(
+            pairs=pairs, batch=batch, guidance=guidance, tau=tau, gate=gate, keep=keep, backend=backend
+        ),
     }
     values = given(product=product, data=data, base=base, out=out, seed=seed, threads=threads)
-    values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce))
+    values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce, strict=strict))
     values.update({name: group for name, group in groups.items() if group})
     if fitting := options.memory_options(memory, lora):
         values = merge({"train": fitting}, values)
@@ -102,14 +116,21 @@ def build(
         return
     if jobs != 1:
         raise UserError("--jobs: is only used with --all. Add --all, or leave it out.")
-    result = run(
-        load_config(config, merge(parse_assignments(set_ or []), values)), force=force, say=output.say
-    )
-    output.report(result, result.to_text(), json)
+    wanted = load_config(config, merge(parse_assignments(set_ or []), values))
+    result = run(wanted, force=force, say=output.say)
+    output.report(result.to_dict(), result.to_text(), json)
+    if wanted.strict and result.not_usable:
+        raise CheckFailed(
+            f"--strict: {len(result.not_usable)} of {len(result.verdicts)} defects not usable: "
+            f"{', '.join(result.not_usable)}; why, and what to try, stand in the verdict."
+        )
 
 
 def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: bool, json: bool) -> None:
-    """`build --all`; ends with 1 if a product failed, with 2 if all that failed were asked for wrongly."""
+    """`build --all`; ends with 1 if a product failed, with 2 if all that failed were asked for wrongly.
+
+    With `strict` it also ends with 1 where a defect is not usable.
+    """
     from seas_export.config.build import load_config
     from seas_export.pipeline.everything import build_everything
     from seas_export.pipeline.source import DATA
@@ -121,7 +142,9 @@ def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: boo
     values = merge(read_yaml(file) if file is not None else {}, options)
     if values.get("product"):
         raise UserError("--all: builds every product, and --product one. Give one of them.")
-    load_config(file, {**options, "product": "any"})  # a mistake in an option is told once, before the first
+    # A mistake in an option is told once, before the first.
+    strict = load_config(file, {**options, "product": "any"}).strict
+    values.pop("strict", None)  # no product failed by its verdict: all are summed up first
     data, out = Path(values.pop("data", None) or DATA), Path(values.pop("out", None) or "out")
     values.pop("product", None)
     result = build_everything(data, out, values, jobs=jobs, force=force, say=output.say)
@@ -130,3 +153,5 @@ def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: boo
         names = ", ".join(outcome.product for outcome in result.failed)
         words = f"{len(result.failed)} of {len(result.outcomes)} products: {names}; see the summary."
         raise (UserError if all(outcome.code == 2 for outcome in result.failed) else CheckFailed)(words)
+    if strict and result.not_usable:
+        raise CheckFailed(f"--strict: not usable: {', '.join(result.not_usable)}; see the summary.")

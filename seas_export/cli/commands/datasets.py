@@ -44,6 +44,7 @@ def generate(
 ) -> None:
     """Generate labelled pairs from a bundle into a data set in MVTec AD layout, without PyTorch."""
     from seas_export.progress import pairs_progress
+    from seas_export.verdict.files import unusable
     from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
 
     request = DatasetRequest(
@@ -56,6 +57,8 @@ def generate(
     generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
     if generator.chosen:
         output.say(generator.chosen)
+    for line in unusable(generator.manifest, request.defects):
+        output.say(line)
     with pairs_progress("generate") as progress:
         summary = write_dataset(generator, request, out, progress, force=force)
     rows: list[tuple[object, ...]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,13 @@ from seas_export.methods.seas.parts import PART_NAMES, VAE_TAPS, make_parts
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import UNCONDITIONAL, Manifest
+from seas_runtime.methods.contract import Content, Inputs
 from seas_runtime.methods.seas import EMBEDDINGS, MASK_STEPS, REFERENCES
 from seas_train import Checkpoint
+from seas_train.data import Product
 from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.taps import decode_image
+from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
 _SEED = 0
 
@@ -60,6 +64,32 @@ def reference_loop(checkpoint: Checkpoint, schedule: Schedule, manifest: Manifes
     return ReferenceLoop(checkpoint, schedule.steps, schedule.sampler, mask_steps, schema=manifest.schema)
 
 
+def mask_scores(
+    checkpoint: Checkpoint, product: Product, *, tau: float | None, seed: int, pairs: int, normals: int
+) -> dict[str, Any]:
+    """Return the mask head's scores, in bfloat16 where the head was trained so and this CPU computes it."""
+    trained = checkpoint.meta.get("training", {}).get("mask_head", {})
+    scores = evaluate_masks(
+        checkpoint,
+        checkpoint.artifacts["mask_head"],
+        checkpoint.prompts,
+        product,
+        tau=checkpoint.meta["generation"]["tau"] if tau is None else tau,
+        seed=seed,
+        limit=pairs,
+        normals=normals,
+        half_precision=bool(trained.get("half_precision", False)),
+    )
+    return scores.to_dict()
+
+
+def with_prompt(content: Content, inputs: Inputs, name: str) -> Inputs:
+    """Return inputs with the context of another prompt."""
+    context = content.tables[EMBEDDINGS][name]
+    count = len(inputs.origins)
+    return replace(inputs, values={**inputs.values, "context": np.stack([context] * count)})
+
+
 METHOD = ExportMethod(
     name="seas",
     part_names=PART_NAMES,
@@ -74,4 +104,6 @@ METHOD = ExportMethod(
     inner_values=frozenset(VAE_TAPS),
     part_cases=part_cases,
     reference=Reference(make_inputs, reference_module, reference_loop),
+    mask_scores=mask_scores,
+    with_prompt=with_prompt,
 )

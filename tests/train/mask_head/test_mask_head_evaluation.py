@@ -77,13 +77,19 @@ def test_probability_is_the_mean_over_timesteps(tuned: FineTuned, head: MaskHead
 
 
 def test_scores_by_hand() -> None:
-    score = DefectScore("dent", pairs=2, true=10, predicted=8, intersection=6)
+    score = DefectScore("dent", pairs=2, true=10, predicted=8, intersection=6, pixels=40)
     assert score.iou == pytest.approx(6 / 12)
     assert score.precision == pytest.approx(0.75)
     assert score.recall == pytest.approx(0.6)
     assert DefectScore("dent", pairs=1, true=0, predicted=0, intersection=0).iou == 0.0
     scores = MaskScores(tau=0.2, timesteps=(40,), defects=(score,), normals=3, empty_normals=2)
-    assert scores.to_dict()["defects"]["dent"] == {"pairs": 2, "iou": 0.5, "precision": 0.75, "recall": 0.6}
+    assert scores.to_dict()["defects"]["dent"] == {
+        "pairs": 2,
+        "iou": 0.5,
+        "precision": 0.75,
+        "recall": 0.6,
+        "area": 0.25,
+    }
     assert "2 of 3" in scores.to_text()
 
 
@@ -142,7 +148,13 @@ def test_half_precision_scores_nearly_the_same(
 def test_what_cannot_be_evaluated(tuned: FineTuned, head: MaskHead, small_product: Product) -> None:
     with pytest.raises(UserError, match=f"expected one for '{small_product.defects[0].name}'"):
         evaluate_masks(tuned.models, head, {"good": "a <ob>"}, small_product)
-    first = replace(small_product.defects[0], test=())
-    bare = replace(small_product, defects=(first,))
-    with pytest.raises(UserError, match="expected pairs that did not train"):
-        evaluate_masks(tuned.models, head, tuned.prompts.texts, bare)
+
+
+def test_normals_are_scored_where_no_pair_was_held_out(
+    tuned: FineTuned, head: MaskHead, small_product: Product
+) -> None:
+    bare = replace(small_product, defects=(replace(small_product.defects[0], test=()),))
+    scores = evaluate_masks(tuned.models, head, tuned.prompts.texts, bare, tau=1.0)
+    assert scores.defects == ()
+    assert scores.empty_normals == scores.normals == 3
+    assert "3 of 3" in scores.to_text()

@@ -32,6 +32,13 @@ class DefectScore:
     true: int
     predicted: int
     intersection: int
+    pixels: int = 0
+    """Of all its pictures."""
+
+    @property
+    def area(self) -> float:
+        """The defect's share of the pictures, 0..1: the IoU of a mask that marks everything."""
+        return self.true / max(1, self.pixels)
 
     @property
     def iou(self) -> float:
@@ -71,6 +78,7 @@ class MaskScores:
                 "iou": round(score.iou, 4),
                 "precision": round(score.precision, 4),
                 "recall": round(score.recall, 4),
+                "area": round(score.area, 4),
             }
             for score in self.defects
         }
@@ -79,7 +87,7 @@ class MaskScores:
 
     def to_text(self) -> str:
         """Return a table for the terminal."""
-        width = max(6, *(len(score.defect) for score in self.defects))
+        width = max(6, *(len(score.defect) for score in self.defects), 0)
         lines = [f"{'defect':{width}}  pairs    IoU  precision  recall"]
         lines += [
             f"{s.defect:{width}}  {s.pairs:5}  {s.iou:.3f}  {s.precision:9.3f}  {s.recall:6.3f}"
@@ -142,18 +150,17 @@ def evaluate_masks(
         batch: images at once; changes nothing but the time.
         half_precision: run the models in bfloat16 on a CPU that computes it natively.
 
+    A defect without a held-out pair is left out.
+
     Raises:
-        UserError: a defect has no held-out pair, or no prompt.
+        UserError: a defect has no prompt.
     """
     timesteps = mask_timesteps(models.scheduler)
     scores = []
     for defect in product.defects:
         pairs = defect.test[:limit]
         if not pairs:
-            raise UserError(
-                f"{product.name}: {defect.name}: expected pairs that did not train, found none; "
-                "use fewer --shots"
-            )
+            continue
         masks = [product.mask(pair) for pair in pairs]
         predicted = _predict(
             models, head, _prompt(prompts, defect.name), product, [pair.image for pair in pairs],
@@ -166,6 +173,7 @@ def evaluate_masks(
                 true=sum(int(mask.sum()) for mask in masks),
                 predicted=sum(int(mask.sum()) for mask in predicted),
                 intersection=sum(int((a & b).sum()) for a, b in zip(masks, predicted, strict=True)),
+                pixels=sum(mask.size for mask in masks),
             )
         )
     of_normals = _predict(

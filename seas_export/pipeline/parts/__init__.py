@@ -1,0 +1,1 @@
+"""Parts of a build: what each measures or makes."""

@@ -1,0 +1,48 @@
+"""Pairs from a build's bundle: the data set, and beside it the pairs that nobody should train on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from seas_export.config.build import BuildConfig
+from seas_export.pipeline.ledger import Before
+
+
+def write_pairs(
+    bundle: Path,
+    out: Path,
+    defects: tuple[str, ...],
+    config: BuildConfig,
+    before: Before,
+    say: Callable[[str], None],
+) -> None:
+    """Generate pairs of `defects` into the data set folder `out`, or what is missing there.
+
+    Raises:
+        UserError: the bundle cannot be run here, or `out` cannot be written.
+    """
+    from seas_export.progress import pairs_progress
+    from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
+    from seas_runtime.backends.contract import AUTO
+    from seas_runtime.dataset.folder import backend_of
+
+    wanted = config.generate
+    backend = wanted.backend
+    if before is not Before.UNFINISHED and out.exists():
+        shutil.rmtree(out)
+    elif backend == AUTO:  # what is fastest may have changed since it was begun
+        backend = backend_of(out) or AUTO
+    generator = Generator.open(bundle, backend, config.threads)
+    if generator.chosen:
+        say(generator.chosen)
+    request = DatasetRequest(
+        defects=defects,
+        count=wanted.pairs,
+        seed=config.seed,
+        batch=wanted.batch,
+        sampling=Sampling(guidance=wanted.guidance, tau=wanted.tau, gate=wanted.gate),
+    )
+    with pairs_progress("generate") as progress:
+        write_dataset(generator, request, out, progress)

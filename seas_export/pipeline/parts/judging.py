@@ -1,0 +1,132 @@
+"""What a build measures of each defect, and the verdict from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seas_export.config.build import BuildConfig, EvaluateConfig
+from seas_export.pipeline.ledger import Ledger
+from seas_export.verdict import Figures, Normals, PromptEffect, Scores, State, Verdict, verdict_of
+from seas_export.verdict.files import read_verdicts, state_in_bundle, write_verdicts
+from seas_export.version import version
+from seas_runtime.files import read_json, sha256_file, write_json
+
+if TYPE_CHECKING:
+    from seas_train.data import Product
+
+
+def evaluate(ledger: Ledger, config: BuildConfig, product: Product, checkpoint: Path, out: Path) -> None:
+    """Score masks on the photographs that did not train: a part of the build."""
+    wanted, tau = config.evaluate, config.generate.tau
+    inputs = {
+        "version": version(),
+        "checkpoint": ledger.entries["train"].output,
+        "held_out": held_out(product, wanted),
+        "tau": tau,
+        "seed": config.seed,
+    }
+    ledger.part(
+        "evaluate",
+        inputs,
+        out,
+        lambda before: score_masks(checkpoint, product, wanted, tau, config.seed, out),
+    )
+
+
+def judge(ledger: Ledger, config: BuildConfig, bundle: Path, scores: Path, out: Path) -> tuple[Verdict, ...]:
+    """Return whether each defect can be used: a part of the build, also written into the bundle."""
+    inputs = {
+        "version": version(),
+        "bundle": ledger.entries["export"].output,
+        "scores": ledger.entries["evaluate"].output,
+        "noises": config.evaluate.noises,
+        "guidance": config.generate.guidance,
+        "seed": config.seed,
+    }
+    ledger.part("verdict", inputs, out, lambda before: judge_defects(bundle, scores, config, out))
+    verdicts = read_verdicts(out)
+    state_in_bundle(bundle, verdicts)
+    ledger.note(verdicts={verdict.defect: verdict.state.value for verdict in verdicts})
+    return verdicts
+
+
+def set_aside(verdicts: Sequence[Verdict], config: BuildConfig) -> tuple[str, ...]:
+    """Return the defects whose pairs do not go into the data set."""
+    if config.generate.keep:
+        return ()
+    return tuple(verdict.defect for verdict in verdicts if verdict.state is State.NOT_USABLE)
+
+
+def held_out(product: Product, config: EvaluateConfig) -> dict[str, Any]:
+    """The files to score, by their contents: what scores follow from besides the checkpoint."""
+    pairs = {
+        defect.name: [
+            [sha256_file(pair.image), sha256_file(pair.mask)] for pair in defect.test[: config.pairs]
+        ]
+        for defect in product.defects
+    }
+    normals: Iterable[Path] = product.test_normals[: config.normals]
+    return {"pairs": pairs, "normals": [sha256_file(path) for path in normals]}
+
+
+def score_masks(
+    checkpoint: Path, product: Product, config: EvaluateConfig, tau: float | None, seed: int, out: Path
+) -> None:
+    """Score masks on held-out photographs and write the scores as JSON.
+
+    A defect without a held-out pair is left out; of a method that reads no masks there is a note alone.
+
+    tau: threshold on the mean probability, None for the checkpoint's own.
+
+    Raises:
+        UserError: the checkpoint is broken, or `out` cannot be written.
+    """
+    from seas_export.methods.table import find_method
+    from seas_train import load_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
+    measure = find_method(loaded.method).mask_scores
+    if measure is None:
+        write_json(out, {"note": f"the method {loaded.method} reads no masks"})
+        return
+    write_json(out, measure(loaded, product, tau=tau, seed=seed, pairs=config.pairs, normals=config.normals))
+
+
+def judge_defects(bundle: Path, scores: Path, config: BuildConfig, out: Path) -> None:
+    """Compare what a bundle makes with each defect's prompt and the normal's, and write the verdicts.
+
+    scores: the file that `score_masks` wrote.
+
+    Raises:
+        UserError: the bundle or the scores cannot be read.
+    """
+    from seas_export.methods.table import find_method
+    from seas_export.verdict.prompts import prompt_effects
+    from seas_runtime.bundle.reading import read_manifest_file
+
+    manifest, _ = read_manifest_file(bundle)
+    wanted = config.generate
+    effects = prompt_effects(
+        bundle,
+        find_method(manifest.method),
+        count=config.evaluate.noises,
+        batch=wanted.batch,
+        seed=config.seed,
+        guidance=wanted.guidance,
+        backend=wanted.backend,
+        threads=config.threads,
+    )
+    measured = read_json(scores, "mask scores")
+    write_verdicts(out, [verdict_of(name, _figures(name, measured, effects)) for name in manifest.defects])
+
+
+def _figures(name: str, scores: Mapping[str, Any], effects: Mapping[str, PromptEffect]) -> Figures:
+    """What was measured of one defect."""
+    masks, normals = None, None
+    if "defects" in scores:  # otherwise the method reads no masks
+        own = scores["defects"].get(name)
+        masks = Scores(0) if own is None else Scores(own["pairs"], own["iou"], own["area"])
+        normals = Normals(scores["normals"]["images"], scores["normals"]["empty_masks"])
+    return Figures(masks, normals, effects.get(name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,7 +11,9 @@ import typer
 
 from seas_export.cli.app import app
 from seas_export.cli.output import how_to_continue
+from seas_export.cli.streams import give_up, usable_streams
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.packages import broken_import
 from seas_runtime.printable import printable
 
 OK, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -46,6 +47,12 @@ EXTRAS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
+    with usable_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command on streams that are there."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words  # taken wherever it stands: it is typed after a command has failed
     words = [word for word in words if word != "--debug"]
@@ -56,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`); nothing more can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        give_up(sys.stdout)
         return FAILED
     except Exception as error:
         return _failed(error, debug)
@@ -111,6 +118,8 @@ def _failed(error: Exception, debug: bool) -> int:
             f"Install it: pip install 'seas-export[{extra}]'",
             MISTAKE,
         )
+    if culprit := broken_import(error):
+        return _tell(f"error: {culprit}", MISTAKE)
     said = str(error).strip()
     first = said.splitlines()[0] if said else "no message"
     return _tell(

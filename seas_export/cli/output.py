@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
+from seas_runtime.errors import CheckFailed
 from seas_runtime.printable import printable
 
 if TYPE_CHECKING:
@@ -56,12 +57,19 @@ def say(text: str, style: str | None = None) -> None:
 def report(data: Any, text: RenderableType, as_json: bool) -> None:
     """Print a command's result to stdout: `data` (mapping or dataclass) as JSON, or `text`."""
     stream = _State.stdout or sys.stdout
-    if as_json:
-        values = data if isinstance(data, Mapping) else asdict(data)
-        stream.write(json.dumps(values, indent=2, default=str) + "\n")
-    else:
-        console(stream).print(text, soft_wrap=isinstance(text, str))
-    stream.flush()
+    try:
+        if as_json:
+            values = data if isinstance(data, Mapping) else asdict(data)
+            stream.write(json.dumps(values, indent=2, default=str) + "\n")
+        else:
+            console(stream).print(text, soft_wrap=isinstance(text, str))
+        stream.flush()
+    except BrokenPipeError:  # its reader went away, and wants no words
+        raise
+    except OSError as error:
+        raise CheckFailed(
+            f"the command is done, but its report cannot be written to standard output: {error.strerror}"
+        ) from None
 
 
 def console(stream: TextIO) -> Console:
@@ -72,10 +80,13 @@ def console(stream: TextIO) -> Console:
     from rich.console import Console
 
     class Harmless(Console):
-        """Escapes all text before it is laid out."""
+        """Escapes all text before it is laid out; how a command ends whose reader went away is left to us."""
 
         def render_str(self, text: str, **options: Any) -> Text:
             return super().render_str(printable(text, keep="\n"), **options)
+
+        def on_broken_pipe(self) -> None:
+            raise
 
     return Harmless(
         file=stream, markup=False, highlight=False, emoji=False, width=None if stream.isatty() else 110
@@ -120,7 +131,7 @@ def _stdout_kept_for_reports() -> Iterator[None]:
         real.flush()
         kept = os.dup(1)
         os.dup2(2, 1)
-        _State.stdout = os.fdopen(os.dup(kept), "w", encoding="utf-8")
+        _State.stdout = os.fdopen(os.dup(kept), "w", encoding="utf-8", errors="backslashreplace")
     else:
         _State.stdout = real
     try:

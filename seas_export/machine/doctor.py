@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
+from seas_export.machine.imports import broken_imports
 from seas_export.machine.machine import Machine, describe_machine
 from seas_export.version import DISTRIBUTION, installed, packaging, version
 from seas_runtime.backends.auto import Candidate, candidates
@@ -44,18 +45,41 @@ _INDEX = (
     f"No package index has {DISTRIBUTION} yet: in place of '{DISTRIBUTION}[...]' name '.[...]' in a clone, "
     "or the wheel that `make wheel` writes there: 'dist/seas_export-0.1.0-py3-none-any.whl[...]'."
 )
-# Useful where they are, needed nowhere.
-OPTIONAL = ("bitsandbytes",)
+# Useful where they are, needed nowhere: what is broken of them is left out by training, and told here.
+OPTIONAL = ("bitsandbytes", "torchvision", "torchaudio", "xformers", "flash-attn", "torchao", "peft")
+DISPENSABLE = ("tensorboard", *OPTIONAL)
+# What shows that a package works, where that is not the module of its own name.
+_MODULES = {
+    "accelerate": "accelerate",
+    "diffusers": "diffusers:UNet2DConditionModel",
+    "transformers": "transformers:CLIPTextModel",
+    "tensorboard": "torch.utils.tensorboard",
+    "pyyaml": "yaml",
+    "onnx-ir": "onnx_ir",
+    "flash-attn": "flash_attn",
+    "xformers": "xformers.ops",
+    "tensorrt-cu12": "tensorrt",
+    "tensorrt-cu13": "tensorrt",
+    "tensorrt-rtx": "tensorrt_rtx",
+    "tensorrt-rtx-cu13-bindings": "tensorrt_rtx_bindings",
+    **dict.fromkeys(ONNX_RUNTIMES, "onnxruntime"),
+}
+_NOT_IMPORTED = ("tensorrt-rtx-cu13-libs",)
+_BACKENDS_NEED = {"cpu": "onnxruntime", "cuda": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """Whether the packages that a set of commands needs are here; `missing` and `old` are in words."""
+    """Whether the packages that a set of commands needs are here and work.
+
+    `missing`, `old` and `broken` are in words.
+    """
 
     commands: str
     ready: bool
     missing: tuple[str, ...]
     old: tuple[str, ...]
+    broken: tuple[str, ...]
     install: str | None
 
 
@@ -69,14 +93,19 @@ class Diagnosis:
     jobs: tuple[Job, ...]
     packages: dict[str, str | None]
     """Distribution -> version, None where it is not installed."""
+    broken: dict[str, str]
+    """Distribution -> why it does not import."""
     backends: dict[str, str]
     auto: tuple[Candidate, ...]
     """What `--backend auto` goes through for a bundle whose engines are built, the fastest first."""
     advice: tuple[str, ...]
 
 
-def diagnose(folder: Path = Path()) -> Diagnosis:
-    """Look at this machine and the packages of this environment; nothing is imported to do so."""
+def diagnose(folder: Path = Path(), *, quick: bool = False) -> Diagnosis:
+    """Look at this machine and the packages of this environment.
+
+    Whether they import is tried in a process of its own, which a broken one may end; not with `quick`.
+    """
     machine = describe_machine(folder)
     names = dict.fromkeys(name for _, _, needs in JOBS for name in needs) | dict.fromkeys(OPTIONAL)
     packages = {name: installed(name) for name in names}
@@ -84,16 +113,21 @@ def diagnose(folder: Path = Path()) -> Diagnosis:
     if packages["onnxruntime"] is None:
         packages["onnxruntime"] = next((backends[name] for name in ONNX_RUNTIMES if name in backends), None)
     old = _too_old(packages)
-    jobs = tuple(_job(commands, extra, needs, packages, old) for commands, extra, needs in JOBS)
+    broken = (
+        {} if quick else _broken({name for name in (*packages, *backends) if {**packages, **backends}[name]})
+    )
+    jobs = tuple(_job(commands, extra, needs, packages, old, broken) for commands, extra, needs in JOBS)
     return Diagnosis(
         version=version(),
         python_ok=sys.version_info >= OLDEST_PYTHON,
         machine=machine,
         jobs=jobs,
         packages=packages,
+        broken=broken,
         backends=backends,
-        auto=candidates(),
+        auto=_auto(broken),
         advice=(
+            *(_mend(name, why) for name, why in broken.items()),
             *_advice(machine, backends, packages),
             *(() if all(job.ready for job in jobs) else (_INDEX,)),
         ),
@@ -106,12 +140,55 @@ def _job(
     needs: tuple[str, ...],
     packages: dict[str, str | None],
     too_old: dict[str, str],
+    not_working: dict[str, str],
 ) -> Job:
-    """Whether the packages that some commands need are here and new enough."""
+    """Whether the packages that some commands need are here, new enough, and import."""
     missing = tuple(name for name in needs if packages[name] is None)
     old = tuple(too_old[name] for name in needs if name in too_old)
-    ready = not missing and not old
-    return Job(commands, ready, missing, old, None if ready else f"pip install -U '{DISTRIBUTION}[{extra}]'")
+    broken = tuple(name for name in needs if name in not_working and name not in DISPENSABLE)
+    ready = not missing and not old and not broken
+    install = f"pip install -U '{DISTRIBUTION}[{extra}]'"
+    if broken and not missing and not old:
+        install = f"pip install --force-reinstall {' '.join(broken)}"
+    return Job(commands, ready, missing, old, broken, None if ready else install)
+
+
+def _broken(installed_names: set[str]) -> dict[str, str]:
+    """Of installed distributions, those that do not import, and why."""
+    modules = {
+        name: _MODULES.get(name, name) for name in sorted(installed_names) if name not in _NOT_IMPORTED
+    }
+    found = broken_imports(modules.values())
+    return {name: found[module] for name, module in modules.items() if module in found}
+
+
+def _mend(name: str, why: str) -> str:
+    """What is broken, and its cure."""
+    left_out = "Nothing here needs it: commands go on without. " if name in DISPENSABLE else ""
+    return (
+        f"{name} is installed but broken ({why}). {left_out}Install the version that fits the others here: "
+        f"pip install --force-reinstall --no-deps {name}; or remove it: pip uninstall {name}"
+    )
+
+
+def _auto(broken: dict[str, str]) -> tuple[Candidate, ...]:
+    """What `auto` goes through; what does not import is not touched to ask it for more."""
+    modules = {_MODULES.get(name, name).partition(":")[0] for name in broken}
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(dict.fromkeys(modules))  # type: ignore[arg-type]  # as if they were not installed
+    try:
+        found = candidates()
+    finally:
+        for name, module in before.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
+    return tuple(
+        replace(item, usable=False, why=f"{needed} is broken")
+        if (needed := _BACKENDS_NEED.get(item.backend)) in modules
+        else item
+        for item in found
+    )
 
 
 def _advice(machine: Machine, backends: dict[str, str], packages: dict[str, str | None]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tests.export.commands import Run, environment
 
 
 def _raise(error: BaseException) -> Any:
-    def diagnose(folder: Path) -> None:
+    def diagnose(folder: Path, *, quick: bool) -> None:
         raise error
 
     return diagnose
@@ -58,9 +58,9 @@ def test_libraries_that_print_do_not_spoil_json(tmp_path: Path) -> None:
         "import os, sys, seas_export.machine.doctor as d\n"
         "from seas_export.cli import main\n"
         "real = d.diagnose\n"
-        "def noisy(folder):\n"
+        "def noisy(folder, quick):\n"
         "    print('from python'); os.write(1, b'from C')\n"
-        "    return real(folder)\n"
+        "    return real(folder, quick=True)\n"
         "d.diagnose = noisy\n"
         "sys.exit(main(['doctor', '--json']))\n"
     )
@@ -77,7 +77,7 @@ def test_libraries_that_print_do_not_spoil_json(tmp_path: Path) -> None:
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "seas_export", "doctor"]
+    command = [sys.executable, "-m", "seas_export", "doctor", "--quick"]
     try:
         ended = subprocess.run(
             command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=environment()
@@ -86,3 +86,29 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
         os.close(writer)
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
+
+
+def test_a_package_that_is_broken_is_named_with_its_cure(tmp_path: Path) -> None:
+    """It is installed, so that no extra brings it."""
+    site = tmp_path / "site-packages"
+    (site / "onnxruntime").mkdir(parents=True)
+    (site / "onnxruntime" / "__init__.py").write_text("raise ImportError('libcudnn.so.9: cannot open')\n")
+    code = (
+        "import sys, seas_export.machine.doctor as d\n"
+        "from seas_export.cli import main\n"
+        "def diagnose(folder, quick):\n"
+        "    import onnxruntime\n"
+        "d.diagnose = diagnose\n"
+        "sys.exit(main(['doctor']))\n"
+    )
+    path = os.pathsep.join([str(site), *(entry for entry in sys.path if entry)])
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment(), "PYTHONPATH": path},
+    )
+    assert ended.returncode == 2
+    assert "the package onnxruntime is installed but broken (ImportError: libcudnn.so.9" in ended.stderr
+    assert "pip install --force-reinstall --no-deps onnxruntime" in ended.stderr

@@ -10,6 +10,7 @@ import pytest
 
 import seas_export.machine.doctor as doctor
 import seas_export.machine.machine as machine
+from seas_export.machine.imports import broken_imports
 from tests.export.commands import Run
 
 
@@ -23,7 +24,7 @@ def _with(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], requires: l
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(metadata, "requires", lambda name: requires)
-    return doctor.diagnose()
+    return doctor.diagnose(quick=True)
 
 
 def _job(found: doctor.Diagnosis, commands: str) -> doctor.Job:
@@ -97,8 +98,71 @@ def test_disk_is_measured_where_a_folder_will_be(tmp_path: Path) -> None:
 
 
 def test_the_command_reports_both_ways(run: Run) -> None:
-    facts = run("doctor", "--json").json
+    facts = run("doctor", "--quick", "--json").json
     assert facts["machine"]["cores"] >= facts["machine"]["usable_cores"] >= 1
-    said = run("doctor").out
+    said = run("doctor", "--quick").out
     assert facts["machine"]["python"] in said
     assert "generate, bench, verify, inspect" in said
+
+
+def _package(folder: Path, name: str, text: str) -> None:
+    """An installed package whose import does what `text` does."""
+    (folder / name).mkdir(parents=True)
+    (folder / name / "__init__.py").write_text(text)
+
+
+def test_a_package_that_breaks_crashes_or_hangs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is told, and what comes after it is looked at all the same."""
+    _package(tmp_path, "broken_one", f"raise RuntimeError('{'x' * 2000} undefined symbol: at_its_end')")
+    _package(tmp_path, "crashing", "import os; print('noise'); os.kill(os.getpid(), 11)")
+    _package(tmp_path, "hanging", "import time; time.sleep(600)")
+    _package(tmp_path, "leaving", "raise SystemExit('go away')")
+    _package(tmp_path, "whole", "value = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ["broken_one", "crashing", "hanging", "leaving", "whole", "whole:value", "whole:nothing"]
+    found = broken_imports(names, seconds=5)
+    assert list(found) == ["broken_one", "crashing", "hanging", "leaving", "whole:nothing"]
+    assert found["broken_one"].endswith("undefined symbol: at_its_end")
+    assert "code -11" in found["crashing"]
+    assert "does not end within 5 s" in found["hanging"]
+    assert "go away" in found["leaving"]
+
+
+@pytest.mark.parametrize(
+    ("module", "distribution", "ready"),
+    [
+        ("torchvision", "torchvision", True),
+        ("xformers.ops", "xformers", True),
+        ("torch.utils.tensorboard", "tensorboard", True),
+        ("onnx", "onnx", False),
+        ("diffusers:UNet2DConditionModel", "diffusers", False),
+    ],
+)
+def test_what_is_broken_is_told_with_its_cure(
+    monkeypatch: pytest.MonkeyPatch, module: str, distribution: str, ready: bool
+) -> None:
+    """A job is ready without what it can do without."""
+    monkeypatch.setattr(doctor, "installed", lambda name: "1.0")
+    monkeypatch.setattr(metadata, "requires", lambda name: [])
+    monkeypatch.setattr(doctor, "broken_imports", lambda modules: {module: "RuntimeError: no operator nms"})
+    found = doctor.diagnose()
+    job = _job(found, "export")
+    assert job.ready is ready
+    assert job.broken == (() if ready else (distribution,))
+    (advice,) = [line for line in found.advice if "broken" in line]
+    assert advice.startswith(f"{distribution} is installed but broken (RuntimeError: no operator nms). ")
+    assert f"pip install --force-reinstall --no-deps {distribution}" in advice
+    assert ("go on without" in advice) is ready
+
+
+def test_a_backend_that_is_broken_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "installed", lambda name: "1.0")
+    monkeypatch.setattr(doctor, "broken_imports", lambda modules: {"onnxruntime": "ImportError: libx.so"})
+    before = sys.modules.get("onnxruntime")
+    found = doctor.diagnose()
+    cpu = next(item for item in found.auto if item.backend == "cpu")
+    assert (cpu.usable, cpu.why) == (False, "onnxruntime is broken")
+    assert sys.modules.get("onnxruntime") is before
+    assert not _job(found, "generate").ready

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seas_export.cli import options, output
 from seas_runtime.units import gib
 
+if TYPE_CHECKING:
+    from seas_export.machine.doctor import Job
+
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON to stdout.")]
 
 
 @output.command("Run it again.")
-def doctor(json: Json = False) -> None:
+def doctor(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not try whether packages import: they may be broken then.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """What this machine can run: Python, cores, memory, GPU, backends, and what to install."""
     from seas_export.machine.doctor import diagnose
 
-    found = diagnose(Path())
+    found = diagnose(Path(), quick=quick)
     machine = found.machine
     gpus = [
         ("GPU", f"{gpu.name}, {gpu.memory_mib} MiB, driver {gpu.driver}, compute {gpu.compute_capability}")
@@ -35,7 +43,7 @@ def doctor(json: Json = False) -> None:
         ("backends", ", ".join(f"{name} {version}" for name, version in found.backends.items()) or "none"),
     ]
     jobs = [
-        (job.commands, "ready" if job.ready else "; ".join(_lacking(job.missing, job.old)), job.install or "")
+        (job.commands, "ready" if job.ready else "; ".join(_lacking(job)), job.install or "")
         for job in found.jobs
     ]
     auto = [(item.backend, "usable" if item.usable else "not usable", item.why) for item in found.auto]
@@ -48,10 +56,10 @@ def doctor(json: Json = False) -> None:
     output.report(found, text, json)
 
 
-def _lacking(missing: tuple[str, ...], old: tuple[str, ...]) -> list[str]:
+def _lacking(job: Job) -> list[str]:
     """What is wrong with a job's packages."""
-    lines = [f"missing: {', '.join(missing)}"] if missing else []
-    return lines + ([f"too old: {', '.join(old)}"] if old else [])
+    kinds = {"missing": job.missing, "too old": job.old, "broken": job.broken}
+    return [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
 
 
 def _gib(size: int | None) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import read_json, sha256_file
+from seas_runtime.packages import broken_import, excerpt
+from seas_train.optional_packages import hide_broken_packages
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 _CONFIG_FILES = {
@@ -194,8 +196,9 @@ def load_component(name: str, folder: Path, what: str) -> Any:
     except UserError:
         raise
     except Exception as error:  # diffusers and transformers raise anything for a broken file
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{what}: {folder} could not be loaded: {reason}") from error
+        if culprit := broken_import(error):
+            raise UserError(f"{culprit}. It is not the base's fault: {what}") from error
+        raise UserError(f"{what}: {folder} could not be loaded: {excerpt(str(error))}") from error
     missing = sorted(map(str, found["missing_keys"]))
     if missing:  # which the libraries would fill with random numbers
         raise UserError(
@@ -239,7 +242,9 @@ def _as_safetensors(name: str, folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without transformers' bars for weights that load or save in an instant."""
+    """Without transformers' bars for weights that load or save in an instant, and optional packages that are
+    broken."""
+    hide_broken_packages()
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

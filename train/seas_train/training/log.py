@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 from seas_runtime.files import atomic_write_bytes, os_errors
+from seas_runtime.packages import broken, broken_import
 
 LOSSES_FILE = "losses.jsonl"
 AVERAGED_STEPS = 50
@@ -44,7 +45,7 @@ class TrainingLog:
             folder.mkdir(parents=True, exist_ok=True)
         self._truncate(start)
         self._handle = self._file.open("a", encoding="utf-8")
-        self._board = _board(folder / "tensorboard", start)
+        self._board = _Board(folder / "tensorboard", start)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -65,8 +66,7 @@ class TrainingLog:
     ) -> None:
         self._progress.stop()
         self._handle.close()
-        if self._board is not None:
-            self._board.close()
+        self._board.close()
 
     @property
     def averages(self) -> dict[str, float]:
@@ -82,10 +82,8 @@ class TrainingLog:
         with os_errors(self._file):
             self._handle.write(json.dumps(record) + "\n")
             self._handle.flush()
-        if self._board is not None:
-            for name, value in losses.items():
-                self._board.add_scalar(f"{self._stage}/{name}", value, step)
-            self._board.add_scalar(f"{self._stage}/learning_rate", learning_rate, step)
+        for name, value in {**losses, "learning_rate": learning_rate}.items():
+            self._board.add(f"{self._stage}/{name}", value, step)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in self.averages.items())
         self._progress.update(self._task, completed=step, losses=shown)
         if self._progress.disable and (step % max(1, self._steps // 10) == 0 or step == self._steps):
@@ -117,11 +115,42 @@ class TrainingLog:
         atomic_write_bytes(self._file, "".join(f"{line}\n" for line in kept).encode())
 
 
-def _board(folder: Path, start: int) -> Any:
-    """TensorBoard's writer; None, with a warning, where tensorboard is not installed."""
-    try:
+class _Board:
+    """TensorBoard's log, where tensorboard is installed and works; training never depends on it."""
+
+    def __init__(self, folder: Path, start: int) -> None:
+        self._writer: Any = None
+        self._do(lambda: self._open(folder, start))
+
+    def add(self, name: str, value: float, step: int) -> None:
+        """Record one value."""
+        if self._writer is not None:
+            self._do(lambda: self._writer.add_scalar(name, value, step))
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._do(lambda: self._writer.close())
+
+    def _open(self, folder: Path, start: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        logger.warning("tensorboard is not installed: losses go to %s alone", LOSSES_FILE)
-        return None
-    return SummaryWriter(str(folder), purge_step=start + 1)
+
+        self._writer = SummaryWriter(str(folder), purge_step=start + 1)
+
+    def _do(self, action: Callable[[], object]) -> None:
+        """Do something with the writer, or go on without it from now on."""
+        try:
+            action()
+        except ModuleNotFoundError as error:
+            self._writer = None
+            if (error.name or "").partition(".")[0] == "tensorboard":
+                logger.warning("tensorboard is not installed: losses go to %s alone", LOSSES_FILE)
+            else:
+                self._broken(error)
+        except Exception as error:  # a broken installation, or a full disk, raises anything
+            self._writer = None
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        words = broken_import(error) or broken("tensorboard", error)
+        logger.warning("%s; losses go to %s alone", words, LOSSES_FILE)

@@ -13,6 +13,7 @@ from seas_train.bases.model_folders import folder_fingerprint, model_index
 from seas_train.bases.random_base.geometry import BaseShape
 from seas_train.bases.random_base.vocabulary import END, START, write_tokenizer
 from seas_train.bases.random_base.weights import size_of, text_maker, unet_maker, vae_maker, write_weights
+from seas_train.optional_packages import hide_broken_packages
 
 _DIFFUSERS_WEIGHTS, _TRANSFORMERS_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 _CARD = """---
@@ -67,6 +68,7 @@ def write_random_base(
 
 
 def _meta_unet(shape: BaseShape) -> Any:
+    hide_broken_packages()
     from diffusers import UNet2DConditionModel
 
     with torch.device("meta"):

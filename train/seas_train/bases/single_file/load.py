@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import UserError
+from seas_runtime.packages import broken_import, excerpt
 from seas_train.bases.model_folders import check_vocabulary, quiet_transformers
 from seas_train.bases.single_file.kinds import KEPT, check_kind
 from seas_train.bases.single_file.tokenizer import clip_tokenizer
 from seas_train.bases.tensor_files import is_pickle, read_pickle, read_shapes, write_safetensors
+from seas_train.optional_packages import hide_broken_packages
 
 CONFIGS = Path(__file__).parent / "configs"
 """The shapes and the noise schedule of Stable Diffusion 1.x, which a file does not hold."""
@@ -30,6 +32,7 @@ def load_single_file(path: Path, what: str, *, allow_pickle: bool = False) -> di
         UserError: it is a pickle and those are not allowed, it is no Stable Diffusion 1.x (what it is instead
             is told), or it is broken.
     """
+    hide_broken_packages()
     from diffusers import DDPMScheduler, StableDiffusionPipeline
 
     if path.suffix.lower() != ".safetensors" and not is_pickle(path):
@@ -53,7 +56,9 @@ def load_single_file(path: Path, what: str, *, allow_pickle: bool = False) -> di
                     feature_extractor=None,
                 )
         except Exception as error:  # diffusers raises anything for weights that do not fit
-            reason = " ".join(str(error).split())[:300]
+            if culprit := broken_import(error):
+                raise UserError(f"{culprit}. It is not the base's fault: {what}") from error
+            reason = excerpt(str(error))
             if "meta tensor" in reason:  # how PyTorch says that nothing was put into one
                 reason = "some of its weights are missing; is it whole?"
             raise UserError(

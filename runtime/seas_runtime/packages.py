@@ -1,0 +1,51 @@
+"""Installed packages that do not import: which one it is, and how it is mended."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+_OURS = ("seas_train", "seas_export", "seas_engines", "seas_runtime")
+_HOSTS = ("torch", "diffusers", "transformers", "accelerate")
+"""They import others, and are to blame only where nobody else is in sight."""
+_EXCERPT = 400
+
+
+def broken(package: str, error: BaseException) -> str:
+    """Say that a package does not import, why, and how it is mended."""
+    # What it needs comes along only where that is missing: it could bring another PyTorch.
+    alone = "" if isinstance(error, ModuleNotFoundError) else "--no-deps "
+    return (
+        f"the package {package} is installed but broken ({type(error).__name__}: {excerpt(str(error))}). "
+        f"Install the version that fits the others here: pip install --force-reinstall {alone}{package}; "
+        f"or remove it: pip uninstall {package}"
+    )
+
+
+def broken_import(error: BaseException) -> str | None:
+    """Say which installed package an error comes from if it was raised as one was imported; else None."""
+    seen: BaseException | None = error
+    found: tuple[str, BaseException] | None = None
+    while seen is not None:
+        # A module was at work; what it called may be another's. The first cause tells most.
+        frames = [frame for frame in traceback.extract_tb(seen.__traceback__) if frame.name == "<module>"]
+        packages = [package for frame in frames if (package := _package_of(Path(frame.filename)))]
+        packages = [package for package in packages if package not in _HOSTS] or packages
+        found = (packages[-1], seen) if packages else found
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return broken(*found) if found else None
+
+
+def excerpt(text: str) -> str:
+    """A message in one line; of a long one its beginning and its end, where the reason stands."""
+    line = " ".join(text.split())
+    return line if len(line) <= 2 * _EXCERPT else f"{line[:_EXCERPT]} ... {line[-_EXCERPT:]}"
+
+
+def _package_of(file: Path) -> str | None:
+    """The installed package, but for ours, that a file belongs to."""
+    for folder in ("site-packages", "dist-packages"):
+        if folder in file.parts[:-1]:
+            name = file.parts[len(file.parts) - file.parts[::-1].index(folder)].removesuffix(".py")
+            return None if name in _OURS else name
+    return None

@@ -65,6 +65,20 @@ def test_openvino_where_it_is_installed_and_the_processor_gains_by_it(
     assert "pip install seas-export[openvino]" in choice.in_words()
 
 
+def test_an_openvino_that_is_broken_is_passed_over(
+    machine: Machine, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ImportError("libtbb.so.12: cannot open shared object file")
+
+    monkeypatch.setattr("seas_runtime.backends.openvino.importing.import_openvino", fail)
+    machine.has("onnxruntime", "openvino", flags=BFLOAT16)
+    choice = choose(tiny_bundle)
+    assert choice.backend == "cpu"
+    assert "libtbb.so.12" in choice.in_words()
+    assert "pip install --force-reinstall --no-deps openvino" in choice.in_words()
+
+
 def test_cuda_where_onnxruntime_has_it(machine: Machine, tiny_bundle: Path) -> None:
     machine.has("onnxruntime", gpu=DEVICE, providers=("CUDAExecutionProvider",))
     assert choose(tiny_bundle).backend == "cuda"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from seas_runtime.backends.cores import CPUINFO, processor_flags
 from seas_runtime.backends.cuda.device import find_cuda_device
 from seas_runtime.errors import UserError
 from seas_runtime.methods.table import find_method
+from seas_runtime.packages import broken
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,12 @@ def choose(bundle: Path | None = None) -> Choice:
 
     Raises UserError where no backend is installed.
     """
-    found = candidates(bundle)
-    for item in found:
-        if item.usable:
-            return Choice(item.backend, found)
+    found = list(candidates(bundle))
+    for place, item in enumerate(found):
+        if item.usable and (reason := _does_not_import(item.backend)):
+            found[place] = replace(item, usable=False, why=reason)
+        elif item.usable:
+            return Choice(item.backend, tuple(found))
     reasons = "; ".join(f"{item.backend}: {item.why}" for item in found)
     raise UserError(
         f"--backend auto: expected a backend that this machine can use, found none ({reasons}); "
@@ -76,6 +79,22 @@ def candidates(bundle: Path | None = None) -> tuple[Candidate, ...]:
             obstacle = str(error)
         made.append(Candidate(backend, not obstacle, obstacle or why))
     return tuple(made)
+
+
+def _does_not_import(backend: str) -> str:
+    """Return why the package behind a backend that would be taken is of no use, or nothing.
+
+    It is imported here, as it would be right after.
+    """
+    if backend != "openvino":
+        return ""
+    from seas_runtime.backends.openvino.importing import import_openvino
+
+    try:
+        import_openvino()
+    except Exception as error:  # a broken one raises anything
+        return broken("openvino", error)
+    return ""
 
 
 def _engines(target: str, bundle: Path | None) -> str:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from seas_train.data import Product
 
 
+FIGURES = ("iou", "precision", "recall", "area")
+"""Of each defect's masks: scores that lack one, of an earlier version, are made again."""
+
+
 def evaluate(ledger: Ledger, config: BuildConfig, product: Product, checkpoint: Path, out: Path) -> None:
     """Score masks on the photographs that did not train: a part of the build."""
     wanted, tau = config.evaluate, config.generate.tau
@@ -26,6 +30,7 @@ def evaluate(ledger: Ledger, config: BuildConfig, product: Product, checkpoint: 
         "held_out": held_out(product, wanted),
         "tau": tau,
         "seed": config.seed,
+        "figures": FIGURES,
     }
     ledger.part(
         "evaluate",

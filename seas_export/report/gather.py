@@ -23,6 +23,7 @@ from seas_export.report.content import (
     parts_of,
 )
 from seas_export.report.images import Pixels, fit, read_mask, read_rgb
+from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, read_verdicts
 
 if TYPE_CHECKING:
@@ -48,13 +49,7 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
 
     manifest, fingerprint = read_manifest_file(out / "bundle")
     verdicts = read_verdicts(out / VERDICT_FILE)
-    records = list(read_records(out / "dataset"))
-    counted = {record["defect"] for record in records}
-    beside = [
-        record
-        for record in read_records(out / SET_ASIDE)
-        if record["defect"] in {verdict.defect for verdict in verdicts} - counted
-    ]
+    records, beside = split_records(out, verdicts)
     gates = (
         *gate_counts(records),
         *(replace(gate, counted=False) for gate in gate_counts(beside)),
@@ -109,6 +104,15 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
             "machine": build["machine"],
         },
     )
+
+
+def split_records(
+    out: Path, verdicts: Sequence[Verdict]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The records of a build's data set, and of the pairs beside it that are not in it."""
+    records = list(read_records(out / "dataset"))
+    aside = {verdict.defect for verdict in verdicts} - {record["defect"] for record in records}
+    return records, [record for record in read_records(out / SET_ASIDE) if record["defect"] in aside]
 
 
 def read_records(dataset: Path) -> Iterator[dict[str, Any]]:

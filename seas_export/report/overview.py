@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from seas_export.report.content import Content, Picture
 from seas_export.report.images import Pixels, fit, overlay
+from seas_export.verdict import State
 from seas_runtime.files import atomic_write_bytes
 
 CELL, GAP, MARGIN, HEADER, LABEL = 136, 6, 22, 30, 128
@@ -30,8 +31,11 @@ def write_overview(content: Content, file: Path) -> None:
 
 def overview(content: Content) -> Image.Image:
     """The picture; see `write_overview`."""
+    bad = {verdict.defect for verdict in content.verdicts if verdict.state is State.NOT_USABLE}
     rows: list[tuple[str, Sequence[Picture], Sequence[Picture]]] = [
-        (defect.name, defect.real[:1], defect.generated[:GENERATED]) for defect in content.defects
+        (name + " (not usable)" * (name in bad), defect.real[:1], defect.generated[:GENERATED])
+        for defect in content.defects
+        for name in (defect.name,)
     ]
     if content.generated_normals:
         rows.append(("good", content.real_normals[:1], content.generated_normals[:GENERATED]))

@@ -21,6 +21,7 @@ import json, os, sys
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 name, out = options["--product"], options["--out"]
 config = json.load(open(options["--config"]))
+assert "strict" not in config
 assert "product" not in config and "data" not in config and "out" not in config
 os.makedirs(out, exist_ok=True)
 open(os.path.join(out, "seen.json"), "w").write(json.dumps([options["--data"], config]))
@@ -31,8 +32,9 @@ if name == "broken":
 if name == "killed":
     os.kill(os.getpid(), 9)
 record = os.path.join(out, "build.json")
+states = {"unlearnt": {"dent": "usable", "crack": "not usable"}, "a": {"dent": "doubtful"}}
 if not os.path.exists(record):
-    open(record, "w").write('{"parts": {"train": {"key": "1"}}}')
+    open(record, "w").write(json.dumps({"parts": {"train": {"key": "1"}}, "verdicts": states.get(name, {})}))
 """
 
 
@@ -82,6 +84,26 @@ def test_what_is_current_is_said_and_the_code_is_right(run: Run, products: Path)
     assert states(ended) == {"a": "current", "b": "current", "c": "built"}
     said = run("build", "--all", "--data", products, "--out", "made").out
     assert "3 products: 3 current" in said
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_verdicts_are_summed_up(run: Run, products: Path, strict: bool) -> None:
+    """A defect that is not usable does not fail its product; with --strict it fails the command."""
+    add(products, "a", "unlearnt", "z")
+    words = ("build", "--all", "--data", products, *(["--strict"] if strict else []))
+    ended = run(*words, "--json")
+    assert ended.code == int(strict)
+    assert ("unlearnt/crack" in ended.err) is strict
+    assert states(ended) == {"a": "built", "unlearnt": "built", "z": "built"}
+    found = {entry["product"]: entry["verdicts"] for entry in ended.json["products"]}
+    assert found == {
+        "a": {"dent": "doubtful"},
+        "unlearnt": {"dent": "usable", "crack": "not usable"},
+        "z": {},
+    }
+    lines = run(*words).out.splitlines()
+    assert any(line.startswith("unlearnt") and "1 usable, 1 not usable (crack)" in line for line in lines)
+    assert lines[-1] == "verdict: 1 usable, 1 doubtful, 1 not usable of 3 defects"
 
 
 def test_only_mistakes_end_as_a_mistake(run: Run, products: Path) -> None:

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,8 +24,10 @@ from seas_export.report.content import (
     Picture,
     Table,
 )
-from seas_export.report.gather import gate_counts, notes, parity_tables
+from seas_export.report.gather import gate_counts, notes, parity_tables, split_records
 from seas_export.report.images import OVERLAY_COLOUR, overlay
+from seas_export.verdict import Figures, Normals, PromptEffect, Scores, verdict_of
+from seas_export.verdict.files import SET_ASIDE
 
 
 def _picture(masked: bool, name: str = "000.png") -> Picture:
@@ -135,6 +139,38 @@ def test_the_overview_has_a_row_for_each_defect_and_the_normals(content: Content
     # One real and five generated pairs stand side by side, so there are six marked places from left to right.
     columns = marked.any(axis=0)
     assert np.count_nonzero(np.diff(columns.astype(int)) == 1) >= 6
+
+
+def test_the_verdict_stands_before_everything_else(content: Content, tmp_path: Path) -> None:
+    """A reader sees it before the pictures, which may look convincing."""
+    bad = Figures(Scores(6, 0.05, 0.01), Normals(6, 0), PromptEffect(4, 2.0, 60.0))
+    gates = (GateCounts("good", 8, 8, 0, 0, {}), GateCounts("crack", 9, 9, 0, 0, {}, counted=False))
+    judged = replace(content, verdicts=(verdict_of("crack", bad),), gates=gates)
+    write_page(judged, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert _Parsed(text).open == []
+    assert 0 < text.index("crack: not usable") < text.index('class="tiles"') < text.index("<h2>")
+    for words in ("IoU of 0.05", "6 of 6 held-out normals", "What to try", "beside the data set"):
+        assert words in text, words
+    tiles = text[text.index('<div class="tiles">') : text.index("</header>")]
+    assert "<b>8</b><span>pairs in the data set" in tiles  # those of the crack do not count
+    assert "<b>9</b><span>pairs set aside" in tiles
+
+
+def test_pairs_beside_the_data_set_are_shown_and_not_counted(tmp_path: Path) -> None:
+    """Those of a defect that is not usable; what an earlier build left there of others is not shown."""
+    out = tmp_path / "out"
+    _write_records(out / "dataset", [_record("dent", True), _record("good", True)])
+    _write_records(out / SET_ASIDE, [_record("crack", True), _record("dent", True)])
+    counted, beside = split_records(out, (verdict_of("dent", Figures()), verdict_of("crack", Figures())))
+    assert [record["defect"] for record in counted] == ["dent", "good"]
+    assert [record["defect"] for record in beside] == ["crack"]
+
+
+def _write_records(folder: Path, records: list[dict[str, object]]) -> None:
+    folder.mkdir(parents=True)
+    lines = [json.dumps({**record, "index": 0, "times": {"total": 1.0}}) for record in records]
+    (folder / "records.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
 def test_ticks_are_round_and_span_the_range() -> None:

@@ -18,7 +18,7 @@ from machine import result_parser, write_result
 
 from seas_runtime.errors import UserError
 from seas_train import Checkpoint, load_checkpoint
-from seas_train.data import Layout, PhotographsConfig, Preprocessing, Product, load_product
+from seas_train.data import Layout, PhotographsConfig, Preprocessing, Product, Window, load_product
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
 BAR = 0.6
@@ -35,7 +35,13 @@ def held_out(checkpoint: Checkpoint, folder: Path) -> Product:
     size, factor = preprocessing.size, checkpoint.geometry.latent_factor
     for shots in (None, *sorted(set(meta["shots"].values()))):  # trained without or with --shots
         config = PhotographsConfig(
-            Layout(meta["layout"]), preprocessing.fit, shots, meta["normals"], checkpoint.defects
+            layout=Layout(meta["layout"]),
+            fit=preprocessing.fit,
+            window=preprocessing.window or Window.FULL,
+            masks=preprocessing.masks,
+            shots=shots,
+            normals=meta["normals"],
+            defects=checkpoint.defects,
         )
         product = load_product(folder, config, size=size, latent_factor=factor)
         if product.fingerprint == meta["data_fingerprint"]:

@@ -28,6 +28,22 @@ Fit = Annotated[
     str | None,
     typer.Option("--fit", help="How other aspect ratios are made square: crop (default), pad or stretch."),
 ]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="LOW,HIGH",
+        help="Values of the files that become black and white; auto (default), or full for the whole range.",
+    ),
+]
+Masks = Annotated[
+    str | None,
+    typer.Option(
+        "--masks",
+        help="How masks are read: auto (default) decides for each file, binary takes values above 127, "
+        "labels all but 0.",
+    ),
+]
 Shots = Annotated[
     int | None,
     typer.Option("--shots", help="Training pairs of each defect; by default the first third."),
@@ -101,7 +117,14 @@ def photographs(defects: list[str] | None, **values: Any) -> PhotographsConfig:
     from seas_train.data import PhotographsConfig
     from seas_train.settings import COMMAND_LINE, overlay
 
-    return overlay(PhotographsConfig(), given(defects=defects or None, **values), COMMAND_LINE)
+    window = window_value(values.pop("window", None))
+    values = given(defects=defects or None, window=window, **values)
+    return overlay(PhotographsConfig(), values, COMMAND_LINE)
+
+
+def window_value(text: str | None) -> str | list[str] | None:
+    """`--window` as a configuration file has it: a word, or a list of two numbers."""
+    return text.strip("[] ").split(",") if text is not None and "," in text else text
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def coerce(value: Any, hint: Any, source: str, where: str) -> Any:
     if origin in _UNIONS:
         if value is None and type(None) in arguments:
             return None
-        return coerce(value, next(a for a in arguments if a is not type(None)), source, where)
+        return _first_that_fits(value, [a for a in arguments if a is not type(None)], source, where)
     if hint is Any:
         return value
     if origin is tuple:
@@ -164,6 +164,20 @@ def coerce(value: Any, hint: Any, source: str, where: str) -> Any:
         return Path(value)
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
     raise _wrong(source, where, names.get(hint, str(hint)), value)
+
+
+def _first_that_fits(value: Any, kinds: Sequence[Any], source: str, where: str) -> Any:
+    """The value as the first of several types that takes it; where none does, each says what it expects."""
+    refused = []
+    for kind in kinds:
+        try:
+            return coerce(value, kind, source, where)
+        except UserError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    expected = [str(error).partition("expected ")[2].rpartition(", found ")[0] for error in refused]
+    raise _wrong(source, where, " or ".join(expected), value)
 
 
 def choice(kind: type[T], value: Any, option: str, source: str = COMMAND_LINE) -> T:

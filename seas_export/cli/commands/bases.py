@@ -102,6 +102,8 @@ def import_seas(
     tau: Annotated[float | None, typer.Option("--tau", help="Mask threshold; 0.2 by default.")] = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
+    window: options.Window = None,
+    masks: options.Masks = None,
     normals: options.Normals = None,
     allow_pickle: options.AllowPickle = False,
     force: options.Force = False,
@@ -119,7 +121,9 @@ def import_seas(
             product=product,
             data=data,
             out=out,
-            photographs=options.photographs(defect, layout=layout, fit=fit, normals=normals),
+            photographs=options.photographs(
+                defect, layout=layout, fit=fit, window=window, masks=masks, normals=normals
+            ),
             guidance=guidance,
             tau=tau,
             force=force,

@@ -43,6 +43,8 @@ def build(
     batch: Annotated[int | None, typer.Option("--batch", help="Pairs made at a time; 4 by default.")] = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
+    window: options.Window = None,
+    masks: options.Masks = None,
     shots: options.Shots = None,
     normals: options.Normals = None,
     defect: options.Defects = None,
@@ -100,7 +102,15 @@ def build(
 
     given = options.given
     groups: dict[str, Any] = {
-        "photographs": given(layout=layout, fit=fit, shots=shots, normals=normals, defects=defect or None),
+        "photographs": given(
+            layout=layout,
+            fit=fit,
+            window=options.window_value(window),
+            masks=masks,
+            shots=shots,
+            normals=normals,
+            defects=defect or None,
+        ),
         "export": given(precision=precision, target=target, device=device, steps=steps),
         "generate": given(
             pairs=pairs, batch=batch, guidance=guidance, tau=tau, gate=gate, keep=keep, backend=backend

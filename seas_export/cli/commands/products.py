@@ -42,6 +42,8 @@ def inspect(
     ] = 8,
     layout: options.Layout = None,
     fit: options.Fit = None,
+    window: options.Window = None,
+    masks: options.Masks = None,
     shots: options.Shots = None,
     normals: options.Normals = None,
     defect: options.Defects = None,
@@ -51,7 +53,9 @@ def inspect(
     from seas_runtime.errors import CheckFailed
     from seas_train.data import inspect_product
 
-    config = options.photographs(defect, layout=layout, fit=fit, shots=shots, normals=normals)
+    config = options.photographs(
+        defect, layout=layout, fit=fit, window=window, masks=masks, shots=shots, normals=normals
+    )
     found = inspect_product(directory, config, size=size, latent_factor=latent_factor)
     output.report(found.to_dict(), found.to_text(), json)
     if not found.usable:

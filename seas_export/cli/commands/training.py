@@ -40,6 +40,8 @@ def train(
     ] = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
+    window: options.Window = None,
+    masks: options.Masks = None,
     shots: options.Shots = None,
     normals: options.Normals = None,
     defect: options.Defects = None,
@@ -70,7 +72,9 @@ def train(
         base=base,
         out=folder,
         run=run if run is not None else folder.with_name(folder.name + "-training"),
-        photographs=options.photographs(defect, layout=layout, fit=fit, shots=shots, normals=normals),
+        photographs=options.photographs(
+            defect, layout=layout, fit=fit, window=window, masks=masks, shots=shots, normals=normals
+        ),
         resume=resume,
         force=force,
         memory=options.memory_options(memory, lora),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from product_folders import photograph, save, square_mask, write_mvtec
 
 from seas_runtime.errors import UserError
 from seas_train.data import Fit, Preprocessing, load_product, read_image, read_mask
-from seas_train.data.images import fit_image, fit_mask
+from seas_train.data.images import Masks, fit_image
+from seas_train.data.images.fit import fit_foreground as fit_mask
 
 STRETCH = Preprocessing(16, Fit.STRETCH)
 
@@ -46,7 +48,7 @@ def test_image_and_mask_are_transformed_alike(
     mask.paste(255, (x, y, x + side, y + side))
     preprocessing = Preprocessing(size, fit)
     pixels = fit_image(picture, preprocessing)  # [size, size, 3]
-    fitted = fit_mask(mask, preprocessing, label_map=False)  # [size, size]
+    fitted = fit_mask(mask, preprocessing)  # [size, size]
     assert pixels.shape == (size, size, 3)
     assert pixels.dtype == np.uint8
     assert fitted.shape == (size, size)
@@ -63,12 +65,12 @@ def test_image_and_mask_are_transformed_alike(
 def test_crop_keeps_the_centre_pad_keeps_all_stretch_distorts() -> None:
     mask = Image.new("L", (120, 60))
     mask.paste(255, (0, 0, 30, 60))  # the left quarter: outside the centre square
-    assert not fit_mask(mask, Preprocessing(32), False).any()
-    padded = fit_mask(mask, Preprocessing(32, Fit.PAD), False)
+    assert not fit_mask(mask, Preprocessing(32)).any()
+    padded = fit_mask(mask, Preprocessing(32, Fit.PAD))
     assert padded.sum() == 8 * 16  # a quarter of 32 x 16
     assert not padded[:8].any()
     assert not padded[24:].any()
-    assert fit_mask(mask, Preprocessing(32, Fit.STRETCH), False).sum() == 8 * 32
+    assert fit_mask(mask, Preprocessing(32, Fit.STRETCH)).sum() == 8 * 32
 
 
 def test_padding_of_an_image_repeats_its_border() -> None:
@@ -80,14 +82,14 @@ def test_padding_of_an_image_repeats_its_border() -> None:
 @pytest.mark.parametrize("fit", Fit)
 def test_odd_shapes_are_fitted(size: tuple[int, int], fit: Fit) -> None:
     assert fit_image(Image.new("RGB", size), Preprocessing(24, fit)).shape == (24, 24, 3)
-    assert fit_mask(Image.new("L", size, 255), Preprocessing(24, fit), False).any()
+    assert fit_mask(Image.new("L", size, 255), Preprocessing(24, fit)).any()
 
 
 def test_masks_are_thresholded_or_read_as_labels(tmp_path: Path) -> None:
     values = np.repeat(np.array([0, 1, 127, 128], np.uint8), 4)[None].repeat(16, axis=0)
     path = save(Image.fromarray(values), tmp_path / "m.png")
-    assert read_mask(path, STRETCH, label_map=False).sum() == 4 * 16
-    assert read_mask(path, STRETCH, label_map=True).sum() == 12 * 16
+    assert read_mask(path, replace(STRETCH, masks=Masks.BINARY)).sum() == 4 * 16
+    assert read_mask(path, replace(STRETCH, masks=Masks.LABELS)).sum() == 12 * 16
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK"])
@@ -109,13 +111,13 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path, suffix: str) -> Non
     values = np.repeat(np.array([0, 16384, 32768, 65535], np.uint16), 4)[None].repeat(16, axis=0)
     path = save(Image.fromarray(values), tmp_path / f"p{suffix}")
     assert read_image(path, STRETCH)[8, [1, 5, 9, 14]].tolist() == [[v] * 3 for v in (0, 64, 128, 255)]
-    assert read_mask(path, STRETCH, label_map=False).sum() == 8 * 16
-    assert read_mask(path, STRETCH, label_map=True).sum() == 12 * 16
+    assert read_mask(path, replace(STRETCH, masks=Masks.BINARY)).sum() == 8 * 16
+    assert read_mask(path, replace(STRETCH, masks=Masks.LABELS)).sum() == 12 * 16
 
 
 def test_sixteen_bit_masks_that_hold_eight_bit_values(tmp_path: Path) -> None:
     path = save(Image.fromarray(np.full((16, 16), 255, np.uint16)), tmp_path / "m.png")
-    assert read_mask(path, STRETCH, label_map=False).all()
+    assert read_mask(path, replace(STRETCH, masks=Masks.BINARY)).all()
 
 
 def test_sixteen_bit_colour(tmp_path: Path) -> None:
@@ -183,8 +185,7 @@ MASKS = {
 
 @pytest.mark.parametrize("name", MASKS)
 def test_masks_from_every_paint_program(tmp_path: Path, name: str) -> None:
-    label_map = name == "black palette, indices count"
-    mask = read_mask(save(MASKS[name], tmp_path / "m.png"), STRETCH, label_map)
+    mask = read_mask(save(MASKS[name], tmp_path / "m.png"), STRETCH)
     assert mask[:, :8].all()
     assert not mask[:, 8:].any()
 
@@ -214,7 +215,7 @@ def test_exif_turns_the_photograph_and_the_mask_follows(
     for fit in Fit:
         preprocessing = Preprocessing(64, fit)
         pixels = read_image(image, preprocessing)
-        marked = read_mask(mask, preprocessing, False, image=image)
+        marked = read_mask(mask, preprocessing, image=image)
         assert iou(pixels[..., 0] > 127, marked) > 0.9
         assert marked[:32].sum() > 0.9 * marked.sum()
 
@@ -229,7 +230,7 @@ def test_a_mask_with_the_photographs_own_exif_is_turned_by_it(tmp_path: Path) ->
     preprocessing = Preprocessing(40)
     expected = read_image(image, preprocessing)[..., 0] > 127
     assert expected[:, 32:].all()
-    assert (read_mask(mask, preprocessing, False, image=image) == expected).all()
+    assert (read_mask(mask, preprocessing, image=image) == expected).all()
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"m\.png: expected the size of .*p\.png, \(30, 20\), found \(20, 20\)"
     ):
-        read_mask(mask, STRETCH, False, image=image)
+        read_mask(mask, STRETCH, image=image)
 
 
 def test_content_counts_not_the_ending(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_content_counts_not_the_ending(tmp_path: Path) -> None:
 
 def test_formats_with_an_interpreter_are_not_opened(tmp_path: Path) -> None:
     save(photograph(1), tmp_path / "p.eps").rename(tmp_path / "p.png")
-    with pytest.raises(UserError, match="is not a PNG, JPEG, BMP or TIFF image"):
+    with pytest.raises(UserError, match="is not a PNG, JPEG, BMP, TIFF or WebP image"):
         read_image(tmp_path / "p.png", STRETCH)
 
 

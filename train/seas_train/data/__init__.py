@@ -1,7 +1,8 @@
 """Products: photographs and masks, found in their layout, checked whole, split and read."""
 
-from seas_train.data.images import Fit, Preprocessing, read_image, read_mask
+from seas_train.data.images import Fit, Masks, Preprocessing, Window, read_image
 from seas_train.data.layouts import Layout, Pair, products_in
+from seas_train.data.masks import read_mask
 from seas_train.data.problems import Counts, Kind, Problem, ProductReport, Severity
 from seas_train.data.product import Defect, Product, inspect_product, load_product
 from seas_train.data.split import PhotographsConfig
@@ -12,6 +13,7 @@ __all__ = [
     "Fit",
     "Kind",
     "Layout",
+    "Masks",
     "Pair",
     "PhotographsConfig",
     "Preprocessing",
@@ -19,6 +21,7 @@ __all__ = [
     "Product",
     "ProductReport",
     "Severity",
+    "Window",
     "inspect_product",
     "load_product",
     "products_in",

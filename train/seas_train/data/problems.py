@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from seas_train.data.sizes import DefectSize
 
 LINES_PER_KIND = 20  # the rest is counted in the text and listed in to_dict()
 
@@ -34,6 +36,14 @@ class Kind(str, Enum):
     SIZES_DIFFER = "sizes of image and mask differ"
     OUTSIDE_CROP = "defect outside the centre crop"
     MASK_VANISHES = "mask vanishes"
+    NOT_A_MASK = "not a mask"
+    MASK_DOUBT = "how the mask is meant"
+    MASK_SCALED = "mask scaled to its image"
+    DEFECT_CUT = "defect cut by the centre crop"
+    SMALL_DEFECT = "defect smaller than a latent cell"
+    CROPPED = "much is outside the centre crop"
+    FLAT = "few levels used"
+    DEPTHS_DIFFER = "depths differ"
     MASK_THIN = "mask too thin for the latent grid"
     MASK_NEARLY_FULL = "mask covers nearly everything"
     NAME_COLLISION = "name used twice"
@@ -116,6 +126,9 @@ class ProductReport:
     defects: tuple[Counts, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
+    sizes: tuple[DefectSize, ...] = ()
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+    """Depths, window and ways of masks."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -156,6 +169,8 @@ class ProductReport:
                 for p in self.problems
             ],
             "notes": list(self.notes),
+            "sizes": [size.to_dict() for size in self.sizes],
+            "pictures": dict(self.pictures),
         }
 
     def to_text(self) -> str:
@@ -167,6 +182,10 @@ class ProductReport:
             "",
             *self._table(),
         ]
+        if self.sizes:
+            names = {counts.label: counts.name for counts in self.defects}
+            lines += ["", f"Defects at {self.size} x {self.size}:"]
+            lines += [f"  {names.get(size.label, size.label)}: {size.to_text()}" for size in self.sizes]
         if self.notes:
             lines += ["", *(f"Note: {note}" for note in self.notes)]
         for title, problems in (("Errors", self.errors), ("Warnings", self.warnings)):

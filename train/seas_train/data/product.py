@@ -7,14 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seas_runtime.errors import UserError
 from seas_train.data.check import Checked, check_files
-from seas_train.data.images import Preprocessing, read_image, read_mask
+from seas_train.data.images import Preprocessing, read_image
 from seas_train.data.layouts import Found, FoundDefect, Layout, Pair, choose_layout, find_files
+from seas_train.data.masks import read_mask
 from seas_train.data.names import safe_name, unique_names
 from seas_train.data.problems import Counts, Kind, Problems, ProductReport
 from seas_train.data.split import PhotographsConfig, divide, training_pairs
@@ -49,8 +51,6 @@ class Product:
     fingerprint: str
     """SHA-256 over the contents of the files that train, the split and the preprocessing; places and names of
     files do not change it."""
-    label_map: bool = False
-    """Whether masks hold labels, of which all but 0 are defect."""
 
     def image(self, path: Path) -> NDArray[np.uint8]:
         """Read a photograph of the product: uint8 [size, size, 3]."""
@@ -58,7 +58,7 @@ class Product:
 
     def mask(self, pair: Pair) -> NDArray[np.bool_]:
         """Read a pair's mask, fitted as its image is: bool [size, size], True on the defect."""
-        return read_mask(pair.mask, self.preprocessing, self.label_map, image=pair.image)
+        return read_mask(pair.mask, self.preprocessing, image=pair.image)
 
 
 def load_product(
@@ -102,13 +102,14 @@ def _read(
         raise UserError(f"image size: expected a multiple of the base's {latent_factor} pixels, found {size}")
     root = Path(directory).absolute()  # not resolved: a link's name is the product's
     root = root.resolve() if root.name == ".." else root
-    layout, fit, wanted = choose_layout(root, config.layout), config.fit, config.defects
+    layout, wanted = choose_layout(root, config.layout), config.defects
+    preprocessing = Preprocessing(size, config.fit, masks=config.masks)
     problems = Problems()
     found = find_files(root, layout, problems)
     if not defects_needed:
         problems.excuse(Kind.FOLDER_MISSING)  # without normals there is another error
     names = _choose_defects(root, found, wanted, problems)
-    checked = check_files(found, layout, Preprocessing(size, fit), latent_factor, problems)
+    checked = check_files(found, layout, preprocessing, config.window, latent_factor, problems)
 
     train_normals, test_normals = _split_normals(found, checked, config.normals, problems)
     split = [
@@ -141,7 +142,7 @@ def _read(
         root=root,
         layout=layout.value,
         size=size,
-        fit=fit.value,
+        fit=config.fit.value,
         latent_size=size // latent_factor,
         normals=Counts("good", "good", normals_found, normals_lost, len(train_normals), len(test_normals)),
         defects=tuple(
@@ -149,6 +150,8 @@ def _read(
         ),
         problems=tuple(problems.found),
         notes=tuple(checked.notes),
+        sizes=tuple(checked.sizes),
+        pictures=checked.pictures,
     )
     if not report.usable:
         return None, report
@@ -162,7 +165,6 @@ def _read(
         defects=usable,
         report=report,
         fingerprint=_fingerprint(checked, train_normals, usable),
-        label_map=checked.label_map,
     )
     return product, report
 
@@ -241,7 +243,7 @@ def _report_duplicates(
 
 
 def _fingerprint(checked: Checked, normals: Sequence[Path], defects: Sequence[Defect]) -> str:
-    content = {
+    content: dict[str, Any] = {
         "normals": [checked.hashes[path] for path in normals],
         "defects": {
             defect.name: [[checked.hashes[pair.image], checked.hashes[pair.mask]] for pair in defect.train]
@@ -250,4 +252,9 @@ def _fingerprint(checked: Checked, normals: Sequence[Path], defects: Sequence[De
         "preprocessing": checked.preprocessing.to_dict(),
         "label_map": checked.label_map,
     }
+    masks = [pair.mask for defect in defects for pair in defect.train]
+    if readings := {
+        checked.hashes[mask]: checked.readings[mask] for mask in masks if mask in checked.readings
+    }:
+        content["readings"] = readings
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from seas_train.data.images import Fit
+from seas_train.data.images import Fit, Masks, Window
 from seas_train.data.layouts import Layout
 from seas_train.settings import Count, Settings
 
@@ -20,6 +20,10 @@ class PhotographsConfig(Settings):
     layout: Layout | None = None
     """None detects it."""
     fit: Fit = Fit.CROP
+    window: Window | tuple[float, float] = Window.AUTO
+    """The values of the files that become black and white; see Preprocessing.window."""
+    masks: Masks = Masks.AUTO
+    """How masks are read."""
     shots: Count | None = None
     """Training pairs of each defect; None for the first third."""
     normals: Count = 60

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.errors import UserError
-from seas_train.data.facts import THREADS
+from seas_train.data.facts.decode import THREADS
 from seas_train.sample.photograph import DEFECTS, render_bottle
 
 PRODUCT = "bottle"

@@ -1,0 +1,188 @@
+"""Decodes picture files: whatever Pillow reads, colour of 16 bits without loss, and no exception but one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from seas_runtime.errors import UserError
+from seas_train.data.images import sixteen_bits
+
+# Read by content, not by ending; formats with an interpreter behind them (EPS, PDF, ...) are never opened.
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
+MAX_PIXELS = 178_956_970  # Pillow's own decompression-bomb limit: about 13,400 x 13,400
+TRANSPOSE = {  # EXIF orientation -> what makes the picture upright (EXIF 2.3, tag 0x0112)
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WIDE_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
+THUMBNAIL = 256  # pixels of the short side at least: about what a base sees of a picture
+
+
+class UnreadableImage(UserError):
+    """A file that cannot be decoded; `reason` is the message without the file's name."""
+
+    def __init__(self, path: Path, reason: str, too_large: bool = False) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+        self.too_large = too_large
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file decoded in full: pixels as stored, and the EXIF orientation (1 to 8) not yet applied."""
+
+    path: Path
+    stored: Image.Image
+    """8 bits a channel, or one of WIDE_MODES."""
+    orientation: int
+    sha256: str
+    pages: int
+    stored_size: tuple[int, int]
+    """Width and height in the file: those of `stored`, but for thumbnails."""
+    colour: NDArray[np.uint16] | None = None
+    """Values [height, width, 3 or 4] of a colour picture of 16 bits a channel, of which `stored` has the high
+    bytes."""
+    premultiplied: bool = False
+    """Whether colours are multiplied by alpha (a TIFF's associated alpha)."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright picture."""
+        width, height = self.stored_size
+        return (height, width) if self.orientation >= 5 else (width, height)
+
+    @property
+    def is_thumbnail(self) -> bool:
+        """Whether the picture was decoded at a part of its size."""
+        return self.stored.size != self.stored_size
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a pixel has more than 8 bits a channel."""
+        return self.colour is not None or self.stored.mode in WIDE_MODES
+
+    @property
+    def depth(self) -> str:
+        """The number of bits a channel as the file has it, and whether it is colour, in words."""
+        if self.stored.mode == "F":
+            return "floating point"
+        bits = {"I": 32, "1": 1}.get(self.stored.mode, 16 if self.is_wide else 8)
+        grey = self.stored.mode in (*WIDE_MODES, "1", "L", "LA", "La")
+        return f"{bits}-bit {'grey' if grey else 'colour'}"
+
+    def wide_values(self) -> NDArray[np.generic]:
+        """Return the values of a picture of more than 8 bits: [height, width] or [height, width, channels],
+        uint16, int32 or float32; what is no number (NaN) is the lowest of the others."""
+        if self.colour is not None:
+            return self.colour
+        stored = np.asarray(self.stored)
+        if stored.dtype == np.float32 and not np.isfinite(stored).all():
+            finite = stored[np.isfinite(stored)]
+            low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+            stored = np.nan_to_num(stored, nan=low, neginf=low, posinf=high)
+        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+
+    def upright(self, image: Image.Image) -> Image.Image:
+        """Turn a picture of the stored pixels as EXIF says."""
+        return image.transpose(TRANSPOSE[self.orientation]) if self.orientation in TRANSPOSE else image
+
+
+def open_image(path: Path, thumbnail: bool = False) -> Opened:
+    """Read and decode the whole file; UnreadableImage says why it cannot be.
+
+    A thumbnail of a JPEG is decoded at down to an eighth of its size, in half the time; others know none.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableImage(path, f"cannot be opened: {error.strerror or error}") from error
+    except ValueError as error:  # a NUL in the name
+        raise UnreadableImage(path, f"cannot be opened: {error}") from error
+    if not data:
+        raise UnreadableImage(path, "is empty (0 bytes)")
+    try:
+        return _decode(path, data, thumbnail)
+    except UnreadableImage:
+        raise
+    except Image.DecompressionBombError as error:
+        limit = f"{MAX_PIXELS / 1e6:.0f} megapixels"
+        raise UnreadableImage(path, f"has more than {limit}; scale it down", too_large=True) from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(path, _unidentified(data)) from error
+    except MemoryError as error:
+        raise UnreadableImage(path, "does not fit in memory", too_large=True) from error
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        words = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UnreadableImage(path, f"is damaged or cut short ({words})") from error
+
+
+def _decode(path: Path, data: bytes, thumbnail: bool) -> Opened:
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    size = image.size
+    if size[0] * size[1] > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    if thumbnail:
+        image.draft(None, (THUMBNAIL, THUMBNAIL))
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if sixteen_bits.is_split(image):
+        reason = "has colour of 16 bits in compressed planes; save it with interleaved channels, or as PNG"
+        raise UnreadableImage(path, reason)
+    premultiplied, colour = sixteen_bits.keep_premultiplied(image), None
+    if sixteen_bits.is_colour(image):
+        again = Image.open(io.BytesIO(data), formats=FORMATS)
+        sixteen_bits.keep_premultiplied(again)
+        colour = sixteen_bits.load_values(image, again)
+    image.load()
+    # A TIFF is turned by Pillow itself as it is loaded: `image.size` is the upright one.
+    if image.format == "TIFF":
+        size = image.size
+    digest = hashlib.sha256(data).hexdigest()
+    return Opened(path, image, _orientation(image), digest, pages, size, colour, premultiplied)
+
+
+def _unidentified(data: bytes) -> str:
+    """Say what a file is that Pillow does not know, where its first bytes tell."""
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "is a TIFF of a kind that is not read; save it with 8 or 16 bits a channel, or as PNG"
+    return "is not a PNG, JPEG, BMP, TIFF or WebP image that can be read"
+
+
+@contextlib.contextmanager
+def quiet_decoders() -> Iterator[None]:
+    """Keep Pillow's own warnings off the terminal: what matters of a file is in our report. Not for threads:
+    enter it before they start."""
+    logger = logging.getLogger("PIL")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":  # Pillow turns these itself as it loads them
+        return 1
+    try:
+        value = image.getexif().get(0x0112, 1)
+        return value if value in TRANSPOSE else 1
+    except Exception:  # a broken EXIF block must not cost the picture
+        return 1

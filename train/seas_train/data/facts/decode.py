@@ -33,7 +33,7 @@ SAMPLE = 160  # pixels a side, evenly spaced: what a picture's levels are judged
 POOLED = 40  # pixels a side of what every picture adds to the product's levels
 SPAN = (0.5, 99.5)  # percentiles: so much of a picture is what it "uses"
 PLAIN = Preprocessing(1)  # for RGB as it is, without a window
-NO_READING = (0, 65535)  # of a 16-bit camera; left out of percentiles
+NO_READING = (0, 65535)  # where a camera has none; left out of percentiles
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -157,7 +157,7 @@ def image_facts(opened: Opened) -> ImageFacts:
             extrema = image.getextrema()
             channels = tuple((float(low), float(high)) for low, high in extrema)  # type: ignore[misc]
     read: NDArray[Any] = sample.ravel()
-    if opened.is_wide and np.issubdtype(read.dtype, np.integer):
+    if opened.is_wide:
         told = read[(read != NO_READING[0]) & (read != NO_READING[1])]
         read = told if told.size else read
     low, high = (float(value) for value in np.percentile(read, SPAN))

@@ -58,6 +58,8 @@ class Opened:
     colour: NDArray[np.uint16] | None = None
     """Values [height, width, 3 or 4] of a colour picture of 16 bits a channel, of which `stored` has the high
     bytes."""
+    inverted: bool = False
+    """Whether 0 is white (16-bit grey of TIFF)."""
     premultiplied: bool = False
     """Whether colours are multiplied by alpha (a TIFF's associated alpha)."""
 
@@ -96,7 +98,8 @@ class Opened:
             finite = stored[np.isfinite(stored)]
             low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
             stored = np.nan_to_num(stored, nan=low, neginf=low, posinf=high)
-        return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+        stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+        return 65535 - stored if self.inverted else stored
 
     def upright(self, image: Image.Image) -> Image.Image:
         """Turn a picture of the stored pixels as EXIF says."""
@@ -143,6 +146,7 @@ def _decode(path: Path, data: bytes, thumbnail: bool) -> Opened:
     if sixteen_bits.is_split(image):
         reason = "has colour of 16 bits in compressed planes; save it with interleaved channels, or as PNG"
         raise UnreadableImage(path, reason)
+    sixteen_bits.correct_order(image)
     premultiplied, colour = sixteen_bits.keep_premultiplied(image), None
     if sixteen_bits.is_colour(image):
         again = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -152,8 +156,17 @@ def _decode(path: Path, data: bytes, thumbnail: bool) -> Opened:
     # A TIFF is turned by Pillow itself as it is loaded: `image.size` is the upright one.
     if image.format == "TIFF":
         size = image.size
-    digest = hashlib.sha256(data).hexdigest()
-    return Opened(path, image, _orientation(image), digest, pages, size, colour, premultiplied)
+    return Opened(
+        path=path,
+        stored=image,
+        orientation=_orientation(image),
+        sha256=hashlib.sha256(data).hexdigest(),
+        pages=pages,
+        stored_size=size,
+        colour=colour,
+        inverted=sixteen_bits.is_inverted(image),
+        premultiplied=premultiplied,
+    )
 
 
 def _unidentified(data: bytes) -> str:

@@ -1,7 +1,8 @@
-"""Colour of 16 bits a channel: Pillow decodes its high bytes alone, so a second pass asks for the low ones.
+"""What Pillow leaves out of pictures of more than 8 bits: the low bytes of colour, and the order of others.
 
-Pillow has no mode for such pictures. Its decoders say in a tile's *raw mode* in which order the two bytes of
-a value lie (`RGB;16B`, `RGB;16L`) and keep the higher one; told the other order they keep the lower one.
+Pillow has no mode for colour of 16 bits a channel, and decodes its high bytes alone. Its decoders say in a
+tile's *raw mode* in which order the two bytes of a value lie (`RGB;16B`, `RGB;16L`) and keep the higher one;
+told the other order they keep the lower one, so a second pass gets those.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _OTHER = {"L": "B", "B": "L"}
 _GREY_ALPHA = "LA;16B"  # of PNG
 _PLANES = frozenset("RGBA")
 _COLOUR = ("RGB", "RGBA")
+_BIG_ENDIAN = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
 
 
 def is_colour(image: Image.Image) -> bool:
@@ -48,6 +50,20 @@ def load_values(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
         picture.load()
     upper, lower = np.asarray(image).astype(np.uint16), np.asarray(again).astype(np.uint16)
     return np.asarray(upper << 8 | lower)
+
+
+def correct_order(image: Image.Image) -> None:
+    """Make a big-endian TIFF of signed or floating-point values load right where libtiff decompresses it.
+
+    That gives native order, which Pillow reckons with for unsigned values alone.
+    """
+    if any(tile[0] == "libtiff" for tile in _tiles(image)) and _raw_modes(image) & set(_BIG_ENDIAN):
+        _set_raw_modes(image, lambda mode: _BIG_ENDIAN[mode])
+
+
+def is_inverted(image: Image.Image) -> bool:
+    """Whether it is a TIFF of 16-bit grey in which 0 is white: Pillow turns these round at 8 bits alone."""
+    return image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(262) == 0
 
 
 def keep_premultiplied(image: Image.Image) -> bool:

@@ -12,6 +12,7 @@ from seas_train.data.images.pixels import has_alpha
 
 NEARLY_GREY = 16  # levels between a pixel's channels: what JPEG makes of grey
 BLACK = 0.05  # of the picture: from here on black is the background of a colour mask
+MANY = 64  # colours; those of classes, with what JPEG makes of them, are fewer
 COMMON = 0.3  # of the picture: what the commonest colour must cover to be a background
 
 
@@ -79,10 +80,15 @@ def _from_colours(rgb: NDArray[np.uint8], source: str) -> GreyMask:
     coarse = rgb.astype(np.uint16) >> 3  # 32 levels a channel, so that noise does not split a colour
     codes = coarse[..., 0] << 10 | coarse[..., 1] << 5 | coarse[..., 2]
     counts = np.bincount(codes.ravel(), minlength=1)
-    if counts[0] >= BLACK * codes.size:
-        return GreyMask(brightest, source)
-    common = int(counts.argmax())
+    on_black = bool(counts[0] >= BLACK * codes.size)
+    common = 0 if on_black else int(counts.argmax())
     share = counts[common] / codes.size
+    rest = np.sort(np.delete(counts, common))[-MANY:]
+    if rest.sum() < 0.5 * (codes.size - counts[common]):
+        words = f"its colours are too many for classes: {MANY} of them are less than half of what is marked"
+        return GreyMask(brightest, source, refused=words)
+    if on_black:
+        return GreyMask(brightest, source)
     if share < COMMON:
         refused = f"its commonest colour covers {100 * share:.0f} % of it, so that there is no background"
         return GreyMask(brightest, source, refused=refused)

@@ -135,7 +135,8 @@ def _of_many(values: NDArray[np.uint8], counts: NDArray[np.int64], levels: tuple
     between = int(counts[low + near + 1 : high - near].sum())
     marked = int(counts[low + near + 1 :].sum())
     half, share = 2 * between > marked, between / values.size
-    if half and share > 0.1:
+    ground = 1 - marked / values.size
+    if share > 0.1 and between > (0.5 if ground < 0.5 else 0.75) * marked:
         words = f"{100 * share:.0f} % of its pixels lie between black and white, at {len(levels)} levels"
         return Reading(MaskKind.NOT_A_MASK, _middle(low, high), levels, words)
     darker, brighter = _neighbours(values)

@@ -159,7 +159,7 @@ def test_bases_and_checkpoints_with_such_names(run: Run, toy_product: Path, tmp_
 def test_errors_and_their_tracebacks(
     error: Exception, words: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diagnose(folder: Path) -> None:
+    def diagnose(folder: Path, **options: bool) -> None:
         raise error
 
     monkeypatch.setattr(seas_export.machine.doctor, "diagnose", diagnose)
@@ -189,7 +189,7 @@ def test_logs(
 ) -> None:
     """Also those of libraries that bring a handler of their own."""
 
-    def diagnose(folder: Path) -> None:
+    def diagnose(folder: Path, **options: bool) -> None:
         handler = logging.StreamHandler()
         logging.getLogger("others").addHandler(handler)
         try:

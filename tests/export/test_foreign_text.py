@@ -212,7 +212,7 @@ def test_warnings() -> None:
     code = (
         "import warnings, seas_export.machine.doctor as d\n"
         "from seas_export.cli import main\n"
-        f"d.diagnose = lambda folder: warnings.warn({FOREIGN!r}, stacklevel=1)\n"
+        f"d.diagnose = lambda folder, **options: warnings.warn({FOREIGN!r}, stacklevel=1)\n"
         "main(['doctor'])\n"
     )
     command = [sys.executable, "-c", code]

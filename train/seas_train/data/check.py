@@ -259,7 +259,7 @@ def _report_sizes(sizes: Collection[DefectSize], size: int, latent_factor: int, 
         if not found.below_cell:
             continue
         needed = found.needed_side(size, latent_factor)
-        larger = f", or a base of larger images: {needed} x {needed} makes the median one cell"
+        larger = f", or take a base of larger images: {needed} x {needed} makes the median a cell"
         message = (
             f"{found.label}: at {size} x {size}, {found.to_text()}; {found.below_cell} of {found.pairs} are "
             f"smaller than a cell of {latent_factor} x {latent_factor} px, of which little can be learned. "

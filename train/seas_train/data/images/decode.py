@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,21 +170,6 @@ def _unidentified(data: bytes) -> str:
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "is a TIFF of a kind that is not read; save it with 8 or 16 bits a channel, or as PNG"
     return "is not a PNG, JPEG, BMP, TIFF or WebP image that can be read"
-
-
-@contextlib.contextmanager
-def quiet_decoders() -> Iterator[None]:
-    """Keep Pillow's own warnings off the terminal: what matters of a file is in our report. Not for threads:
-    enter it before they start."""
-    logger = logging.getLogger("PIL")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _orientation(image: Image.Image) -> int:

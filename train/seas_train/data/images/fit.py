@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seas_train.data.images.decode import open_image, quiet_decoders
+from seas_train.data.images.decode import open_image
 from seas_train.data.images.pixels import rgb_pixels
 from seas_train.data.images.preprocessing import Fit, Preprocessing
+from seas_train.data.images.quiet import quiet_decoders
 
 
 def read_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:

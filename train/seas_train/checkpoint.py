@@ -24,10 +24,12 @@ from seas_train.bases.model_folders import (
     quiet_transformers,
 )
 from seas_train.diffusion.prompt_encoding import encode_prompts
+from seas_train.foreign_files import TABLE_LIMIT, check_file, is_missing
 
 SCHEMA = 1
 DESCRIPTION_FILE = "seas.json"
 REFERENCES_FILE = "references.safetensors"
+_REFERENCES_LIMIT = 1024**3  # bytes: 16,000 photographs at 512 pixels
 FIRST_METHOD = "seas"
 """The method of a checkpoint that names none."""
 _KEYS: dict[str, type] = {
@@ -172,11 +174,12 @@ def read_description(path: Path) -> dict[str, Any]:
     file = path / DESCRIPTION_FILE
     if not path.is_dir():
         raise UserError(f"checkpoint {path}: no such folder; expected one that `seas-export train` wrote")
-    if not file.is_file():
+    if is_missing(file):
         raise UserError(
             f"checkpoint {path}: {DESCRIPTION_FILE} is missing; "
             "expected a folder that `seas-export train` wrote"
         )
+    check_file(file, "a checkpoint description", TABLE_LIMIT)
     meta = read_json(file, "checkpoint description")
     if not isinstance(meta, dict):
         raise UserError(f"{file}: expected a JSON object, found {type(meta).__name__}")
@@ -209,6 +212,7 @@ def check_keys(meta: Mapping[str, Any], kinds: Mapping[str, type], file: Path) -
 
 def _read_references(file: Path, geometry: Geometry) -> Tensor:
     expected = (geometry.latent_channels, geometry.latent_size, geometry.latent_size)
+    check_file(file, "the tensor `latents` in a safetensors file", _REFERENCES_LIMIT)
     try:
         references: Tensor = load_file(file)["latents"]
     except (OSError, KeyError, SafetensorError) as error:

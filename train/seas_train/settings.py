@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from seas_runtime.errors import UserError
+from seas_train.foreign_files import TEXT_LIMIT, check_file, is_missing
 
 T = TypeVar("T")
 SettingsT = TypeVar("SettingsT", bound="Settings")
 COMMAND_LINE = "the command line"
+_MOST_VALUES = 100_000
 _UNIONS = (typing.Union, types.UnionType)
 
 
@@ -208,8 +210,13 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """
     import yaml
 
+    if not is_missing(file):
+        check_file(file, "a YAML file", TEXT_LIMIT, "--config")
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        _check_extent(values, file)
+    except RecursionError:
+        raise UserError(f"--config {file}: expected YAML, found some nested too deeply to be read") from None
     except OSError as error:
         raise UserError(
             f"--config {file}: expected a YAML file, found: {error.strerror or error}. Name one that exists."
@@ -221,6 +228,20 @@ def read_yaml(file: Path) -> dict[str, Any]:
             f"--config {file}: expected keys and values (product: bottle), found {type(values).__name__}."
         )
     return values or {}
+
+
+def _check_extent(values: Any, file: Path) -> None:
+    """Refuse a few lines that stand for millions of values, by references to references."""
+    pending, count = [values], 0
+    while pending:
+        value = pending.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise UserError(f"--config {file}: expected at most {_MOST_VALUES} values, found more")
+        if isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from seas_runtime.files import sha256_file
 from seas_train.bases.micro import MICRO_PATH
 from seas_train.bases.model_folders import (
     COMPONENTS,
-    WEIGHTED,
     check_folder,
     component_folders,
     folder_fingerprint,
     load_components,
 )
+from seas_train.bases.weight_files import WEIGHTED, find_weights
+from seas_train.foreign_files import TEXT_LIMIT, WEIGHTS_LIMIT, check_file, is_missing
 
 MICRO = "micro"
 # Licence identifiers of model cards, as people know them.
@@ -147,7 +148,10 @@ def find_base(name_or_path: str | Path, *, allow_pickle: bool = False) -> Path:
     if str(name_or_path) == MICRO:
         return MICRO_PATH
     path = Path(name_or_path).expanduser()
-    if path.exists():
+    if path.is_dir():
+        return path
+    if not is_missing(path):
+        check_file(path, "a folder or a file with a model", WEIGHTS_LIMIT, "base")
         return path
     if _HUB_NAME.fullmatch(str(name_or_path)) is None:
         raise UserError(
@@ -167,7 +171,12 @@ def _download(name: str, allow_pickle: bool) -> Path:
     if allow_pickle:
         patterns += [f"{component}/*model.bin" for component in WEIGHTED]
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
+        found = Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
+        if lacking := [component for component in WEIGHTED if not _has_weights(component, found / component)]:
+            # Variants and shards, where there is nothing else: a model may bring ten of them.
+            patterns += [f"{component}/*model*.safetensors" for component in lacking]
+            found = Path(huggingface_hub.snapshot_download(name, allow_patterns=patterns))
+        return found
     except Exception as error:  # every way in which a hub can be out of reach ends here
         offline = "HF_HUB_OFFLINE is set; " if huggingface_hub.constants.HF_HUB_OFFLINE else ""
         raise UserError(
@@ -175,6 +184,14 @@ def _download(name: str, allow_pickle: bool) -> Path:
             f"({type(error).__name__}); {offline}download it where there is a network and pass its folder "
             f"(for a gated model with HF_TOKEN set), or use '{MICRO}'"
         ) from error
+
+
+def _has_weights(component: str, folder: Path) -> bool:
+    """Whether a folder holds a component's weights, of whatever kind."""
+    try:
+        return bool(find_weights(component, folder, "", allow_pickle=True).files)
+    except UserError:
+        return False
 
 
 def read_geometry(components: Mapping[str, Any], what: str) -> Geometry:
@@ -210,9 +227,9 @@ def base_licence(name: str, path: Path) -> str:
     """A base's licence: from its model card, or from its name where that is known; else "unknown"."""
     card = path / "README.md"
     if card.is_file():
-        found = re.search(
-            r"^license:\s*[\"']?([\w.-]+)", card.read_text(encoding="utf-8", errors="replace"), re.M
-        )
+        with card.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(TEXT_LIMIT)
+        found = re.search(r"^license:\s*[\"']?([\w.-]+)", text, re.M)
         if found:
             return _LICENCES.get(found[1].lower(), found[1])
     if name == MICRO:

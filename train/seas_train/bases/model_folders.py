@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import read_json, sha256_file
+from seas_runtime.files import sha256_file
 from seas_runtime.packages import broken_import, excerpt
+from seas_train.bases.configurations import CONFIG_FILES, read_configuration, read_index
+from seas_train.bases.staging import staged, used_files
+from seas_train.bases.weight_files import WEIGHTED, find_weights
+from seas_train.foreign_files import is_missing
 from seas_train.optional_packages import hide_broken_packages
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
-_CONFIG_FILES = {
-    "scheduler": "scheduler_config.json",
-    "text_encoder": "config.json",
-    "tokenizer": "tokenizer_config.json",
-    "unet": "config.json",
-    "vae": "config.json",
-}
-WEIGHTED = ("text_encoder", "unet", "vae")
-"""The components that have weights."""
-_WEIGHTS = {
-    "text_encoder": ("model.safetensors", "pytorch_model.bin"),
-    "unet": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
-    "vae": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
-}
-"""File names of each component's weights: as safetensors, and pickled."""
 
 
 def component_folders(path: Path) -> dict[str, Path]:
@@ -57,12 +44,11 @@ def check_index(path: Path, what: str) -> None:
         UserError: it is missing, or of another kind of model.
     """
     index_file = path / "model_index.json"
-    if not index_file.is_file():
+    if is_missing(index_file):
         raise UserError(
             f"{what}: {index_file} is missing; expected a Stable Diffusion 1.x model in diffusers' format"
         )
-    index = _object(index_file)
-    kind = str(index.get("_class_name", "nothing"))
+    kind = read_index(index_file)
     if kind != "StableDiffusionPipeline":
         raise UserError(
             f"{what}: expected a StableDiffusionPipeline (Stable Diffusion 1.x), {index_file} says {kind}"
@@ -81,26 +67,15 @@ def check_components(folders: Mapping[str, Path], what: str, *, allow_pickle: bo
     Raises:
         UserError: naming the file, what was expected in it, and what was found.
     """
+    configs = {}
     for component, folder in folders.items():
-        config_file = folder / _CONFIG_FILES[component]
-        if not config_file.is_file():
+        config_file = folder / CONFIG_FILES[component]
+        if is_missing(config_file):
             raise UserError(f"{what}: {config_file} is missing; expected the folder of a whole model")
-        _object(config_file)
-        if component in WEIGHTED and not any(folder.glob("*model*.safetensors*")):
-            _check_pickled(component, folder, what, allow_pickle)
-    _check_configs(folders, what)
-
-
-def _check_pickled(component: str, folder: Path, what: str, allow_pickle: bool) -> None:
-    pickled = folder / _WEIGHTS[component][1]
-    if pickled.is_file() and allow_pickle:
-        return
-    found = sorted(file.name for file in folder.iterdir() if file.suffix != ".json")
-    hint = "pickled weights are not read without --allow-pickle" if pickled.is_file() else "no pickled ones"
-    raise UserError(
-        f"{what}: expected a .safetensors file in {folder}, found {found or 'no weights'}; "
-        f"{hint}: save the model again with safe_serialization=True"
-    )
+        configs[component] = read_configuration(component, folder, what)
+        if component in WEIGHTED:
+            find_weights(component, folder, what, allow_pickle=allow_pickle)
+    _check_configs(configs, what)
 
 
 def _hint(kind: str) -> str:
@@ -113,20 +88,15 @@ def _hint(kind: str) -> str:
     return ""
 
 
-def _check_configs(folders: Mapping[str, Path], what: str) -> None:
+def _check_configs(configs: Mapping[str, dict[str, Any]], what: str) -> None:
     unet, vae, text, scheduler = (
-        _object(folders[component] / _CONFIG_FILES[component])
-        for component in ("unet", "vae", "text_encoder", "scheduler")
+        configs[component] for component in ("unet", "vae", "text_encoder", "scheduler")
     )
     latent_channels = vae.get("latent_channels", 4)
     if unet.get("in_channels", 4) == 2 * latent_channels + 1:
         raise UserError(
             f"{what}: the U-Net takes {unet['in_channels']} channels, so this is an inpainting model; "
             f"expected {latent_channels}: use the plain model it was made from"
-        )
-    if unet.get("addition_embed_type") is not None or unet.get("class_embed_type") is not None:
-        raise UserError(
-            f"{what}: the U-Net takes more than a prompt (as SDXL's does); use a Stable Diffusion 1.x model"
         )
     prediction = scheduler.get("prediction_type", "epsilon")
     expectations: list[tuple[str, object, object]] = [
@@ -148,13 +118,6 @@ def _check_configs(folders: Mapping[str, Path], what: str) -> None:
             raise UserError(
                 f"{what}: {key}: expected {expected}, found {found}{hint}; use a Stable Diffusion 1.x model"
             )
-
-
-def _object(path: Path) -> dict[str, Any]:
-    values = read_json(path, f"{path.parent.name}/{path.name}")
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a JSON object, found {json.dumps(values)[:40]}")
-    return values
 
 
 def load_components(folders: Mapping[str, Path], what: str) -> dict[str, Any]:
@@ -187,11 +150,11 @@ def load_component(name: str, folder: Path, what: str) -> Any:
         UserError: a file is broken, or weights are missing or do not fit the configuration.
     """
     try:
-        with quiet_transformers(), _as_safetensors(name, folder) as readable:
+        with quiet_transformers(), staged(name, folder, what) as readable:
             if name not in WEIGHTED:
-                return _kinds()[name].from_pretrained(str(readable))
+                return _at_home(_kinds()[name].from_pretrained(str(readable), local_files_only=True), folder)
             model, found = _kinds()[name].from_pretrained(
-                str(readable), use_safetensors=True, output_loading_info=True
+                str(readable), use_safetensors=True, output_loading_info=True, local_files_only=True
             )
     except UserError:
         raise
@@ -205,7 +168,17 @@ def load_component(name: str, folder: Path, what: str) -> Any:
             f"{what}: {folder} could not be loaded: {len(missing)} of its weights are missing: "
             f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"
         )
-    return model.float().eval()
+    return _at_home(model.float().eval(), folder)
+
+
+def _at_home(loaded: Any, folder: Path) -> Any:
+    """With the folder's own path where the library notes from where it loaded."""
+    if hasattr(loaded, "register_to_config"):
+        if "_name_or_path" in loaded.config:
+            loaded.register_to_config(_name_or_path=str(folder))
+    else:
+        loaded.name_or_path = str(folder)
+    return loaded
 
 
 def _kinds() -> dict[str, Any]:
@@ -219,25 +192,6 @@ def _kinds() -> dict[str, Any]:
         "unet": UNet2DConditionModel,
         "scheduler": DDPMScheduler,
     }
-
-
-@contextlib.contextmanager
-def _as_safetensors(name: str, folder: Path) -> Iterator[Path]:
-    """The folder itself, or, where its weights are pickled, a temporary one with the same as safetensors.
-
-    So no library but `read_pickle` ever opens a pickle.
-    """
-    if name not in WEIGHTED or any(folder.glob("*model*.safetensors*")):
-        yield folder
-        return
-    from seas_train.bases.tensor_files import read_pickle, write_safetensors
-
-    safe, pickled = _WEIGHTS[name]
-    with tempfile.TemporaryDirectory(prefix="seas-export-") as made:
-        config = _CONFIG_FILES[name]
-        (Path(made) / config).write_bytes((folder / config).read_bytes())
-        write_safetensors(read_pickle(folder / pickled), Path(made) / safe)
-        yield Path(made)
 
 
 @contextlib.contextmanager
@@ -257,12 +211,12 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def folder_fingerprint(path: Path) -> str:
-    """sha256 over the names and contents of a model's own files."""
+    """sha256 over the names and contents of the files that are read of a model's folder."""
     digest = hashlib.sha256()
     files = [path / "model_index.json"]
-    files += [
-        file for component in COMPONENTS for file in sorted((path / component).rglob("*")) if file.is_file()
-    ]
+    for component in COMPONENTS:
+        if (path / component).is_dir():
+            files += used_files(component, path / component, str(path))
     for file in files:
         digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
     return digest.hexdigest()

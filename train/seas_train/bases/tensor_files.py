@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seas_runtime.errors import UserError
+from seas_train.foreign_files import WEIGHTS_LIMIT, check_file
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pt", ".pth"})
 
@@ -34,6 +35,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         UserError: it is no safetensors file.
     """
+    check_file(path, "a safetensors file", WEIGHTS_LIMIT)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -50,8 +52,8 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         UserError: there is no such file, it is none that `torch.save` wrote, it holds more than tensors and
             plain containers (with what it asks for), or no state dict.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: expected a file that torch.save wrote, found {_kind(path)}")
+    check_file(path, "a file that torch.save wrote", WEIGHTS_LIMIT)
+    _check_unpacked(path)
     try:
         # Mapped, not read: only what is used of a large file comes into memory.
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
@@ -111,5 +113,19 @@ def _wish(message: str) -> str:
     return "holds more, or is damaged"
 
 
-def _kind(path: Path) -> str:
-    return "a folder" if path.is_dir() else "nothing"
+def _check_unpacked(path: Path) -> None:
+    """Refuse an archive whose entries are compressed, as `torch.save` never writes them: they could be any
+    size."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [
+                item.filename for item in archive.infolist() if item.compress_type != zipfile.ZIP_STORED
+            ]
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: expected a file that torch.save wrote, found: {error}") from error
+    if packed:
+        raise UserError(
+            f"{path}: expected a file that torch.save wrote, found a compressed archive ({packed[0][:80]!r})"
+        )

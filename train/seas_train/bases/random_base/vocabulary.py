@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import shutil
 import zlib
@@ -11,6 +12,7 @@ from pathlib import Path
 from seas_runtime.errors import UserError
 from seas_runtime.files import os_errors, write_json
 from seas_train.bases.micro import MICRO_PATH
+from seas_train.foreign_files import TABLE_LIMIT, check_file
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_MERGES = 49152 - 256 - 2
@@ -53,10 +55,14 @@ def read_merges(file: Path) -> list[str]:
     Raises:
         UserError: it cannot be read, or is no such file.
     """
+    check_file(file, "CLIP's vocabulary", TABLE_LIMIT, "--vocabulary")
     with os_errors(file, "read"):
         data = file.read_bytes()
     try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
+        if data[:2] == b"\x1f\x8b":
+            with gzip.open(io.BytesIO(data)) as packed:
+                data = packed.read(TABLE_LIMIT)
+        text = data.decode("utf-8")
     except (EOFError, OSError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"--vocabulary {file}: expected text, or text in gzip, found: {error}") from None
     header, *lines = text.split("\n")

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import UserError
+from seas_train.bases.model_folders import load_component
+from seas_train.foreign_files import TABLE_LIMIT, check_file
 
 HUB_NAME = "openai/clip-vit-large-patch14"
 """Whose tokenizer Stable Diffusion 1.x uses."""
@@ -32,9 +34,12 @@ def clip_tokenizer(beside: Path, what: str) -> Any:
 
     try:
         if (beside / "tokenizer").is_dir():
-            return CLIPTokenizer.from_pretrained(str(beside / "tokenizer"), local_files_only=True)
+            return load_component("tokenizer", beside / "tokenizer", what)
         if (beside / VOCABULARY).is_file():
+            check_file(beside / VOCABULARY, "CLIP's vocabulary", TABLE_LIMIT)
             return _from_merges(read_merges(beside / VOCABULARY))
+    except UserError:
+        raise
     except Exception as error:  # transformers raises anything for files that it cannot read
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{what}: the tokenizer in {beside} cannot be read: {reason}") from error
@@ -50,7 +55,8 @@ def clip_tokenizer(beside: Path, what: str) -> Any:
 
 def read_merges(path: Path) -> list[str]:
     """The merges that CLIP's tokenizer takes of its published vocabulary file, such as `i n`."""
-    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+    with gzip.open(path) as packed:
+        lines = packed.read(TABLE_LIMIT).decode("utf-8").split("\n")
     merges = lines[1 : 1 + _USED]  # the first line is a version
     if len(merges) < _USED or any(len(merge.split()) != 2 for merge in merges):
         raise ValueError(f"{path.name}: expected {_USED} merges of two parts each")

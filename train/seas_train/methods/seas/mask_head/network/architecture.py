@@ -8,13 +8,15 @@ from typing import Any
 
 from seas_runtime.errors import UserError
 
+_MOST_CHANNELS, _MOST_LAYERS = 16_384, 64
+
 
 @dataclass(frozen=True)
 class MaskHeadArchitecture:
     """Channels and sizes of a mask head, for one base. The defaults are the authors'.
 
     Raises:
-        UserError: a number is not positive, or heads or groups do not divide the width.
+        UserError: a number is out of range, or heads or groups do not divide the width.
     """
 
     tap_coarse_channels: int
@@ -44,9 +46,10 @@ class MaskHeadArchitecture:
             )
         for name, value in asdict(self).items():
             for number in value if isinstance(value, tuple) else (value,):
-                if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                most = _MOST_LAYERS if name == "depth" else _MOST_CHANNELS
+                if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
                     raise UserError(
-                        f"mask head: {name}: expected whole numbers of 1 or more, found {value!r}"
+                        f"mask head: {name}: expected whole numbers from 1 to {most}, found {value!r}"
                     )
         for name in ("heads", "groups"):
             if self.width % getattr(self, name):

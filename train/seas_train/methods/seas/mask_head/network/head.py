@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import read_json, write_json
+from seas_runtime.files import MARGIN, read_json, write_json
+from seas_runtime.units import mib
+from seas_train.foreign_files import TEXT_LIMIT, WEIGHTS_LIMIT, check_file
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
 from seas_train.methods.seas.mask_head.network.normalization import StoredBatchNorm, momentum_of
 from seas_train.methods.seas.mask_head.network.refinement import MaskRefinementModule
@@ -113,8 +115,18 @@ def load_mask_head(folder: Path) -> MaskHead:
     Raises:
         UserError: a file is missing or broken, or its tensors are not those that config.json calls for.
     """
-    head = MaskHead(MaskHeadArchitecture.from_dict(read_json(folder / CONFIG_FILE, "mask head")))
+    check_file(folder / CONFIG_FILE, "the mask head's configuration", TEXT_LIMIT)
+    architecture = MaskHeadArchitecture.from_dict(read_json(folder / CONFIG_FILE, "mask head"))
     path = folder / WEIGHTS_FILE
+    check_file(path, "the mask head's weights as safetensors", WEIGHTS_LIMIT)
+    with torch.device("meta"):
+        needed = sum(4 * tensor.numel() for tensor in MaskHead(architecture).state_dict().values())
+    size = path.stat().st_size
+    if abs(needed - size) > MARGIN:  # before any memory is taken for them
+        raise UserError(
+            f"{path}: expected about {mib(needed)} of tensors, as {CONFIG_FILE} calls for, found {mib(size)}"
+        )
+    head = MaskHead(architecture)
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -13,6 +13,7 @@ from seas_runtime.bundle.reading import CLUTTER, ENGINES_FOLDER, Bundle
 from seas_runtime.bundle.signature import SIGNATURE_NAME
 from seas_runtime.errors import UserError
 from seas_runtime.files import os_errors, read_bytes, temporary_sibling
+from seas_runtime.installing import install
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def sign_bundle(bundle: Path, key: Path, password: Path | None = None, force: bo
     except ImportError as error:
         raise UserError(
             f"signing needs the package model-signing, which is not whole here ({error}). "
-            "Install it: pip install 'seas-export[sign]'"
+            f"Install it: {install('sign')}"
         ) from error
     clutter = [found.relative_to(bundle) for name in CLUTTER for found in bundle.rglob(name)]
     ignored = [Path(SIGNATURE_NAME), Path(ENGINES_FOLDER), *clutter]

@@ -13,6 +13,7 @@ from seas_export.cli.app import app
 from seas_export.cli.output import how_to_continue
 from seas_export.cli.streams import give_up, usable_streams
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.installing import install
 from seas_runtime.packages import broken_import
 from seas_runtime.printable import printable
 
@@ -115,7 +116,7 @@ def _failed(error: Exception, debug: bool) -> int:
         extra = EXTRAS[package]
         return _tell(
             f"error: this command needs the package {package}, which is not installed here. "
-            f"Install it: pip install 'seas-export[{extra}]'",
+            f"Install it: {install(extra)}",
             MISTAKE,
         )
     if culprit := broken_import(error):

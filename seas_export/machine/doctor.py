@@ -11,6 +11,7 @@ from seas_export.machine.imports import broken_imports
 from seas_export.machine.machine import Machine, describe_machine
 from seas_export.version import DISTRIBUTION, installed, packaging, version
 from seas_runtime.backends.auto import Candidate, candidates
+from seas_runtime.installing import hidden_package, install, is_externally_managed, one_onnxruntime
 from seas_runtime.units import gib
 
 OLDEST_PYTHON = (3, 10)
@@ -39,12 +40,10 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (*_TRAIN, "onnxruntime", "onnx", "onnxscript", "polygraphy", "jinja2", "packaging"),
     ),
     ("engine --target cuda", "engines", _ENGINES),
-    ("engine --target rtx", "engines", (*_ENGINES, "polygraphy", *RTX)),
+    ("engine --target rtx", "engines,rtx", (*_ENGINES, "polygraphy", *RTX)),
 )
-_INDEX = (
-    f"No package index has {DISTRIBUTION} yet: in place of '{DISTRIBUTION}[...]' name '.[...]' in a clone, "
-    "or the wheel that `make wheel` writes there: 'dist/seas_export-0.1.0-py3-none-any.whl[...]'."
-)
+_ON_GPU = {"runtime": "cuda", "export": "gpu", "engines": "gpu"}
+"""The extras that bring the one ONNX Runtime which uses a GPU, in place of those that bring the other."""
 # Useful where they are, needed nowhere: what is broken of them is left out by training, and told here.
 OPTIONAL = ("bitsandbytes", "torchvision", "torchaudio", "xformers", "flash-attn", "torchao", "peft")
 DISPENSABLE = ("tensorboard", *OPTIONAL)
@@ -116,7 +115,10 @@ def diagnose(folder: Path = Path(), *, quick: bool = False) -> Diagnosis:
     broken = (
         {} if quick else _broken({name for name in (*packages, *backends) if {**packages, **backends}[name]})
     )
-    jobs = tuple(_job(commands, extra, needs, packages, old, broken) for commands, extra, needs in JOBS)
+    gpu = bool(machine.gpus)
+    jobs = tuple(
+        _job(commands, _extras(extra, gpu), needs, packages, old, broken) for commands, extra, needs in JOBS
+    )
     return Diagnosis(
         version=version(),
         python_ok=sys.version_info >= OLDEST_PYTHON,
@@ -129,14 +131,18 @@ def diagnose(folder: Path = Path(), *, quick: bool = False) -> Diagnosis:
         advice=(
             *(_mend(name, why) for name, why in broken.items()),
             *_advice(machine, backends, packages),
-            *(() if all(job.ready for job in jobs) else (_INDEX,)),
         ),
     )
 
 
+def _extras(names: str, gpu: bool) -> tuple[str, ...]:
+    """A job's extras, on a machine with a GPU those that use it."""
+    return tuple(_ON_GPU.get(name, name) if gpu else name for name in names.split(","))
+
+
 def _job(
     commands: str,
-    extra: str,
+    extras: tuple[str, ...],
     needs: tuple[str, ...],
     packages: dict[str, str | None],
     too_old: dict[str, str],
@@ -147,10 +153,10 @@ def _job(
     old = tuple(too_old[name] for name in needs if name in too_old)
     broken = tuple(name for name in needs if name in not_working and name not in DISPENSABLE)
     ready = not missing and not old and not broken
-    install = f"pip install -U '{DISTRIBUTION}[{extra}]'"
+    mend = install(*extras)
     if broken and not missing and not old:
-        install = f"pip install --force-reinstall {' '.join(broken)}"
-    return Job(commands, ready, missing, old, broken, None if ready else install)
+        mend = f"pip install --force-reinstall {' '.join(broken)}"
+    return Job(commands, ready, missing, old, broken, None if ready else mend)
 
 
 def _broken(installed_names: set[str]) -> dict[str, str]:
@@ -210,7 +216,18 @@ def _advice(machine: Machine, backends: dict[str, str], packages: dict[str, str 
             "No NVIDIA GPU found: the base micro trains on this CPU; Stable Diffusion 1.x needs a GPU."
         )
     if len([name for name in ONNX_RUNTIMES if name in backends]) > 1:
-        lines.append("More than one ONNX Runtime is installed; they overwrite each other. Keep one of them.")
+        both = ", ".join(f"{name} {backends[name]}" for name in ONNX_RUNTIMES if name in backends)
+        lines.append(
+            f"More than one ONNX Runtime is installed ({both}): they overwrite each other's files, "
+            f"and CUDA is lost. Keep one: {one_onnxruntime('gpu' if machine.gpus else 'runtime')}."
+        )
+    if hidden := hidden_package("tensorrt"):
+        lines.append(f"TensorRT: {hidden}.")
+    if is_externally_managed():
+        lines.append(
+            "pip installs nothing into this Python, which belongs to the system (PEP 668): make a virtual "
+            "environment, python3 -m venv seas, and use seas/bin/pip and seas/bin/seas-export."
+        )
     if machine.disk_free is not None and machine.disk_free < 2 * 2**30:
         lines.append(f"Only {gib(machine.disk_free)} of disk are free here; a build may need 2.")
     return tuple(lines)

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import atomic_write_text, check_out, replace_directory, sha256_file
 
 _SOURCE = Path(__file__).resolve().parents[2]
+_ON_CPU, _ON_GPU = {"runtime", "export", "engines", "dev"}, {"cuda", "gpu", "dev-gpu"}
 _ROUNDS = 8  # pip follows dependencies itself; a round more for what it left out by its own markers
 
 
@@ -29,6 +30,8 @@ class WheelTarget:
     python: str
     machine: str
     platforms: tuple[str, ...]
+    of_the_system: str = ""
+    """What the box's system brings and an environment on it must see, in words; empty where nothing is."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -54,9 +57,13 @@ def _tags(machine: str, glibc: int) -> tuple[str, ...]:
     return (*newer, f"manylinux2014_{machine}")
 
 
+JETPACK = (
+    "TensorRT and CUDA are JetPack's own and not in this folder: --system-site-packages lets this "
+    "environment see them, which a plain one does not.\n"
+)
 TARGETS = {
     # Ubuntu 22.04, glibc 2.35, Python 3.10: NVIDIA's notes to JetPack 6.
-    "jetson-jp6": WheelTarget("Jetson, JetPack 6", "3.10", "aarch64", _tags("aarch64", 35)),
+    "jetson-jp6": WheelTarget("Jetson, JetPack 6", "3.10", "aarch64", _tags("aarch64", 35), JETPACK),
     "linux-arm64": WheelTarget("ARM64 Linux, glibc 2.28 or newer", "3.11", "aarch64", _tags("aarch64", 28)),
     "linux-x86": WheelTarget("x86-64 Linux, glibc 2.28 or newer", "3.11", "x86_64", _tags("x86_64", 28)),
 }
@@ -99,11 +106,12 @@ def collect(
     if wheel is not None and not wheel.is_file():
         raise UserError(f"--wheel {wheel}: expected the wheel of {DISTRIBUTION}, found no such file")
     check_out(out, force=force)
+    _check_extras(extras)
     box = TARGETS[target]
     if python is not None:
         if not re.fullmatch(r"3\.\d{1,2}", python):
             raise UserError(f"--python: expected a version such as 3.10, found {python!r}")
-        box = WheelTarget(box.title, python, box.machine, box.platforms)
+        box = replace(box, python=python)
     wanted = f"{DISTRIBUTION}[{','.join(extras)}]"
     with replace_directory(out) as fresh:
         ours = _own_wheel(fresh, wheel)
@@ -120,6 +128,17 @@ def collect(
         atomic_write_text(fresh / "SHA256SUMS", sums)
         atomic_write_text(fresh / "INSTALL.txt", _instructions(box, wanted))
     return Wheelhouse(out, target, box.python, extras, wheels)
+
+
+def _check_extras(extras: tuple[str, ...]) -> None:
+    """Refuse extras of which each brings an ONNX Runtime: the later one overwrites the other's files."""
+    without, with_gpu = set(extras) & _ON_CPU, set(extras) & _ON_GPU
+    if without and with_gpu:
+        raise UserError(
+            f"--extras {','.join(extras)}: expected one ONNX Runtime, found onnxruntime by "
+            f"{', '.join(sorted(without))} and onnxruntime-gpu by {', '.join(sorted(with_gpu))}. "
+            "On a GPU name gpu in place of export and engines, dev-gpu in place of dev, cuda of runtime"
+        )
 
 
 def missing_requirements(folder: Path, box: WheelTarget, wanted: str) -> list[str]:
@@ -225,8 +244,9 @@ def _instructions(box: WheelTarget, wanted: str) -> str:
     return (
         f"For {box.title}, Python {box.python}. Copy this folder to the box, then:\n\n"
         f"    sha256sum --check SHA256SUMS\n"
-        f"    python{box.python} -m venv seas\n"
+        f"    python{box.python} -m venv {'--system-site-packages ' if box.of_the_system else ''}seas\n"
         f"    seas/bin/pip install --no-index --find-links . '{wanted}'\n"
         f"    seas/bin/seas-export doctor\n\n"
-        "TensorRT and CUDA are JetPack's own and not in this folder.\n"
+        "Where venv is not there: sudo apt install python3-venv. pip outside of an environment fails on "
+        f"newer systems.\n{box.of_the_system}"
     )

@@ -10,6 +10,7 @@ import pytest
 
 import seas_export.machine.doctor
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.installing import install
 from tests.export.commands import Run, environment
 
 
@@ -27,9 +28,9 @@ def _raise(error: BaseException) -> Any:
         (CheckFailed("parity 0.1, bound 0.01"), 1, "failed: parity 0.1, bound 0.01\n"),
         (ValueError("inner trouble\nsecond line"), 1, "failed: unexpected ValueError: inner trouble\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted. Run it again."),
-        (ModuleNotFoundError("x", name="onnxruntime"), 2, "pip install 'seas-export[runtime]'"),
-        (ModuleNotFoundError("x", name="torch.nn"), 2, "pip install 'seas-export[train]'"),
-        (ModuleNotFoundError("x", name="polygraphy"), 2, "pip install 'seas-export[export]'"),
+        (ModuleNotFoundError("x", name="onnxruntime"), 2, f"Install it: {install('runtime')}"),
+        (ModuleNotFoundError("x", name="torch.nn"), 2, f"Install it: {install('train')}"),
+        (ModuleNotFoundError("x", name="polygraphy"), 2, f"Install it: {install('export')}"),
         (ModuleNotFoundError("no inner_thing", name="inner_thing"), 1, "unexpected ModuleNotFoundError"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 import safetensors.numpy
 
 from seas_runtime.bundle.reading import hash_files, read_manifest_file, write_manifest
+from seas_runtime.installing import install
 from tests.export.commands import Run
 
 
@@ -35,7 +36,7 @@ def test_pack_and_unpack(run: Run, bundle: Path, tmp_path: Path) -> None:
 
 
 def test_sign_verify_and_generate(run: Run, bundle: Path, tmp_path: Path) -> None:
-    pytest.importorskip("model_signing", reason="not installed: pip install 'seas-export[sign]'")
+    pytest.importorskip("model_signing", reason="not installed: pip install '.[sign]'")
     from tests.runtime.signing_keys import write_keys
 
     private, public = write_keys(tmp_path, "mine")
@@ -64,7 +65,7 @@ def test_sign_verify_and_generate(run: Run, bundle: Path, tmp_path: Path) -> Non
 
 
 def test_sign_with_a_password(run: Run, bundle: Path, tmp_path: Path) -> None:
-    pytest.importorskip("model_signing", reason="not installed: pip install 'seas-export[sign]'")
+    pytest.importorskip("model_signing", reason="not installed: pip install '.[sign]'")
     from cryptography.hazmat.primitives import serialization
 
     from tests.runtime.signing_keys import write_keys
@@ -87,7 +88,7 @@ def test_sign_with_a_password(run: Run, bundle: Path, tmp_path: Path) -> None:
 
 
 def test_sign_refuses_what_is_no_key_and_leaves_nothing(run: Run, bundle: Path, tmp_path: Path) -> None:
-    pytest.importorskip("model_signing", reason="not installed: pip install 'seas-export[sign]'")
+    pytest.importorskip("model_signing", reason="not installed: pip install '.[sign]'")
     (tmp_path / "key").write_text("hello")
     before = sorted(bundle.rglob("*"))
     ended = run("sign", bundle, "--key", tmp_path / "key")
@@ -104,7 +105,7 @@ def test_sign_without_the_tool(
     monkeypatch.setitem(sys.modules, "model_signing", None)
     ended = run("sign", bundle, "--key", tmp_path / "key")
     assert ended.code == 2
-    assert "pip install 'seas-export[sign]'" in ended.err
+    assert f"Install it: {install('sign')}" in ended.err
 
 
 def test_diff_says_in_words_what_changed(run: Run, toy_bundle: Path, bundle: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import seas_export.machine.doctor as doctor
 import seas_export.machine.machine as machine
 from seas_export.machine.imports import broken_imports
+from seas_runtime.installing import install
 from tests.export.commands import Run
 
 
@@ -37,7 +38,7 @@ def test_an_edge_box_can_generate_and_is_told_how_to_train(monkeypatch: pytest.M
     train = _job(found, "train")
     assert not train.ready
     assert "torch" in train.missing
-    assert train.install == "pip install -U 'seas-export[train]'"
+    assert train.install == install("train")
 
 
 def test_a_package_that_is_too_old_is_named_with_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +71,29 @@ def test_onnxruntime_under_another_name_counts(monkeypatch: pytest.MonkeyPatch) 
 
 def test_two_onnxruntimes_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _with(monkeypatch, {"onnxruntime-gpu": "1.20.0", "onnxruntime": "1.20.0"}, [])
-    assert any("More than one ONNX Runtime" in line for line in found.advice)
+    (line,) = (line for line in found.advice if "More than one ONNX Runtime" in line)
+    assert "onnxruntime 1.20.0, onnxruntime-gpu 1.20.0" in line
+    assert f"pip uninstall --yes onnxruntime onnxruntime-gpu, then {install('runtime')}" in line
+
+
+def test_a_machine_with_a_gpu_is_told_of_the_extras_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = machine.Gpu("NVIDIA RTX 4090", 24564, "550.54", "8.9")
+    monkeypatch.setattr(machine, "_gpus", lambda: (gpu,))
+    found = _with(monkeypatch, {"onnxruntime-gpu": "1.20.0", "onnxruntime": "1.20.0"}, [])
+    assert _job(found, "build").install == install("gpu")
+    assert _job(found, "engine --target rtx").install == install("gpu", "rtx")
+    assert any(f"then {install('gpu')}" in line for line in found.advice)
+
+
+def test_doctor_says_why_it_does_not_see_the_systems_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "the system's tensorrt in /usr/lib/python3.10/dist-packages is hidden from this environment"
+    monkeypatch.setattr(doctor, "hidden_package", lambda name: why if name == "tensorrt" else "")
+    assert any(why in line for line in _with(monkeypatch, {}, []).advice)
+
+
+def test_doctor_says_that_the_systems_python_takes_no_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "is_externally_managed", lambda: True)
+    assert any("PEP 668" in line for line in _with(monkeypatch, {}, []).advice)
 
 
 def test_gpus_are_read_from_nvidia_smi(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,9 @@ from seas_runtime.bundle.archive import pack_bundle, unpack_bundle
 from seas_runtime.bundle.reading import Bundle, hash_files, write_manifest
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_runtime.installing import install
 
-pytest.importorskip("cryptography", reason="cryptography is not installed: pip install 'seas-export[verify]'")
+pytest.importorskip("cryptography", reason="cryptography is not installed: pip install '.[verify]'")
 
 from tests.runtime.signing_keys import statement_of, write_keys, write_signature
 
@@ -184,7 +186,7 @@ def test_without_the_package_the_error_says_what_to_install(
     signed: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    with pytest.raises(UserError, match=r"pip install 'seas-export\[verify\]'"):
+    with pytest.raises(UserError, match=re.escape(install("verify"))):
         Bundle.read(signed, require_signature=keys[1])
     Bundle.read(signed)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from seas_runtime.backends.cores import CPUINFO, processor_flags
 from seas_runtime.backends.cuda.device import find_cuda_device
 from seas_runtime.errors import UserError
+from seas_runtime.installing import hidden_package, install, one_onnxruntime
 from seas_runtime.methods.table import find_method
 from seas_runtime.packages import broken
 
@@ -54,7 +55,7 @@ def choose(bundle: Path | None = None) -> Choice:
     reasons = "; ".join(f"{item.backend}: {item.why}" for item in found)
     raise UserError(
         f"--backend auto: expected a backend that this machine can use, found none ({reasons}); "
-        "install one: pip install seas-export[runtime]"
+        f"install one: {install('runtime')}"
     )
 
 
@@ -102,13 +103,14 @@ def _engines(target: str, bundle: Path | None) -> str:
     gpu = find_cuda_device()
     if gpu is None:
         return "no NVIDIA GPU"
-    from seas_runtime.backends.tensorrt.library import tensorrt_version
+    from seas_runtime.backends.tensorrt.library import MODULES, tensorrt_version
 
     version = tensorrt_version(target)
     if version is None:
-        return f"not installed: pip install seas-export[{target}]"
+        hidden = hidden_package(MODULES[target][0])
+        return hidden or f"not installed: {install(target)}"
     if importlib.util.find_spec("cuda") is None:
-        return f"cuda-python is not installed: pip install seas-export[{target}]"
+        return f"cuda-python is not installed: {install(target)}; on a Jetson [jetson] brings it alone"
     if bundle is None:
         return ""
     from seas_runtime.bundle.reading import read_manifest_file
@@ -126,11 +128,12 @@ def _cuda(bundle: Path | None) -> str:
     if find_cuda_device() is None:
         return "no NVIDIA GPU"
     if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime-gpu is not installed: pip install seas-export[cuda]"
+        return f"onnxruntime-gpu is not installed: {install('cuda')}"
     import onnxruntime
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return "the onnxruntime that is installed was built without CUDA: pip install seas-export[cuda]"
+        without = "the onnxruntime that is installed was built without CUDA"
+        return f"{without}: {one_onnxruntime('cuda')}"
     return ""
 
 
@@ -140,11 +143,11 @@ def _openvino(bundle: Path | None) -> str:
     if not flags & {"avx512_bf16", "amx_bf16"}:
         return "this processor does not multiply bfloat16"
     if importlib.util.find_spec("openvino") is None:
-        return "openvino is not installed: pip install seas-export[openvino]"
+        return f"openvino is not installed: {install('openvino')}"
     return ""
 
 
 def _cpu(bundle: Path | None) -> str:
     if importlib.util.find_spec("onnxruntime") is None:
-        return "onnxruntime is not installed: pip install seas-export[runtime]"
+        return f"onnxruntime is not installed: {install('runtime')}"
     return ""

@@ -16,6 +16,7 @@ from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import parse_json, read_bytes
+from seas_runtime.installing import install
 from seas_runtime.manifest.fields import Fields
 from seas_runtime.manifest.types import Manifest
 
@@ -89,7 +90,7 @@ def _check_ecdsa(signature: bytes, signed: bytes, where: str, public_key: Path) 
     except ImportError as error:
         raise UserError(
             "checking a signature needs the package cryptography, which is not installed here. "
-            "Install it: pip install 'seas-export[verify]'"
+            f"Install it: {install('verify')}"
         ) from error
     algorithms: dict[str, hashes.HashAlgorithm] = {
         "secp256r1": hashes.SHA256(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
+from seas_runtime.installing import install
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.methods.seas.finetune.config import FinetuneConfig
@@ -22,7 +24,7 @@ from seas_train.training.precision import Precision
 from seas_train.training.stage import LoopConfig
 from seas_train.training.state import trained_tensors
 
-pytest.importorskip("peft", reason="peft is not installed: pip install 'seas-export[lora]'")
+pytest.importorskip("peft", reason="peft is not installed: pip install '.[lora]'")
 
 CONFIG = FinetuneConfig(
     steps=3,
@@ -94,7 +96,7 @@ def test_without_peft_the_error_says_what_to_install(
     tiny_base: Base, tiny_product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UserError, match=r"pip install 'seas-export\[lora\]'"):
+    with pytest.raises(UserError, match=re.escape(install("lora"))):
         FinetuneStage(tiny_product, tiny_base, CONFIG)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from seas_runtime.backends.contract import DeviceMemoryError, first_line
 from seas_runtime.backends.cuda.device import CudaDevice, find_cuda_device
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.installing import install
 from seas_runtime.manifest.schedule import Array
 
 
@@ -147,6 +148,6 @@ def _import_runtime() -> Any:
         except ImportError as error:
             raise UserError(
                 f"backend: cuda-python cannot be imported ({first_line(error)}); install it: "
-                "pip install seas-export[tensorrt], or [rtx]"
+                f"{install('tensorrt')}; or [rtx], [jetson]"
             ) from error
     return runtime

@@ -12,6 +12,7 @@ from seas_runtime.backends.contract import Backend, Call, first_line
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.backends.host import HostTensor, OnProcessor, run_failure
 from seas_runtime.errors import UserError
+from seas_runtime.installing import install
 from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import Shape, TensorSpec
 
@@ -110,7 +111,7 @@ def import_onnxruntime(kind: str, extra: str) -> Any:
     except ImportError as error:
         raise UserError(
             f"backend {kind!r}: onnxruntime cannot be imported ({first_line(error)}); "
-            f"install it: pip install seas-export[{extra}]"
+            f"install it: {install(extra)}"
         ) from error
     return onnxruntime
 

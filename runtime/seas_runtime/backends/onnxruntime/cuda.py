@@ -19,6 +19,7 @@ from seas_runtime.backends.host import HostClock, run_failure
 from seas_runtime.backends.onnxruntime.cpu import import_onnxruntime, open_session, tensor_spec
 from seas_runtime.backends.onnxruntime.graph_files import CUDA_FORM, GraphFile, graph_file, own_graph
 from seas_runtime.errors import UserError
+from seas_runtime.installing import one_onnxruntime
 from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import STEP, Shape, known_sizes
 
@@ -220,7 +221,7 @@ def open_backend(kind: str, variant: str, threads: int | None) -> Backend[BoundT
     if wanted not in there:
         raise UserError(
             f"backend {kind!r}: expected ONNX Runtime with {wanted}, found {', '.join(there)}; install it in "
-            "place of onnxruntime: pip uninstall onnxruntime, then pip install seas-export[cuda]"
+            f"place of onnxruntime: {one_onnxruntime('cuda')}"
         )
     options = dict(_OPTIONS)
     if variant == GRAPHS:

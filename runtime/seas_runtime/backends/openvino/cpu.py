@@ -17,6 +17,7 @@ from seas_runtime.backends.openvino.cache import CONVOLUTIONS, CompiledGraph, Si
 from seas_runtime.backends.openvino.importing import import_openvino
 from seas_runtime.backends.openvino.session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
+from seas_runtime.installing import install
 from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import BATCH, GraphSpec, Shape, TensorSpec
 
@@ -176,7 +177,7 @@ def open_backend(kind: str, variant: str, threads: int | None) -> Backend[OpenVi
     except ImportError as error:
         raise UserError(
             f"backend {kind!r}: openvino cannot be imported ({first_line(error)}); "
-            "install it: pip install seas-export[openvino]"
+            f"install it: {install('openvino')}"
         ) from error
     core = openvino.Core()
     able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")

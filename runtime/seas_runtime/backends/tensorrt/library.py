@@ -9,6 +9,7 @@ from importlib import metadata
 from types import ModuleType
 
 from seas_runtime.errors import UserError
+from seas_runtime.installing import hidden_package
 
 MODULES = {"tensorrt": ("tensorrt",), "rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
 """By target, the module's name and, where wheels bring it under another, that one."""
@@ -50,4 +51,5 @@ def load_tensorrt(target: str) -> ModuleType:
             continue
         sys.modules.setdefault(names[0], module)
         return module
-    raise UserError(f"target {target}: {names[0]} cannot be imported ({reason}); {_INSTALL[target]}")
+    way_on = hidden_package(names[0]) or _INSTALL[target]
+    raise UserError(f"target {target}: {names[0]} cannot be imported ({reason}); {way_on}")

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from seas_runtime.errors import UserError
+from seas_runtime.installing import install
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The projections of every attention layer, as diffusers' LoRA training scripts adapt them."""
@@ -23,7 +24,7 @@ def add_adapters(unet: Any, rank: int, *, half_frozen: bool) -> None:
     except ImportError as error:
         raise UserError(
             "finetune.lora_rank: low-rank adapters need the package peft, which is not installed here. "
-            "Install it: pip install 'seas-export[lora]'"
+            f"Install it: {install('lora')}"
         ) from error
     unet.requires_grad_(False)
     if half_frozen:

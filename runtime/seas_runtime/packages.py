@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import traceback
+from importlib import metadata
 from pathlib import Path
 
 _OURS = ("seas_train", "seas_export", "seas_engines", "seas_runtime")
-_HOSTS = ("torch", "diffusers", "transformers", "accelerate")
-"""They import others, and are to blame only where nobody else is in sight."""
+_HOSTS = ("torch", "diffusers", "transformers", "accelerate", "huggingface_hub", "numpy")
+"""They import others or are called by them, and are to blame only where nobody else is in sight."""
 _EXCERPT = 400
 
 
 def broken(package: str, error: BaseException) -> str:
     """Say that a package does not import, why, and how it is mended."""
+    package = next(iter(metadata.packages_distributions().get(package, ())), package)
     # What it needs comes along only where that is missing: it could bring another PyTorch.
     alone = "" if isinstance(error, ModuleNotFoundError) else "--no-deps "
     return (
@@ -24,6 +26,12 @@ def broken(package: str, error: BaseException) -> str:
 
 def broken_import(error: BaseException) -> str | None:
     """Say which installed package an error comes from if it was raised as one was imported; else None."""
+    found = culprit(error)
+    return broken(*found) if found else None
+
+
+def culprit(error: BaseException) -> tuple[str, BaseException] | None:
+    """Return the package whose import raised an error, and the first cause; None for other errors."""
     seen: BaseException | None = error
     found: tuple[str, BaseException] | None = None
     while seen is not None:
@@ -31,9 +39,11 @@ def broken_import(error: BaseException) -> str | None:
         frames = [frame for frame in traceback.extract_tb(seen.__traceback__) if frame.name == "<module>"]
         packages = [package for frame in frames if (package := _package_of(Path(frame.filename)))]
         packages = [package for package in packages if package not in _HOSTS] or packages
+        if packages and isinstance(seen, ModuleNotFoundError) and "." in (seen.name or ""):
+            packages = [str(seen.name).partition(".")[0]]  # which is there, and is not whole
         found = (packages[-1], seen) if packages else found
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-    return broken(*found) if found else None
+    return found
 
 
 def excerpt(text: str) -> str:

@@ -32,7 +32,7 @@ class State(str, Enum):
 _ORDER = list(State)
 _LEARN = (
     "train longer (--set train.finetune.steps=N) or on more pairs (--shots)",
-    "start from a base that has seen photographs: --base with a Stable Diffusion 1.x",
+    "start from a base that has seen photographs, a Stable Diffusion 1.x: --base",
     "look whether the defect is large enough at the base's size: seas-export data inspect",
 )
 _MASKS = "train the mask head longer: --set train.mask_head.steps=N"
@@ -108,14 +108,14 @@ def _findings(figures: Figures) -> Iterator[tuple[State, str, Sequence[str]]]:
             State.DOUBTFUL,
             f"masks mark something in {normals.images - normals.empty} of {normals.images} held-out normals, "
             "which have no defect",
-            (_MASKS, "cut masks higher: --tau above 0.2"),
+            (_MASKS, "cut masks at a higher threshold: --tau"),
         )
     if prompt is not None and (state := _grade(prompt.ratio, PROMPT_NOT, PROMPT_USABLE)) is not State.USABLE:
         yield (
             state,
             f"its prompt changes a picture {prompt.ratio:.2f} times as much as other noise does "
             f"({PROMPT_USABLE:g} and more is usable): with it and without it, nearly the same is made",
-            (*_LEARN, "follow the prompt more closely: --guidance above what was used"),
+            (*_LEARN, "follow the prompt more closely: a higher --guidance"),
         )
 
 

@@ -14,7 +14,7 @@ from decoders import mutate, seeds, write_product
 from PIL import Image
 from product_folders import photograph, save, write_mvtec
 
-from seas_train.data import Kind, Preprocessing, inspect_product, read_image
+from seas_train.data import Kind, PhotographsConfig, Preprocessing, inspect_product, read_image
 from seas_train.data.facts import decode
 from seas_train.data.images import UnreadableImage, open_image, quiet_decoders
 
@@ -123,3 +123,35 @@ def test_a_photograph_whose_exif_turns_it_is_found_turned_in_a_thumbnail(tmp_pat
     assert opened.is_thumbnail
     assert opened.size == (1000, 3000)
     assert opened.stored.size == (1500, 500)
+
+
+def test_spare_pngs_are_checked_by_their_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of normals, large ones beyond the first hundreds are not decoded; damaged and blank ones
+    are named all the same."""
+    product = write_mvtec(tmp_path / "bottle", normals=12, test_normals=0)
+    normals = product / "train/good"
+    data = bytearray((normals / "005.png").read_bytes())
+    data[len(data) // 2] ^= 4
+    (normals / "005.png").write_bytes(bytes(data))
+    (normals / "006.png").write_bytes((normals / "006.png").read_bytes()[:-30])
+    (normals / "007.png").write_bytes(b"")
+    save(Image.new("RGB", (48, 40), "grey"), normals / "008.png")
+    save(photograph(9), normals / "009.jpg")
+    (normals / "009.jpg").write_bytes((normals / "009.jpg").read_bytes()[:300])
+    whole = inspect_product(product, size=32)
+    monkeypatch.setattr("seas_train.data.check.DECODED", 2)
+    monkeypatch.setattr("seas_train.data.images.decode.LARGE", 1)
+    counted: list[Path] = []
+    look = decode.open_image
+
+    def count(path: Path, thumbnail: bool = False) -> object:
+        counted.append(path)
+        return look(path, thumbnail)
+
+    monkeypatch.setattr(decode, "open_image", count)
+    spare = inspect_product(product, PhotographsConfig(normals=2), size=32)
+    kinds = (Kind.UNREADABLE, Kind.BLANK)
+    named = [(p.kind, p.path.name, p.message) for p in spare.problems if p.kind in kinds and p.path]
+    assert [name for _, name, _ in named] == ["005.png", "006.png", "007.png", "008.png", "009.jpg"]
+    assert named == [(p.kind, p.path.name, p.message) for p in whole.problems if p.kind in kinds and p.path]
+    assert not {"003.png", "004.png", "010.png"} & {path.name for path in counted if path.parent == normals}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from seas_train.data.facts import ImageFacts, MaskFacts, choose_levels, decode_all
+from seas_train.data.facts.decode import DECODED
 from seas_train.data.facts.levels import is_blank
 from seas_train.data.images import Fit, Masks, Preprocessing, Window, crop_box
 from seas_train.data.layouts import Found, Layout, Pair
@@ -51,11 +52,16 @@ def check_files(
     window: Window | tuple[float, float],
     latent_factor: int,
     problems: Problems,
+    normals_wanted: int = 0,
 ) -> Checked:
     """Decode every image and mask, report what is wrong, and return what can be used."""
     pairs = [pair for defect in found.defects for pair in defect.pairs]
     images, masks = decode_all(
-        [*found.train_normals, *found.test_normals], pairs, preprocessing, latent_factor
+        [*found.train_normals, *found.test_normals],
+        pairs,
+        preprocessing,
+        latent_factor,
+        max(DECODED, normals_wanted),
     )
     levels = choose_levels(images.values(), preprocessing, window)
     preprocessing = levels.preprocessing

@@ -109,7 +109,9 @@ def _read(
     if not defects_needed:
         problems.excuse(Kind.FOLDER_MISSING)  # without normals there is another error
     names = _choose_defects(root, found, wanted, problems)
-    checked = check_files(found, layout, preprocessing, config.window, latent_factor, problems)
+    checked = check_files(
+        found, layout, preprocessing, config.window, latent_factor, problems, config.normals
+    )
 
     train_normals, test_normals = _split_normals(found, checked, config.normals, problems)
     split = [

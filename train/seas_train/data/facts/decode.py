@@ -24,11 +24,13 @@ from seas_train.data.images import (
     quiet_decoders,
     rgb_pixels,
 )
+from seas_train.data.images.decode import whole_png
 from seas_train.data.images.fit import fit_foreground, fitted_scale
 from seas_train.data.layouts import Pair
 from seas_train.data.masks import MaskFile, Reading, open_mask
 
 THREADS = min(4, os.cpu_count() or 1)
+DECODED = 200  # normals: three times those that train by default, and enough for a product's levels
 SAMPLE = 160  # pixels a side, evenly spaced: what a picture's levels are judged by
 POOLED = 40  # pixels a side of what every picture adds to the product's levels
 SPAN = (0.5, 99.5)  # percentiles: so much of a picture is what it "uses"
@@ -98,14 +100,21 @@ class MaskFacts:
 
 
 def decode_all(
-    normals: Sequence[Path], pairs: Sequence[Pair], preprocessing: Preprocessing, latent_factor: int
+    normals: Sequence[Path],
+    pairs: Sequence[Pair],
+    preprocessing: Preprocessing,
+    latent_factor: int,
+    decoded: int = DECODED,
 ) -> tuple[dict[Path, ImageFacts], dict[Path, MaskFacts]]:
     """Decode in a few threads (Pillow's decoders release the interpreter lock).
 
-    `preprocessing` has no window yet: it follows from these facts.
+    `preprocessing` has no window yet: it follows from these facts. Normals beyond the first `decoded` may be
+    checked by their checksums alone.
     """
     with quiet_decoders(), ThreadPoolExecutor(THREADS) as pool:
-        images = {facts.path: facts for facts in _ahead(pool, _look_at_image, normals)}
+        images = {facts.path: facts for facts in _ahead(pool, _look_at_image, normals[:decoded])}
+        rest = _ahead(pool, _look_at_spare_image, normals[decoded:])
+        images.update((facts.path, facts) for facts in rest)
         masks = {}
         look = lambda pair: _look_at_pair(pair, preprocessing, latent_factor)  # noqa: E731
         for image_facts, mask_facts in _ahead(pool, look, pairs):
@@ -123,6 +132,15 @@ def _ahead(pool: ThreadPoolExecutor, look: Callable[[T], S], items: Iterable[T])
 
 def _look_at_image(path: Path) -> ImageFacts:
     return _image(path)[0]
+
+
+def _look_at_spare_image(path: Path) -> ImageFacts:
+    """Facts of a normal picture of which there are plenty: a PNG's checksums tell whether it is whole."""
+    try:
+        found = whole_png(path)
+    except UnreadableImage as error:
+        return ImageFacts(path, broken=error)
+    return _look_at_image(path) if found is None else ImageFacts(path, found.sha256, found.size, found.depth)
 
 
 def _image(path: Path) -> tuple[ImageFacts, Opened | None]:

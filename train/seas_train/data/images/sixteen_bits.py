@@ -25,7 +25,7 @@ _BIG_ENDIAN = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS"}
 
 def is_colour(image: Image.Image) -> bool:
     """Whether a picture that is not loaded yet has colour, or grey and alpha, of 16 bits a channel."""
-    modes = _raw_modes(image)
+    modes = raw_modes(image)
     in_planes = bool(modes) and modes <= _PLANES and _bits(image) == 16
     return image.mode in _COLOUR and (in_planes or any(";16" in mode for mode in modes))
 
@@ -38,7 +38,7 @@ def is_split(image: Image.Image) -> bool:
 
 def load_values(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
     """Load such a picture, opened twice: uint16 [height, width, 3 or 4]."""
-    if _GREY_ALPHA in _raw_modes(image):  # four bytes a pixel: loaded as if they were RGBA
+    if _GREY_ALPHA in raw_modes(image):  # four bytes a pixel: loaded as if they were RGBA
         _set_raw_modes(image, lambda mode: "RGBA")
         image.load()
         data = np.asarray(image).astype(np.uint16)
@@ -57,7 +57,7 @@ def correct_order(image: Image.Image) -> None:
 
     That gives native order, which Pillow reckons with for unsigned values alone.
     """
-    if any(tile[0] == "libtiff" for tile in _tiles(image)) and _raw_modes(image) & set(_BIG_ENDIAN):
+    if any(tile[0] == "libtiff" for tile in _tiles(image)) and raw_modes(image) & set(_BIG_ENDIAN):
         _set_raw_modes(image, lambda mode: _BIG_ENDIAN[mode])
 
 
@@ -68,7 +68,7 @@ def is_inverted(image: Image.Image) -> bool:
 
 def keep_premultiplied(image: Image.Image) -> bool:
     """Make a TIFF with associated alpha load its colours as they are stored; whether it is one."""
-    if not any(mode.startswith("RGBa") for mode in _raw_modes(image)):
+    if not any(mode.startswith("RGBa") for mode in raw_modes(image)):
         return False
     _set_raw_modes(image, lambda mode: mode.replace("RGBa", "RGBA"))
     return True
@@ -86,7 +86,8 @@ def _tiles(image: Image.Image) -> list[Any]:
     return list(getattr(image, "tile", []))
 
 
-def _raw_modes(image: Image.Image) -> set[str]:
+def raw_modes(image: Image.Image) -> set[str]:
+    """The raw modes that a picture will be decoded by; none once it is loaded."""
     arguments = (tile[3] for tile in _tiles(image))
     return {found for a in arguments if isinstance(found := a[0] if isinstance(a, (tuple, list)) else a, str)}
 

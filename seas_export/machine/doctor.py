@@ -164,7 +164,8 @@ def _broken(installed_names: set[str]) -> dict[str, str]:
     modules = {
         name: _MODULES.get(name, name) for name in sorted(installed_names) if name not in _NOT_IMPORTED
     }
-    found = broken_imports(modules.values())
+    dispensable = [module for name, module in modules.items() if name in OPTIONAL]
+    found = broken_imports(modules.values(), dispensable)
     return {name: found[module] for name, module in modules.items() if module in found}
 
 

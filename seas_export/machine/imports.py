@@ -13,13 +13,21 @@ from collections.abc import Iterable, Mapping
 
 SECONDS = 120.0
 """That one package may take to import; a slow disk takes half a minute for PyTorch."""
-_PRINT = """
+_SCRIPT = """
 import importlib, json, os, sys
 real = os.dup(1)
 os.dup2(2, 1)  # libraries print
 def say(*values):
     os.write(real, (json.dumps(values) + "\\n").encode())
-for name in sys.argv[1:]:
+dispensable, *names = sys.argv[1:]
+def hide(name):  # as training does, so that it is not taken for a fault of who imports it
+    package = name.partition(":")[0].partition(".")[0]
+    for other in [other for other in sys.modules if other.partition(".")[0] == package]:
+        del sys.modules[other]
+    sys.modules[package] = None
+for name in json.loads(dispensable)["broken"]:
+    hide(name)
+for name in names:
     say("begin", name)
     try:
         module, _, attribute = name.partition(":")
@@ -27,20 +35,28 @@ for name in sys.argv[1:]:
         attribute and getattr(found, attribute)
     except BaseException as error:
         say("broken", name, type(error).__name__ + ": " + " ".join(str(error).split()))
+        if name in json.loads(dispensable)["all"]:
+            hide(name)
     else:
         say("whole", name)
 """
 _LONGEST = 800  # of a reason; its end says most
 
 
-def broken_imports(modules: Iterable[str], seconds: float = SECONDS) -> dict[str, str]:
-    """Return the modules, `name` or `name:attribute`, that do not import, and why.
+def broken_imports(
+    modules: Iterable[str], dispensable: Iterable[str] = (), seconds: float = SECONDS
+) -> dict[str, str]:
+    """Return the modules, `name` or `name:attribute`, that do not import, and why, in their order.
 
+    dispensable: those of them that others do without; they are tried first, and hidden where they are broken.
     seconds: what each of them may take.
     """
+    modules, free = list(modules), set(dispensable)
+    modules = sorted(modules, key=lambda name: name not in free)
     waiting, broken = list(dict.fromkeys(modules)), dict[str, str]()
     while waiting:
-        ended = _try(waiting, seconds)
+        hidden = [name for name in broken if name in free]
+        ended = _try(waiting, json.dumps({"broken": hidden, "all": list(free)}), seconds)
         for name, reason in ended.items():
             waiting.remove(name)
             if reason:
@@ -50,9 +66,9 @@ def broken_imports(modules: Iterable[str], seconds: float = SECONDS) -> dict[str
     return broken
 
 
-def _try(modules: list[str], seconds: float) -> Mapping[str, str]:
+def _try(modules: list[str], dispensable: str, seconds: float) -> Mapping[str, str]:
     """Import one after another until one ends the process; what each came to, in words, empty where whole."""
-    words = [sys.executable, "-c", _PRINT, *modules]
+    words = [sys.executable, "-c", _SCRIPT, dispensable, *modules]
     try:
         process = subprocess.Popen(
             words,

@@ -153,6 +153,23 @@ def test_a_package_that_breaks_crashes_or_hangs_is_named(
     assert "go away" in found["leaving"]
 
 
+def test_who_imports_a_broken_package_is_not_broken_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As diffusers does xformers: training hides it."""
+    _package(
+        tmp_path,
+        "host_of_it",
+        "import importlib.util as u\nif u.find_spec('broken_thing'): import broken_thing",
+    )
+    _package(tmp_path, "broken_thing", "raise RuntimeError('built for another torch')")
+    _package(tmp_path, "crashing_thing", "import os; os.kill(os.getpid(), 11)")
+    monkeypatch.syspath_prepend(tmp_path)
+    names = ["host_of_it", "broken_thing", "crashing_thing"]
+    assert list(broken_imports(names, names[1:])) == names[1:]
+    assert "host_of_it" in broken_imports(names)
+
+
 @pytest.mark.parametrize(
     ("module", "distribution", "ready"),
     [
@@ -169,7 +186,9 @@ def test_what_is_broken_is_told_with_its_cure(
     """A job is ready without what it can do without."""
     monkeypatch.setattr(doctor, "installed", lambda name: "1.0")
     monkeypatch.setattr(metadata, "requires", lambda name: [])
-    monkeypatch.setattr(doctor, "broken_imports", lambda modules: {module: "RuntimeError: no operator nms"})
+    monkeypatch.setattr(
+        doctor, "broken_imports", lambda modules, dispensable: {module: "RuntimeError: no operator nms"}
+    )
     found = doctor.diagnose()
     job = _job(found, "export")
     assert job.ready is ready
@@ -182,7 +201,9 @@ def test_what_is_broken_is_told_with_its_cure(
 
 def test_a_backend_that_is_broken_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "installed", lambda name: "1.0")
-    monkeypatch.setattr(doctor, "broken_imports", lambda modules: {"onnxruntime": "ImportError: libx.so"})
+    monkeypatch.setattr(
+        doctor, "broken_imports", lambda modules, dispensable: {"onnxruntime": "ImportError: libx.so"}
+    )
     before = sys.modules.get("onnxruntime")
     found = doctor.diagnose()
     cpu = next(item for item in found.auto if item.backend == "cpu")

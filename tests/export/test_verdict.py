@@ -231,3 +231,14 @@ def test_strict_fails_where_a_defect_is_not_usable(
     assert said.rstrip().splitlines()[-1].startswith("  try: ")
     made[0] = _result(tmp_path, doubtful)
     assert run("build", "--product", "plate", "--json", *strict).code == 0
+
+
+def test_a_method_without_masks_is_judged_by_its_prompts() -> None:
+    """And one without either is not called usable."""
+    scores = {"note": "the method toy reads no masks"}
+    only = judging.figures_of("crack", scores, {"crack": GOOD_PROMPT})
+    assert only == Figures(None, None, GOOD_PROMPT)
+    assert verdict_of("crack", only).state is State.USABLE
+    assert verdict_of("crack", judging.figures_of("crack", scores, {})).state is State.DOUBTFUL
+    none_held_out = {"defects": {}, "normals": {"images": 3, "empty_masks": 1}}
+    assert judging.figures_of("crack", none_held_out, {}) == Figures(Scores(0), Normals(3, 1), None)

@@ -124,10 +124,10 @@ def judge_defects(bundle: Path, scores: Path, config: BuildConfig, out: Path) ->
         threads=config.threads,
     )
     measured = read_json(scores, "mask scores")
-    write_verdicts(out, [verdict_of(name, _figures(name, measured, effects)) for name in manifest.defects])
+    write_verdicts(out, [verdict_of(name, figures_of(name, measured, effects)) for name in manifest.defects])
 
 
-def _figures(name: str, scores: Mapping[str, Any], effects: Mapping[str, PromptEffect]) -> Figures:
+def figures_of(name: str, scores: Mapping[str, Any], effects: Mapping[str, PromptEffect]) -> Figures:
     """What was measured of one defect."""
     masks, normals = None, None
     if "defects" in scores:  # otherwise the method reads no masks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -52,7 +53,7 @@ class Preprocessing:
             raise UserError(f"image size: expected a positive number of pixels, found {self.size}")
         if self.bit_depth not in BIT_DEPTHS:
             raise UserError(f"bit depth: expected one of {BIT_DEPTHS}, found {self.bit_depth}")
-        if self.window is not None and not self.window[0] < self.window[1]:
+        if self.window is not None and not -math.inf < self.window[0] < self.window[1] < math.inf:
             raise UserError(f"window: expected a lower and a higher value, found {list(self.window)}")
 
     def to_dict(self) -> dict[str, Any]:

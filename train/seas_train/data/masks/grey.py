@@ -54,7 +54,7 @@ def grey_mask(opened: Opened) -> GreyMask:
         colours = np.asarray(image.convert("RGB"))
         return _from_colours(colours, "palette") if colours.any() else GreyMask(np.asarray(image), "palette")
     if image.mode in ("1", "L"):
-        return GreyMask(np.asarray(image.convert("L")))
+        return GreyMask(np.asarray(image if image.mode == "L" else image.convert("L")))
     if image.mode == "LAB":
         return GreyMask(np.asarray(image.getchannel("L")))
     return _from_colours(np.asarray(image.convert("RGB")), "colours")

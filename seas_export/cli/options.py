@@ -41,7 +41,7 @@ Masks = Annotated[
     typer.Option(
         "--masks",
         help="How masks are read: auto (default) decides for each file, binary takes values above 127, "
-        "labels all but 0.",
+        "labels all but 0, inverted what auto takes as background.",
     ),
 ]
 Shots = Annotated[

@@ -79,7 +79,7 @@ MISTAKES = {
     "window the wrong way round": ("data inspect {product} --window 9,5", ("window", "a lower and a higher")),
     "window without an end": ("data inspect {product} --window 9,inf", ("window", "a lower and a higher")),
     "window of words": ("data inspect {product} --window a,b", ("window", "a number")),
-    "masks of no kind": ("data inspect {product} --masks grey", ("masks", "binary | labels", "'grey'")),
+    "masks unknown": ("data inspect {product} --masks grey", ("binary | labels | inverted", "'grey'")),
     "size of no latents": ("data inspect {product} --size 100", ("100", "multiple")),
     "defect of another product": ("data inspect {product} --defect rust", ("'rust'", "dark_line, spot")),
     "sample too small": ("sample --out {tmp}/s --size 8", ("size", "64", "8")),

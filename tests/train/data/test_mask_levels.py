@@ -167,6 +167,35 @@ def test_soft_edges_and_ringing_are_no_classes(tmp_path: Path, case: str) -> Non
     assert ((np.asarray(mask.foreground) > 0) == expected).all()
 
 
+@pytest.mark.parametrize("quality", [75, 90])
+@pytest.mark.parametrize("levels", [(75, 200), (100, 100, 200), (60, 120, 180)])
+def test_a_label_map_saved_as_jpeg_is_asked_about(
+    tmp_path: Path, levels: tuple[int, ...], quality: int
+) -> None:
+    mask = open_mask(save(jpeg(areas(*levels), quality), tmp_path / "m.png"))
+    assert mask.reading.kind is MaskKind.LABELS
+    assert "a label map with loss" in mask.reading.doubt
+    assert (np.asarray(mask.foreground) > 0).sum() == pytest.approx(ONE * len(levels), rel=0.1)
+
+
+def test_the_real_photographs_are_not_masks(tmp_path: Path) -> None:
+    data = Path(__file__).parents[4] / "shared" / "data"
+    files = (
+        sorted((data / "bottle").glob("t*/*/*.png"))[::3]
+        + sorted((data / "magnetic_tile").glob("t*/*/*"))[::90]
+    )
+    if not files:
+        pytest.skip("real photographs are expected in ../shared/data")
+    for file in files:
+        with Image.open(file) as opened:
+            picture = opened.convert("RGB").resize((opened.width // 2, opened.height // 2))
+        with_contour = picture.copy()
+        ImageDraw.Draw(with_contour).ellipse((30, 30, 90, 80), outline="red", width=2)
+        for made in (picture, picture.convert("L"), with_contour, jpeg(with_contour, 80)):
+            reading = open_mask(save(made, tmp_path / "m.png")).reading
+            assert reading.kind is MaskKind.NOT_A_MASK, (file, reading)
+
+
 NO_MASKS: dict[str, Callable[[], Image.Image]] = {
     "photograph with a red contour": contour,
     "photograph": lambda: photograph(4, SIZE),
@@ -218,7 +247,7 @@ def test_the_option_answers_the_question(tmp_path: Path) -> None:
     save(photograph(50, SIZE), folder / "test/crack/000.png")
     save(areas(75, 200), folder / "ground_truth/crack/000_mask.png")
     found = {}
-    for masks in Masks:
+    for masks in (Masks.AUTO, Masks.BINARY, Masks.LABELS):
         product = load_product(folder, PhotographsConfig(masks=masks, fit=Fit.STRETCH), size=80)
         asked = [p for p in product.report.problems if p.kind is Kind.MASK_DOUBT]
         assert bool(asked) is (masks is Masks.AUTO)
@@ -270,3 +299,19 @@ def test_a_mask_of_another_aspect_is_refused(tmp_path: Path, size: tuple[int, in
     assert told == [
         f"expected 96 x 80 as 000.png, or that aspect, found {size[0]} x {size[1]}; the pair is left out."
     ]
+
+
+def test_black_on_white_is_asked_about_and_read_so(tmp_path: Path) -> None:
+    folder = write_mvtec(tmp_path / "bottle", {"crack": 1})
+    inverted = Image.fromarray(255 - np.asarray(strokes(width=2)))
+    save(photograph(50, SIZE), folder / "test/crack/000.png")
+    save(inverted, folder / "ground_truth/crack/000_mask.png")
+    told = [
+        p.message for p in load_product(folder, size=64).report.problems if p.kind is Kind.MASK_NEARLY_FULL
+    ]
+    assert told == ["covers 91 % of the image: is it inverted? Kept; --masks inverted reads it so"]
+    product = load_product(folder, PhotographsConfig(masks=Masks.INVERTED, fit=Fit.STRETCH), size=80)
+    assert not [p for p in product.report.problems if p.kind is Kind.MASK_NEARLY_FULL]
+    expected = read_mask(save(strokes(width=2), tmp_path / "m.png"), PLAIN)
+    marked = product.mask(product.defects[0].train[0])
+    assert (marked & expected).sum() / (marked | expected).sum() > 0.95

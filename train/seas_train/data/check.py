@@ -134,7 +134,11 @@ def _unusual(masks: dict[Path, MaskFacts], label_map: bool) -> dict[Path, str]:
     for path, facts in masks.items():
         if (reading := facts.reading) is not None:
             low, high = sorted((plain, reading.threshold))
-            if reading.source == "distance" or any(low < level <= high for level in reading.levels):
+            if (
+                reading.inverted
+                or reading.source == "distance"
+                or any(low < level <= high for level in reading.levels)
+            ):
                 unusual[path] = f"{reading.source} above {reading.threshold}"
     return unusual
 
@@ -186,6 +190,7 @@ def _what_is_lost(facts: MaskFacts, preprocessing: Preprocessing) -> tuple[Kind,
         return Kind.EMPTY_MASK, f"expected defect and background, found {reading.levels[0]} everywhere", ""
     if facts.foreground == 0:
         expected = f"above {FOREGROUND}" if preprocessing.masks is Masks.BINARY else "other than 0"
+        expected = "darker than others" if reading.inverted else expected
         found = f"the brightest is {reading.levels[-1]}" if reading.levels[-1] else "all are 0"
         return Kind.EMPTY_MASK, f"expected pixels {expected}, {found}", ""
     keeps = " (--fit pad or stretch keeps it)"
@@ -228,7 +233,9 @@ def _report_odd_mask(
     if facts.foreground > NEARLY_FULL * whole:
         share = 100 * facts.foreground / whole
         problems.warn(
-            Kind.MASK_NEARLY_FULL, facts.path, f"covers {share:.0f} % of the image: is it inverted? Kept"
+            Kind.MASK_NEARLY_FULL,
+            facts.path,
+            f"covers {share:.0f} % of the image: is it inverted? Kept; --masks inverted reads it so",
         )
     if facts.rotation_unclear:
         message = f"EXIF turns {pair.image.name}; the mask is taken as drawn on the upright picture"

@@ -33,6 +33,7 @@ class Masks(str, Enum):
     AUTO = "auto"  # decided for each file by its set of levels
     BINARY = "binary"  # values above 127
     LABELS = "labels"  # all values but 0
+    INVERTED = "inverted"  # as auto decides, with defect and background the other way round
 
 
 @dataclass(frozen=True)

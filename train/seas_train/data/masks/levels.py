@@ -22,6 +22,7 @@ FEW = 32  # levels: more are soft edges, JPEG, or no mask at all
 NEAR = 40  # of 255: as far from black and white does JPEG go at its usual qualities
 CLOSE = 64  # levels nearer than this are labels: nobody draws edges between them
 FEWEST = 4  # pixels of a class
+PEAKS = 6  # levels that hold most of a label map's areas after JPEG
 EDGE = 0.5  # of a level's pixels lie between a darker and a brighter one: then it is an edge's
 
 
@@ -48,6 +49,12 @@ class Reading:
     doubt: str = ""
     """What is not sure, as the report says it."""
     source: str = "levels"
+    inverted: bool = False
+    """Whether it is the other levels that are defect."""
+
+    def foreground(self, values: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return where a mask's levels are defect."""
+        return np.asarray((values > self.threshold) != self.inverted)
 
     def levels_text(self) -> str:
         """The levels for the report: `0 and 255`, `0, 75 and 200`, `0 to 255`."""
@@ -67,6 +74,9 @@ def decide(mask: GreyMask, wanted: Masks = Masks.AUTO) -> Reading:
         found = replace(found, kind=MaskKind.NOT_A_MASK, doubt=mask.refused)
     elif found.kind is MaskKind.LABELS and mask.source in ("colours", "palette"):
         found = replace(found, kind=MaskKind.COLOURS, doubt="")
+    if wanted is Masks.INVERTED:
+        clear = found.kind not in (MaskKind.EMPTY, MaskKind.UNIFORM, MaskKind.NOT_A_MASK)
+        return replace(found, inverted=clear, doubt="" if clear else found.doubt)
     if wanted is not Masks.AUTO and found.kind is not MaskKind.EMPTY:
         threshold = 0 if wanted is Masks.LABELS else FOREGROUND
         kind = MaskKind.LABELS if wanted is Masks.LABELS else MaskKind.SOFT
@@ -136,24 +146,28 @@ def _of_many(values: NDArray[np.uint8], counts: NDArray[np.int64], levels: tuple
     between = int(counts[low + near + 1 : high - near].sum())
     marked = int(counts[low + near + 1 :].sum())
     half, share = 2 * between > marked, between / values.size
+    darker, brighter = _neighbours(values)
+    inside = (values > low + near) & (values < high - near)
+    flat = values[inside & (brighter.astype(np.int16) - darker <= (high - low) // 16)]
+    many = flat.size > max(16, marked // 20)
+    peaks = np.bincount(flat, minlength=256)
+    if many and np.sort(peaks)[-PEAKS:].sum() > 0.6 * flat.size and 2 * flat.size > between:
+        level = int(np.flatnonzero(peaks >= peaks.max() // 4)[0])
+        words = (
+            f"seems a label map with loss: levels from about {level} on are taken as classes, and as defect"
+        )
+        return Reading(MaskKind.LABELS, (low + level) // 2, levels, words)
     ground = 1 - marked / values.size
     if share > 0.1 and between > (0.5 if ground < 0.5 else 0.75) * marked:
         words = f"{100 * share:.0f} % of its pixels lie between black and white, at {len(levels)} levels"
         return Reading(MaskKind.NOT_A_MASK, _middle(low, high), levels, words)
-    darker, brighter = _neighbours(values)
-    inside = (values > low + near) & (values < high - near)
-    flat = values[inside & (brighter.astype(np.int16) - darker <= (high - low) // 16)]
-    if flat.size > max(16, marked // 20):
-        modes = np.bincount((flat.astype(np.int64) - low) * 15 // (high - low), minlength=16)
-        if np.sort(modes)[-3:].sum() > 0.8 * flat.size:
-            first = int(np.flatnonzero(modes > flat.size // 20)[0])
-            level = low + int((first + 0.5) * (high - low) / 15)
-            words = f"seems a label map with loss: levels around {level} and more, all but 0 taken as defect"
-            return Reading(MaskKind.LABELS, (low + level) // 2, levels, words)
-        words = (
-            f"is smooth rather than black and white: what is above {_middle(low, high)} is taken as defect"
-        )
-        return Reading(MaskKind.SOFT, _middle(low, high), levels, words)
+    if many and (share > 0.1 or ground < 0.5):
+        words = f"has no clean levels: {len(levels)}, in areas of every shade"
+        return Reading(MaskKind.NOT_A_MASK, _middle(low, high), levels, words)
+    if many:
+        middle = _middle(low, high)
+        words = f"is smooth rather than black and white: what is above {middle} is taken as defect"
+        return Reading(MaskKind.SOFT, middle, levels, words)
     if half and share > 0.02:
         words = f"more of it is grey than white: what is above {_middle(low, high)} is taken as defect"
         return Reading(MaskKind.SOFT, _middle(low, high), levels, words)

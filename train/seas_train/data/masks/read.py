@@ -56,7 +56,7 @@ def open_mask(path: Path, wanted: Masks = Masks.AUTO) -> MaskFile:
     opened = open_image(path)
     mask = grey_mask(opened)
     reading = decide(mask, wanted)
-    foreground = (mask.levels > reading.threshold).astype(np.uint8) * np.uint8(255)
+    foreground = reading.foreground(mask.levels).astype(np.uint8) * np.uint8(255)
     return MaskFile(opened, reading, opened.upright(Image.fromarray(foreground)))
 
 

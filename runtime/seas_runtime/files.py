@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from seas_runtime.errors import UserError
+from seas_runtime.printable import unicode_text
 from seas_runtime.units import gib
 
 logger = logging.getLogger(__name__)
@@ -75,13 +76,19 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8; as `atomic_write_bytes`."""
-    atomic_write_bytes(path, text.encode("utf-8"))
+    """Write `text` as UTF-8, names that are not Unicode with escapes; as `atomic_write_bytes`."""
+    atomic_write_bytes(path, unicode_text(text).encode("utf-8"))
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return `value` as JSON in insertion order, as `write_json` writes it. NaN is a ValueError."""
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+    """Return `value` as JSON in insertion order, as `write_json` writes it. NaN is a ValueError.
+
+    Bytes of file names that are not UTF-8 become escapes.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if unicode_text(text) != text:  # the backslash of an escape is itself escaped in JSON
+        text = "".join(c if unicode_text(c) == c else "\\" + unicode_text(c) for c in text)
+    return text.encode("utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

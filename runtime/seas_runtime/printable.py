@@ -37,6 +37,15 @@ def printable_values(value: Any) -> Any:
     return value
 
 
+def unicode_text(text: str) -> str:
+    """Return `text` with the bytes of file names that are not UTF-8 as escapes, so that it can be encoded."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join(_escape(c) if unicodedata.category(c) == "Cs" else c for c in text)
+    return text
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode's surrogateescape

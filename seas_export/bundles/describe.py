@@ -32,7 +32,9 @@ def describe_bundle(
         "schema": manifest.schema,
         "method": manifest.method,
         "product": manifest.product,
+        "product_label": manifest.shown_product,
         "defects": list(manifest.defects),
+        "labels": {name: manifest.label(name) for name in manifest.defects},
         "image": {"height": manifest.image.height, "width": manifest.image.width},
         "latent": [manifest.latent.channels, manifest.latent.height, manifest.latent.width],
         "prompts": dict(manifest.prompts),
@@ -66,9 +68,11 @@ def in_words(facts: dict[str, Any]) -> str:
     facts = printable_values(facts)
     sampler, image = facts["sampler"], facts["image"]
     tables = [name for name in facts["schedules"] if name != f"{sampler['name']}/{sampler['steps']}"]
+    defects = [_called(name, facts["labels"][name]) for name in facts["defects"]]
+    product = _called(repr(facts["product"]), facts["product_label"])
     lines = [
-        f"{facts['bundle']}: makes pairs of {facts['product']!r} by the method {facts['method']}.",
-        f"Defects: {', '.join(facts['defects']) or 'none'}; and `good` for normals.",
+        f"{facts['bundle']}: makes pairs of {product} by the method {facts['method']}.",
+        f"Defects: {', '.join(defects) or 'none'}; and `good` for normals.",
         f"Images: {image['width']}x{image['height']} pixels, from latents of "
         f"{'x'.join(str(side) for side in facts['latent'])}.",
         *facts["in_words"],
@@ -145,6 +149,11 @@ def _engine_lines(engines: dict[str, Any]) -> list[str]:
     ]
     lines += [f"  damaged: {text}" for text in engines["damaged"]]
     return ["Engines:", *lines] if lines else ["Engines: none."]
+
+
+def _called(name: str, label: str) -> str:
+    """A name, with what people call it where that is something else."""
+    return name if label in (name, name.strip("'")) else f"{name} ({label})"
 
 
 def _parity(figures: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -13,6 +12,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import PRECISIONS
 from seas_runtime.methods.seas import MASK_STEPS
 from seas_train.data import PhotographsConfig
+from seas_train.data.names import product_name
 from seas_train.settings import (
     COMMAND_LINE,
     Count,
@@ -116,10 +116,13 @@ class BuildConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.product and (not re.fullmatch(r"[\w.-]+", self.product) or self.product in (".", "..")):
+        name = self.product.rstrip("/\\")
+        if self.product and (Path(name).name != name or name in ("", ".", "..") or "\0" in name):
+            path = Path(self.product)
+            way_on = f"--data '{path.parent}' --product '{path.name}'" if path.name else "--data ROOT"
             raise UserError(
                 f"product: expected the name of a product's folder, such as bottle; found {self.product!r}. "
-                "Give the folder that it lies in with --data."
+                f"Give the folder that it lies in with --data: {way_on}."
             )
         if "seed" in self.train:
             raise UserError(
@@ -129,7 +132,7 @@ class BuildConfig(Settings):
     @property
     def folder(self) -> Path:
         """Where everything is made."""
-        return self.out if self.out is not None else Path("out") / self.product
+        return self.out if self.out is not None else Path("out") / product_name(self.product.rstrip("/\\"))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, as build.json records them."""

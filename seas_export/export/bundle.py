@@ -176,6 +176,8 @@ def _write(
         files=hash_files(folder),
         provenance=provenance(meta),
         licences=licences(meta),
+        product_label=checkpoint.product_label,
+        labels=checkpoint.labels,
     )
 
 

@@ -142,7 +142,7 @@ def bench(
     return BenchResult(
         version=version(),
         bundle=str(bundle),
-        product=manifest.product,
+        product=manifest.shown_product,
         precision=manifest.precision,
         fingerprint=generator.bundle.fingerprint,
         backend=generator.backend.name,

@@ -105,15 +105,20 @@ def build_everything(
     there is no product; how each ended is in the result.
     """
     from seas_train.data.layouts import products_in
+    from seas_train.data.layouts.found import is_folder, unreadable
+    from seas_train.data.names import product_name, unique_names
 
-    if not data.is_dir():
+    if not is_folder(data):
         raise UserError(f"--data {data}: expected a folder of products, found no such folder. Name one.")
-    names = products_in(data)
+    if (reason := unreadable(data)) is not None:
+        raise UserError(f"--data {data}: the folder cannot be read: {reason}. Let this user read it.")
+    names = products_in(data, say)
     if not names:
         raise UserError(
             f"--data {data}: expected a folder of products, found none in it. "
             "Give the folder that the products' own folders lie in."
         )
+    places = {name: out / place for name, place in unique_names(names, product_name).items()}
     begun = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     if jobs > 1 and values.get("threads") is None:
@@ -123,11 +128,16 @@ def build_everything(
         config.write_text(json.dumps(values, default=str), encoding="utf-8")  # JSON is YAML
 
         def run(name: str) -> Outcome:
+            place, label = places[name], printable(name)
             words = [*_command(), "--config", str(config), "--product", name, "--data", str(data)]
-            words += ["--out", str(out / name), "--json", *(["--force"] if force else [])]
-            log = out / f"{name}.log" if jobs > 1 else None
-            outcome = _run(name, words, out / name, log)
-            say(f"{name}: {outcome.state}, {duration(outcome.seconds)}")
+            words += ["--out", str(place), "--json", *(["--force"] if force else [])]
+            try:
+                outcome = _run(
+                    label, words, place, place.with_name(f"{place.name}.log") if jobs > 1 else None
+                )
+            except OSError as error:  # as of a log that cannot be written: the others' summary stays
+                outcome = Outcome(label, "failed", 1, 0.0, place, f"failed: {printable(str(error))}")
+            say(f"{label}: {outcome.state}, {duration(outcome.seconds)}")
             return outcome
 
         with ThreadPoolExecutor(jobs) as pool:
@@ -201,5 +211,5 @@ def _reason(lines: list[str], code: int) -> str:
     """Why a build failed, in the words of its last error."""
     errors = [line for line in lines if line.startswith(("error: ", "failed: "))]
     if errors:
-        return errors[-1]
-    return f"ended with code {code}; {lines[-1] if lines else 'it said nothing'}"
+        return printable(errors[-1])
+    return printable(f"ended with code {code}; {lines[-1] if lines else 'it said nothing'}")

@@ -11,6 +11,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.files import check_out
 from seas_runtime.manifest.types import GOOD
 from seas_train.data import PhotographsConfig, load_product
+from seas_train.data.layouts import find_product
 from seas_train.settings import require
 
 
@@ -95,7 +96,6 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
         generation,
         request.mask,
         product,
-        request.product,
         request.out,
         defects=named,
         guidance=request.guidance,
@@ -105,7 +105,7 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
     tokens.update({defect: made.prompts.defect_tokens(defect) for defect in made.prompts.defects})
     return ImportResult(
         made.checkpoint,
-        request.product,
+        product.label,
         generation.models.name,
         tokens,
         made.references,
@@ -116,10 +116,11 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
 
 def _photographs(request: ImportRequest) -> Path:
     """The product's folder: generation starts from the latents of its normal photographs."""
-    directory = (request.data or DATA) / request.product
-    if not directory.is_dir():
+    directory = find_product(request.data or DATA, request.product)
+    if directory is None:
         raise UserError(
-            f"--data: expected the photographs of {request.product} in {directory}, found no such folder. "
+            f"--data: expected the photographs of {request.product} in {request.data or DATA}, "
+            "found no such folder. "
             "Generation starts from the latents of normal photographs, which the authors' checkpoints do not "
             f"hold: give the folder that the product lies in, with {request.product}/train/good: --data ROOT"
         )

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from seas_export.pipeline.training.training import load_trainable, training_conf
 from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, bundle_digest_without_verdicts
 from seas_export.version import version
+from seas_runtime.printable import printable
+from seas_train.data.names import shown_label
 
 if TYPE_CHECKING:
     from seas_train.bases.base import Base
@@ -41,10 +43,11 @@ def build(config: BuildConfig, *, force: bool = False, say: Say = lambda text: N
         CheckFailed: a part failed its check: training diverged, or parity was out of bounds.
     """
     begun = time.perf_counter()
+    source = find_source(config.product, config.data, config.folder)
+    config = replace(config, product=source.directory.name)  # a label or name may mean a folder of another
     out = config.folder
-    source = find_source(config.product, config.data, out)
     with only_build(out):
-        ledger = Ledger.open(out, config.product, force=force, say=say)
+        ledger = Ledger.open(out, shown_label(config.product), force=force, say=say)
         return _Build(config, out, source, ledger, say).run(begun)
 
 
@@ -58,13 +61,14 @@ class _Build:
         self.verdict = out / VERDICT_FILE
         self.bundle, self.dataset, self.aside = out / "bundle", out / "dataset", out / SET_ASIDE
         self.report, self.overview = out / "report.html", out / "overview.png"
+        self.label = shown_label(config.product)
 
     def run(self, begun: float) -> BuildResult:
         """Check what is given, then make the parts one after the other."""
         from seas_engines.building.compile import check_engines
         from seas_runtime.dataset.layout import CONTACT_SHEET_NAME
 
-        self.say(f"{self.config.product}: {self.source.words}")
+        self.say(f"{self.label}: {self.source.words}")
         if self.config.threads is not None:
             import torch
 
@@ -84,7 +88,7 @@ class _Build:
             build_engines(self.bundle, options, self.say)
         verdicts = judge(self.ledger, self.config, self.bundle, self.mask_scores, self.verdict)
         self._generate(verdicts)
-        self._report(product)
+        reported = self._report(product)
         seconds = time.perf_counter() - begun
         self.ledger.note(finished=True, seconds=seconds)
         made = {
@@ -97,14 +101,13 @@ class _Build:
             "dataset": self.dataset,
             **({ASIDE: self.aside} if set_aside(verdicts, self.config) else {}),
             "contact sheet": self.dataset / CONTACT_SHEET_NAME,
-            "overview": self.overview,
+            **({"overview": self.overview} if reported else {}),
             "record": self.out / BUILD_FILE,
-            "report": self.report,
+            **({"report": self.report} if reported else {}),
         }
         parts = {name: entry.seconds for name, entry in self.ledger.entries.items()}
-        return BuildResult.of(
-            self.config.product, self.source.words, self.out, parts, made, verdicts, seconds
-        )
+        words = self.source.words
+        return BuildResult.of(self.label, product.labels, words, self.out, parts, made, verdicts, seconds)
 
     def _product(self, base: Base) -> Product:
         """The checked product; the sample is rendered first where it is the source."""
@@ -123,12 +126,14 @@ class _Build:
         names = [defect.name for defect in product.defects]
         if line := recognition_line(product.name, product.layout, names):
             self.say(f"recognised: {line}")
-        counts = ", ".join(f"{d.name} {len(d.train)} + {len(d.test)}" for d in product.defects)
+        counts = ", ".join(
+            f"{product.labels.get(d.name, d.name)} {len(d.train)} + {len(d.test)}" for d in product.defects
+        )
         self.say(f"product: {len(product.normals)} normals train; pairs (training + held out): {counts}")
         for line in product.report.warning_lines():
             self.say(f"  {line}")
         if product.report.warnings:
-            self.say(f"  all of it: seas-export data inspect {self.source.directory}")
+            self.say(f"  all of it: seas-export data inspect '{printable(str(self.source.directory))}'")
         return product
 
     def _sample(self, size: int) -> None:
@@ -246,8 +251,8 @@ class _Build:
             }
             self.ledger.part(part, inputs, out, make)
 
-    def _report(self, product: Product) -> None:
-        """The page and the picture."""
+    def _report(self, product: Product) -> bool:
+        """The page and the picture; False, with a warning, where they could not be made."""
         from seas_export.report import gather, write_overview, write_page
 
         def make(before: Before) -> None:
@@ -259,7 +264,15 @@ class _Build:
             "version": version(),
             **{name: entry.output for name, entry in self.ledger.entries.items() if name != "report"},
         }
-        self.ledger.part("report", inputs, self.report, make)
+        try:
+            self.ledger.part("report", inputs, self.report, make)
+        except Exception as error:  # the pairs are there: what shows them must not cost them
+            self.say(
+                f"warning: report: could not be written ({printable(str(error))}); all else is there. "
+                "Run the same command again for the report alone."
+            )
+            return False
+        return True
 
     def _output(self, part: str) -> str:
         """The hash of what a part made."""

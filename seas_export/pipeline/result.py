@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class BuildResult:
     def of(
         cls,
         product: str,
+        labels: Mapping[str, str],
         source: str,
         out: Path,
         parts: dict[str, float],
@@ -45,11 +46,14 @@ class BuildResult:
         verdicts: Sequence[Verdict],
         seconds: float,
     ) -> BuildResult:
-        """Count the pairs that were made."""
+        """Count the pairs that were made; `labels` are the defects', by name, where they are others."""
         from seas_export.report.gather import gate_counts, notes, read_records
 
-        gates = list(gate_counts(list(read_records(made["dataset"]))))
-        beside = list(gate_counts(list(read_records(made[ASIDE])))) if ASIDE in made else []
+        verdicts = [
+            replace(verdict, defect=labels.get(verdict.defect, verdict.defect)) for verdict in verdicts
+        ]
+        gates = list(gate_counts(list(read_records(made["dataset"])), labels))
+        beside = list(gate_counts(list(read_records(made[ASIDE])), labels)) if ASIDE in made else []
         accepted = {gate.name: gate.pairs - gate.given_up for gate in gates}
         aside = {gate.name: gate.pairs - gate.given_up for gate in beside}
         order = [*(verdict.defect for verdict in verdicts), *accepted]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seas_runtime.errors import UserError
+from seas_runtime.printable import printable
+from seas_train.data.layouts import find_product
+from seas_train.data.layouts.found import folders, is_folder, unreadable
 
 # seas_train.sample.PRODUCT, without importing it: photographs are looked for before anything heavy is loaded.
 SAMPLE_PRODUCT = "bottle"
@@ -28,14 +31,14 @@ def find_source(product: str, data: Path | None, out: Path) -> Source:
         UserError: there are none.
     """
     if data is not None:
-        directory = data / product
-        if not directory.is_dir():
+        directory = find_product(data, product)
+        if directory is None:
             raise UserError(
-                f"--data {data}: expected the product's folder {directory}, {_found(data, product)}"
+                f"--data {data}: expected the product's folder {data / product}, {_found(data, product)}"
             )
-        return Source(directory, False, f"photographs in {directory} (--data)")
-    if (DATA / product).is_dir():
-        return Source(DATA / product, False, f"photographs in {DATA / product}")
+        return Source(directory, False, f"photographs in {printable(str(directory))} (--data)")
+    if (directory := find_product(DATA, product)) is not None:
+        return Source(directory, False, f"photographs in {printable(str(directory))}")
     if product == SAMPLE_PRODUCT:
         directory = out / "sample" / product
         return Source(directory, True, f"the sample product, rendered into {directory}; not photographs")
@@ -47,11 +50,13 @@ def find_source(product: str, data: Path | None, out: Path) -> Source:
 
 def _found(data: Path, product: str) -> str:
     """What is there instead."""
-    if not data.is_dir():
+    if not is_folder(data):
         return "found no such folder: --data itself does not exist. Give the folder that the products lie in."
-    if data.name == product or (data / "train").is_dir():
+    if data.name == product or is_folder(data / "train"):
         return (
             f"but {data} looks like the product itself. Give the folder that it lies in: --data {data.parent}"
         )
-    names = sorted(entry.name for entry in data.iterdir() if entry.is_dir())
+    if (reason := unreadable(data)) is not None:
+        return f"but {data} cannot be read: {reason}. Let this user read it."
+    names = [printable(folder.name) for folder in folders(data)]
     return f"found {', '.join(names[:10]) or 'no folders'} in {data}. Choose one of these, or another --data."

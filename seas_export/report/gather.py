@@ -25,6 +25,7 @@ from seas_export.report.content import (
 from seas_export.report.images import Pixels, fit, read_mask, read_rgb
 from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, read_verdicts
+from seas_runtime.printable import printable
 
 if TYPE_CHECKING:
     from seas_train.data import Product
@@ -50,9 +51,10 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
     manifest, fingerprint = read_manifest_file(out / "bundle")
     verdicts = read_verdicts(out / VERDICT_FILE)
     records, beside = split_records(out, verdicts)
+    labels = product.labels
     gates = (
-        *gate_counts(records),
-        *(replace(gate, counted=False) for gate in gate_counts(beside)),
+        *gate_counts(records, labels),
+        *(replace(gate, counted=False) for gate in gate_counts(beside, labels)),
     )
     words = (
         "the sample product, rendered by code; these are not photographs"
@@ -60,16 +62,16 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
         else "photographs"
     )
     return Content(
-        product=product.name,
+        product=product.label,
         subtitle=f"Real pictures: {words} · base {build['base']['name']} · seas-export {build['version']}",
         defects=tuple(
             DefectPictures(
-                defect.name,
+                labels.get(defect.name, defect.name),
                 tuple(
                     Picture(
                         _smaller(product.image(pair.image)),
                         _smaller(np.where(product.mask(pair), 255, 0).astype(np.uint8)),
-                        pair.image.name,
+                        printable(pair.image.name),
                     )
                     for pair in defect.train[:REAL]
                 ),
@@ -79,15 +81,16 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
             for defect in product.defects
         ),
         real_normals=tuple(
-            Picture(_smaller(product.image(file)), None, file.name) for file in product.normals[:SHOWN]
+            Picture(_smaller(product.image(file)), None, printable(file.name))
+            for file in product.normals[:SHOWN]
         ),
         generated_normals=_generated(out / "dataset", records, "good"),
-        verdicts=verdicts,
+        verdicts=tuple(replace(v, defect=labels.get(v.defect, v.defect)) for v in verdicts),
         curves=tuple(_curves(out / "training")),
         latency=_latency([*records, *beside], build),
         gates=gates,
         notes=tuple(notes(gates)),
-        mask_scores=_mask_scores(out / "mask_scores.json"),
+        mask_scores=_mask_scores(out / "mask_scores.json", labels),
         parity=tuple(parity_tables(manifest.parity)),
         timings=tuple(
             (name, part["path"], part["seconds"]) for name, part in build["parts"].items() if part["output"]
@@ -199,7 +202,7 @@ def _latency(records: Sequence[Mapping[str, Any]], build: Mapping[str, Any]) -> 
     )
 
 
-def _mask_scores(file: Path) -> MaskScores | None:
+def _mask_scores(file: Path, labels: Mapping[str, str]) -> MaskScores | None:
     """What the build's evaluation found; None where no pair was held out, or the method reads no masks."""
     from seas_runtime.files import read_json
 
@@ -207,11 +210,14 @@ def _mask_scores(file: Path) -> MaskScores | None:
     if not scores.get("defects"):
         return None
     normals = scores["normals"]
-    return MaskScores(scores["defects"], normals["images"], normals["empty_masks"])
+    defects = {labels.get(name, name): score for name, score in scores["defects"].items()}
+    return MaskScores(defects, normals["images"], normals["empty_masks"])
 
 
-def gate_counts(records: Sequence[Mapping[str, Any]]) -> Iterator[GateCounts]:
-    """What the gates did, defect by defect."""
+def gate_counts(
+    records: Sequence[Mapping[str, Any]], labels: Mapping[str, str] | None = None
+) -> Iterator[GateCounts]:
+    """What the gates did, defect by defect; `labels` are shown instead of their names."""
     for name in dict.fromkeys(record["defect"] for record in records):
         own = [record for record in records if record["defect"] == name]
         accepted = [record for record in own if record["accepted"]]
@@ -219,7 +225,8 @@ def gate_counts(records: Sequence[Mapping[str, Any]]) -> Iterator[GateCounts]:
             attempt["rejected"] for record in own for attempt in record["attempts"] if attempt["rejected"]
         )
         first = sum(len(record["attempts"]) == 1 for record in accepted)
-        yield GateCounts(name, len(own), first, len(accepted) - first, len(own) - len(accepted), reasons)
+        label = (labels or {}).get(name, name)
+        yield GateCounts(label, len(own), first, len(accepted) - first, len(own) - len(accepted), reasons)
 
 
 def _smaller(pixels: Pixels) -> Pixels:

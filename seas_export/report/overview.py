@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,13 +89,16 @@ def _emptiest_corner(mask: Pixels) -> tuple[slice, slice]:
 
 
 def _label(draw: ImageDraw.ImageDraw, name: str, at: tuple[int, int]) -> None:
-    """A row's name, broken at underscores where it is too long."""
+    """A row's name, broken at underscores and spaces where it is too long."""
     lines = [""]
-    for word in name.replace("_", "_ ").split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) > 14:
+    for word in re.findall(r"[^_ ]*[_ ]?", name):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > 14:
             lines.append("")
         lines[-1] += word
-    draw.multiline_text(at, "\n".join(lines), fill=_INK, font=_font(15))
+    font, text = _font(15), "\n".join(lines)
+    if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow's bitmap font has no more
+        text = text.encode("ascii", "replace").decode()
+    draw.multiline_text(at, text, fill=_INK, font=font)
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

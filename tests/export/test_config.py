@@ -8,6 +8,7 @@ import pytest
 
 from seas_export.config.build import load_config
 from seas_runtime.errors import UserError
+from seas_runtime.manifest.fields import is_safe_name
 from seas_train.settings import merge, overlay, parse_assignments, read_yaml
 
 
@@ -111,3 +112,31 @@ def test_merging_keeps_what_is_not_said_again() -> None:
     below = {"a": {"b": 1, "c": 2}, "d": 3}
     assert merge(below, {"a": {"b": 4}, "d": {"e": 5}}) == {"a": {"b": 4, "c": 2}, "d": {"e": 5}}
     assert below == {"a": {"b": 1, "c": 2}, "d": 3}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_of_any_unicode_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "build.yaml"
+    file.write_bytes("product: Gehäuse (links)\r\nseed: 3\r\n".encode(encoding))
+    config = load_config(file, {})
+    assert (config.product, config.seed) == ("Gehäuse (links)", 3)
+
+
+def test_a_file_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "build.yaml"
+    file.write_bytes("product: Gehäuse".encode("latin-1"))
+    with pytest.raises(UserError, match=r"build\.yaml: expected YAML"):
+        load_config(file, {})
+
+
+@pytest.mark.parametrize("name", ["brake pad", "Gehäuse (links)", "con", "#1", "brake pad/"])
+def test_a_product_of_any_name_has_a_folder_that_every_system_takes(name: str) -> None:
+    folder = load_config(None, {"product": name}).folder
+    assert folder.parent == Path("out")
+    assert is_safe_name(folder.name)
+
+
+@pytest.mark.parametrize("name", ["data/bottle", "/data/bottle", "..", "../bottle", "/"])
+def test_a_path_is_no_products_name(name: str) -> None:
+    with pytest.raises(UserError, match=r"product: expected the name of a product's folder.*--data"):
+        load_config(None, {"product": name})

@@ -82,6 +82,16 @@ class Checkpoint:
         return str(self.meta["product"])
 
     @property
+    def product_label(self) -> str:
+        """The product's name as its people spell it; empty where that is its name."""
+        return str(self.meta.get("product_label", ""))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of defects, the same, by name."""
+        return dict(self.meta.get("labels", {}))
+
+    @property
     def defects(self) -> tuple[str, ...]:
         """The defects' names, in the product's order."""
         return tuple(defect["name"] for defect in self.meta["defects"])
@@ -194,6 +204,11 @@ def read_description(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{file}: prompts: expected one for {GOOD} and each of the defects {names}, "
             f"found {sorted(meta['prompts'])}"
+        )
+    check_keys({"product_label": "", "labels": {}, **meta}, {"product_label": str, "labels": dict}, file)
+    if unknown := [name for name, label in meta.get("labels", {}).items() if name not in names or not label]:
+        raise UserError(
+            f"{file}: labels: expected those of the defects {names}, found {unknown}; train again"
         )
     return meta
 

@@ -27,12 +27,15 @@ from seas_runtime.manifest.types import (
     TensorSpec,
 )
 from seas_runtime.methods.table import METHODS, find_method
+from seas_runtime.printable import printable
 
 _OUTSIDE = (
     "manifest.json",
     "model.sig",
     "engines",
 )  # what the manifest cannot list: itself, and what may change
+MAX_LABEL = 1024
+"""Characters: a file's name has at most 255, and each may be written as an escape."""
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -70,6 +73,8 @@ def read_manifest(value: object, where: str) -> Manifest:
         provenance=MappingProxyType(fields.mapping("provenance")),
         licences=_read_licences(fields),
         half=_read_half(fields),
+        product_label=_read_label(fields, "product_label") if fields.has("product_label") else "",
+        labels=_read_labels(fields, defects),
     )
     fields.close()
     _check_references(manifest, where)
@@ -108,6 +113,25 @@ def _read_defects(fields: Fields) -> tuple[str, ...]:
     if len({name.casefold() for name in names}) != len(names):
         fields.fail("defects", "names that differ in more than their case", names)
     return tuple(names)
+
+
+def _read_labels(fields: Fields, defects: tuple[str, ...]) -> Mapping[str, str]:
+    """Read what people call the defects; bundles of earlier versions, and those of safe names, do not say."""
+    if not fields.has("labels"):
+        return MappingProxyType({})
+    labels = fields.mapping("labels")
+    if not set(labels) <= set(defects):
+        fields.fail("labels", f"labels of {', '.join(defects)}", sorted(labels))
+    inside = Fields(labels, f"{fields.where}.labels")
+    return MappingProxyType({name: _read_label(inside, name) for name in labels})
+
+
+def _read_label(fields: Fields, key: str) -> str:
+    """Read a name as people spell it: for the eye alone, so nothing in it may act on a terminal or hide."""
+    label = fields.text(key)
+    if len(label) > MAX_LABEL or printable(label) != label:
+        fields.fail(key, f"text of at most {MAX_LABEL} characters that can be printed", label)
+    return label
 
 
 def _read_image(fields: Fields) -> ImageGeometry:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from seas_runtime.dataset.layout import pair_paths
 from seas_runtime.errors import UserError
@@ -26,10 +26,13 @@ _INK = (32, 32, 32)
 UInt8Array = npt.NDArray[np.uint8]
 
 
-def contact_sheet(out: Path, defects: Sequence[str], records: Iterable[dict[str, Any]]) -> Image.Image:
+def contact_sheet(
+    out: Path, defects: Sequence[str], records: Iterable[dict[str, Any]], labels: Mapping[str, str]
+) -> Image.Image:
     """Draw the first pairs of each of `defects`: images, and below them the same with masks outlined.
 
-    Reads the files of the dataset in folder `out` that `records` name; UserError if one cannot be read.
+    `labels` are written instead of the defects' names. Reads the files of the dataset in folder `out` that
+    `records` name; UserError if one cannot be read.
     """
     shown: dict[str, list[dict[str, str]]] = {defect: [] for defect in defects}
     for record in records:
@@ -38,10 +41,13 @@ def contact_sheet(out: Path, defects: Sequence[str], records: Iterable[dict[str,
     heights = [LABEL + (TILE + GAP) * (1 if defect == GOOD else 2) for defect in defects]
     sheet = Image.new("RGB", (GAP + COLUMNS * (TILE + GAP), GAP + sum(heights)), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    top = GAP
+    top, font = GAP, ImageFont.load_default()
     for defect, height in zip(defects, heights, strict=True):
-        label = defect.encode("ascii", "replace").decode()  # Pillow's own font may have no more
-        draw.text((GAP, top), label if shown[defect] else f"{label}: no pair passed the gates", fill=_INK)
+        label = labels.get(defect, defect)
+        if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow's bitmap font has no more
+            label = label.encode("ascii", "replace").decode()
+        text = label if shown[defect] else f"{label}: no pair passed the gates"
+        draw.text((GAP, top), text, fill=_INK, font=font)
         for column, files in enumerate(shown[defect]):
             left = GAP + column * (TILE + GAP)
             image = _read(out / files["image"])

@@ -11,7 +11,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.files import holds_ours, os_errors, read_json, write_json
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
-from seas_runtime.generation.resolve import resolve
+from seas_runtime.generation.resolve import find_defect, resolve
 from seas_runtime.manifest.fields import Fields, check_integer, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.request import Request, Sampling
@@ -50,13 +50,8 @@ class DatasetRequest:
     def resolve(self, generator: Generator) -> DatasetRequest:
         """Fill in the bundle's defaults and put the defects in the bundle's order, normals last."""
         known = (*generator.manifest.defects, GOOD)
-        wanted = set(known) if ALL in self.defects else set(self.defects)
-        for defect in self.defects:
-            if defect != ALL and defect not in known:
-                raise UserError(
-                    f"defect {describe(defect)}: the bundle does not have it; "
-                    f"expected one of {', '.join((*known, ALL))}"
-                )
+        wanted = {find_defect(generator.manifest, defect, ALL) for defect in self.defects}
+        wanted = set(known) if ALL in wanted else wanted
         filled = resolve(self.of(GOOD), generator.bundle)
         defects = tuple(defect for defect in known if defect in wanted)
         return replace(self, defects=defects, sampling=filled.sampling, options=filled.options)
@@ -64,10 +59,13 @@ class DatasetRequest:
 
 def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str, Any]:
     """Return what `dataset.json` says; the pairs follow from it. `request` is a resolved one."""
-    options = asdict(request.options)
+    options, manifest = asdict(request.options), generator.manifest
+    labels = {name: manifest.labels[name] for name in request.defects if name in manifest.labels}
     return {
         "schema": SCHEMA,
-        "product": generator.manifest.product,
+        "product": manifest.product,
+        **({"product_label": manifest.product_label} if manifest.product_label else {}),
+        **({"labels": labels} if labels else {}),
         "bundle": generator.bundle.fingerprint,
         "backend": generator.backend.name,
         **{f"backend_{key}": value for key, value in generator.backend.identity(generator.bundle).items()},

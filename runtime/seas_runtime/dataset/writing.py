@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class DatasetSummary:
     defects: dict[str, DefectSummary]
     continued: int
     seconds_per_pair: float
+    labels: dict[str, str] = field(default_factory=dict)
+    """What people call the defects, by name, where that is something else."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON values."""
@@ -84,9 +86,9 @@ def write_dataset(
         continued = len(records.lines)
         _write_missing(generator, request, out, records, missing, progress)
         records.keep(_keys(batches))
-        sheet = contact_sheet(out, request.defects, records.records())
+        sheet = contact_sheet(out, request.defects, records.records(), generator.manifest.labels)
         atomic_write_bytes(out / CONTACT_SHEET_NAME, encode_png(sheet))
-        return _summarise(out, request, records, continued)
+        return _summarise(out, request, records, continued, generator.manifest.labels)
 
 
 def _batches(defect: str, request: DatasetRequest) -> Iterator[Batch]:
@@ -178,7 +180,9 @@ def encode_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _summarise(out: Path, request: DatasetRequest, records: RecordFile, continued: int) -> DatasetSummary:
+def _summarise(
+    out: Path, request: DatasetRequest, records: RecordFile, continued: int, labels: Mapping[str, str]
+) -> DatasetSummary:
     outcomes: dict[str, Counter[str]] = {defect: Counter() for defect in request.defects}
     seconds = 0.0
     for record in records.records():
@@ -195,4 +199,4 @@ def _summarise(out: Path, request: DatasetRequest, records: RecordFile, continue
         )
         for defect, outcome in outcomes.items()
     }
-    return DatasetSummary(out, defects, continued, seconds / len(records.lines))
+    return DatasetSummary(out, defects, continued, seconds / len(records.lines), dict(labels))

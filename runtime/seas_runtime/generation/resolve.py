@@ -7,9 +7,27 @@ from dataclasses import replace
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import describe
-from seas_runtime.manifest.types import GOOD, STEP
+from seas_runtime.manifest.types import GOOD, STEP, Manifest
 from seas_runtime.methods.request import Request
 from seas_runtime.methods.table import find_method
+
+
+def find_defect(manifest: Manifest, wanted: str, *others: str) -> str:
+    """Return the bundle's defect of a name or label, `good`, or one of the `others`.
+
+    Raises UserError for what the bundle has not.
+    """
+    if wanted in others:
+        return wanted
+    found = manifest.find_defect(wanted)
+    known = (*manifest.defects, GOOD)
+    if found in known:
+        return found
+    labels = {name: f" ({label})" for name, label in manifest.labels.items()}
+    names = [*(name + labels.get(name, "") for name in known), *others]
+    raise UserError(
+        f"defect {describe(wanted)}: the bundle does not have it; expected one of {', '.join(names)}"
+    )
 
 
 def resolve(request: Request, bundle: Bundle) -> Request:
@@ -18,12 +36,7 @@ def resolve(request: Request, bundle: Bundle) -> Request:
     Raises UserError for a defect, sampler or steps that the bundle has not, and options of another method.
     """
     manifest, sampling = bundle.manifest, request.sampling
-    known = (*manifest.defects, GOOD)
-    if request.defect not in known:
-        raise UserError(
-            f"defect {describe(request.defect)}: the bundle does not have it; "
-            f"expected one of {', '.join(known)}"
-        )
+    defect = find_defect(manifest, request.defect)
     kind = find_method(manifest.method).options
     options = kind() if request.options is None else request.options
     if not isinstance(options, kind):
@@ -43,4 +56,4 @@ def resolve(request: Request, bundle: Bundle) -> Request:
         guidance=float(manifest.sampler.guidance if sampling.guidance is None else sampling.guidance),
         tau=manifest.tau if sampling.tau is None else float(sampling.tau),
     )
-    return replace(request, sampling=filled, options=options)
+    return replace(request, defect=defect, sampling=filled, options=options)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from seas_runtime.errors import UserError
+from seas_runtime.printable import printable
 
 SCHEMA = 2
 """What is written. 2 has a `generation` section of the method's own, and noise that differs by defect."""
@@ -159,6 +161,10 @@ class Manifest:
     method: str = "seas"
     half: Mapping[str, Any] = field(default_factory=dict)
     """Of an fp16 bundle: which nodes stay in float32, and the figures that say why."""
+    product_label: str = ""
+    """The product's name as its people spell it, where that is no safe name for a folder."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of defects, the same."""
     schema: int = field(default=SCHEMA)
 
     @property
@@ -166,6 +172,25 @@ class Manifest:
         """The threshold on a mask's probability, 0 to 1; None where the method measures no mask."""
         tau: float | None = self.generation.get("tau")
         return tau
+
+    def label(self, defect: str) -> str:
+        """Return a defect's name as its people spell it."""
+        return self.labels.get(defect, defect)
+
+    @property
+    def shown_product(self) -> str:
+        """The product's name as its people spell it."""
+        return self.product_label or self.product
+
+    def find_defect(self, wanted: str) -> str:
+        """Return the defect that a name or label means; `wanted` itself where there is none."""
+        known = (*self.defects, GOOD)
+        if wanted in known:
+            return wanted
+        key = _spelling(wanted)
+        found = [name for name in self.defects if _spelling(self.label(name)) == key]
+        found = found or [name for name in known if _spelling(name) == key]
+        return found[0] if len(found) == 1 else wanted
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON values, in the order of its schema."""
@@ -175,11 +200,19 @@ class Manifest:
                 result[item.name] = _plain(getattr(self, item.name))
         if not self.half:
             del result["half"]  # bundles of float32 are written as they always were
+        for name in ("product_label", "labels"):  # and those whose names are as they are shown
+            if not result[name]:
+                del result[name]
         if self.schema == 1:
             generation = result.pop("generation")
             result["sampler"]["mask_steps"] = generation["mask_steps"]
             result["tau"] = generation["tau"]
         return result
+
+
+def _spelling(label: str) -> str:
+    """A label as it is compared: case and Unicode composition do not matter."""
+    return printable(unicodedata.normalize("NFC", label)).casefold()
 
 
 def _plain(value: Any) -> Any:

@@ -62,7 +62,7 @@ def generate(
     with pairs_progress("generate") as progress:
         summary = write_dataset(generator, request, out, progress, force=force)
     rows: list[tuple[object, ...]] = [
-        (name, entry.pairs, entry.accepted, entry.first_try, entry.rejected)
+        (summary.labels.get(name, name), entry.pairs, entry.accepted, entry.first_try, entry.rejected)
         for name, entry in summary.defects.items()
     ]
     words = f"{summary.path}: {summary.seconds_per_pair:.2f} s per pair"

@@ -90,6 +90,8 @@ class ReferenceLoop:
             UserError: a defect that the checkpoint does not have.
         """
         known = (*self.checkpoint.defects, GOOD)
+        labels = {label: name for name, label in self.checkpoint.labels.items()}
+        defect = defect if defect in known else labels.get(defect, defect)
         if defect not in known:
             raise UserError(f"defect: expected one of {', '.join(known)}, found {defect!r}")
         settings = self.checkpoint.meta["generation"]

@@ -78,8 +78,8 @@ def train_checkpoint(
     train_product(
         product, base, request.out, request.run, config, resume=request.resume, progress=sys.stderr.isatty()
     )
-    names = tuple(defect.name for defect in product.defects)
-    return Trained(request.out, request.run, product.name, base.name, names, time.perf_counter() - begun)
+    names = tuple(product.labels.get(defect.name, defect.name) for defect in product.defects)
+    return Trained(request.out, request.run, product.label, base.name, names, time.perf_counter() - begun)
 
 
 def estimate(

@@ -36,7 +36,7 @@ def theirs(authors: Path, tmp_path: Path) -> Path:
 def run(folder: Path, product: Product, out: Path, **options: Any) -> Imported:
     generation = read_generation(folder / "generation-checkpoint", str(folder / "base"))
     mask = folder / "mask-checkpoint" / "rmp"
-    return import_checkpoint(generation, mask, product, "plate", out, **options)
+    return import_checkpoint(generation, mask, product, out, **options)
 
 
 def test_the_checkpoint_is_the_authors_with_the_bases_vae(

@@ -315,6 +315,9 @@ def test_the_kinds_in_the_table_are_as_many_as_the_ways_to_be_wrong() -> None:
     kinds = {row[1] for row in STOPS.values()} | {row[1] for row in WARNS.values()}
     elsewhere = {
         Kind.BROKEN_TABLE,
+        Kind.BROKEN_LABELS,
+        Kind.BOXES,
+        Kind.STRAY_MASK,
         Kind.UNLABELLED,
         Kind.MISSING_FILE,
         Kind.SEVERAL_PAGES,

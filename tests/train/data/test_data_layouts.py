@@ -170,8 +170,8 @@ def test_defect_names_are_safe_for_folders_and_tokens() -> None:
     assert len(safe_name("x" * 300)) <= 60
     assert unique_names(["Good ", "crack", "Crack", "all"]) == {
         "Good ": "good_defect",
-        "crack": "crack_2",
-        "Crack": "crack",
+        "crack": "crack",
+        "Crack": "crack_2",
         "all": "all_defect",
     }
 

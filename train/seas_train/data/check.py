@@ -14,7 +14,7 @@ from seas_train.data.facts import ImageFacts, MaskFacts, choose_levels, decode_a
 from seas_train.data.facts.decode import DECODED
 from seas_train.data.facts.levels import is_blank
 from seas_train.data.images import Fit, Masks, Preprocessing, Window, crop_box
-from seas_train.data.layouts import Found, Layout, Pair
+from seas_train.data.layouts import LABEL_MAPS, Found, Layout, Pair
 from seas_train.data.masks import MaskKind
 from seas_train.data.masks.levels import FOREGROUND
 from seas_train.data.problems import Kind, Problems
@@ -71,7 +71,7 @@ def check_files(
     if levels.flat:
         problems.warn(Kind.FLAT, None, levels.flat)
     kinds = _report_kinds(masks.values(), notes)
-    label_map = layout is not Layout.MVTEC or _are_label_maps(masks.values())
+    label_map = layout in LABEL_MAPS or _are_label_maps(masks.values())
 
     normals = [
         p

@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from seas_runtime.printable import printable
+from seas_train.data.names import shown_label
 from seas_train.data.sizes import DefectSize
 
 LINES_PER_KIND = 20  # the rest is counted in the text and listed in to_dict()
@@ -27,6 +29,7 @@ class Kind(str, Enum):
     NO_DEFECTS = "no defects"
     DEFECT_WITHOUT_PAIRS = "defect without pairs"
     BROKEN_TABLE = "broken table"
+    BROKEN_LABELS = "broken labels"
     FOLDER_MISSING = "folder missing"
     UNREADABLE = "unreadable image"
     TOO_LARGE = "image too large"
@@ -47,6 +50,8 @@ class Kind(str, Enum):
     MASK_THIN = "mask too thin for the latent grid"
     MASK_NEARLY_FULL = "mask covers nearly everything"
     NAME_COLLISION = "name used twice"
+    STRAY_MASK = "mask among photographs"
+    BOXES = "boxes instead of outlines"
     SEVERAL_MASKS = "several masks for one image"
     UNLABELLED = "image without a label"
     MISSING_FILE = "file missing"
@@ -76,10 +81,15 @@ class Problems:
     """Problems as they are found, in the order they are found."""
 
     found: list[Problem] = field(default_factory=list)
+    _sources: dict[Path, Path] = field(default_factory=dict)
+
+    def stand_in(self, drawn: Path, source: Path) -> None:
+        """Name `source` in the problems of a file that was drawn from it."""
+        self._sources[drawn] = source
 
     def error(self, kind: Kind, path: Path | None, message: str) -> None:
         """Add a problem that stops the run."""
-        self.found.append(Problem(Severity.ERROR, kind, path, message))
+        self._add(Severity.ERROR, kind, path, message)
 
     def excuse(self, kind: Kind) -> None:
         """Turn the errors of a kind that were found so far into warnings."""
@@ -90,7 +100,12 @@ class Problems:
 
     def warn(self, kind: Kind, path: Path | None, message: str) -> None:
         """Add a problem that the run can do without."""
-        self.found.append(Problem(Severity.WARNING, kind, path, message))
+        self._add(Severity.WARNING, kind, path, message)
+
+    def _add(self, severity: Severity, kind: Kind, path: Path | None, message: str) -> None:
+        self.found.append(
+            Problem(severity, kind, None if path is None else self._sources.get(path, path), message)
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,10 @@ class ProductReport:
     sizes: tuple[DefectSize, ...] = ()
     pictures: Mapping[str, Any] = field(default_factory=dict)
     """Depths, window and ways of masks."""
+    label: str = ""
+    """The product's own spelling of its name."""
+    signs: str = ""
+    """What the layout was known by."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -149,8 +168,10 @@ class ProductReport:
         """Return the report as JSON-ready values, every problem included; paths are relative to the root."""
         return {
             "product": self.product,
+            "label": self.label or self.product,
             "root": str(self.root),
             "layout": self.layout,
+            "layout_signs": self.signs,
             "size": self.size,
             "fit": self.fit,
             "latent_size": self.latent_size,
@@ -163,8 +184,8 @@ class ProductReport:
                 {
                     "severity": p.severity.value,
                     "kind": p.kind.value,
-                    "path": self._relative(p.path) or None,
-                    "message": p.message,
+                    "path": printable(self._relative(p.path)) or None,
+                    "message": printable(p.message),
                 }
                 for p in self.problems
             ],
@@ -176,7 +197,7 @@ class ProductReport:
     def to_text(self) -> str:
         """Return the report as plain text: a table of counts, then errors and warnings grouped by kind."""
         lines = [
-            f"Product {self.product}: {self.root} ({self.layout} layout)",
+            f"Product {_called(self.product, self.label)}: {self.root} ({self.layout} layout: {self.signs})",
             f"Images are fitted to {self.size} x {self.size} pixels ({self.fit}), "
             f"latents {self.latent_size} x {self.latent_size}.",
             "",
@@ -192,7 +213,7 @@ class ProductReport:
             if problems:
                 lines += ["", f"{title} ({len(problems)})", *self._grouped(problems)]
         lines += ["", self._verdict()]
-        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()  # names need not be Unicode
+        return printable("\n".join(lines), keep="\n")
 
     def warning_lines(self) -> list[str]:
         """The warnings in short: one line for each kind, with its first case."""
@@ -203,12 +224,12 @@ class ProductReport:
         for kind, problems in groups.items():
             first, many = problems[0], f" ({len(problems)})" if len(problems) > 1 else ""
             where = f"{first.path.name}: " if first.path is not None else ""
-            lines.append(f"warning: {kind}{many}: {where}{first.message}")
+            lines.append(printable(f"warning: {kind}{many}: {where}{first.message}"))
         return lines
 
     def _table(self) -> list[str]:
         rows = [self.normals, *self.defects]
-        names = [c.name if c.name == c.label else f"{c.name} ({c.label!r})" for c in rows]
+        names = [_called(c.name, shown_label(c.label)) for c in rows]
         width = max(12, *(len(name) for name in names))
         lines = [f"  {'':{width}}  found  train   test  unused  left out"]
         for name, c in zip(names, rows, strict=True):
@@ -245,6 +266,10 @@ class ProductReport:
         if self.usable:
             return f"Usable, with {warnings}." if self.warnings else "Usable, nothing wrong found."
         return f"Cannot be used: {_plural(len(self.errors), 'error')}, {warnings}."
+
+
+def _called(name: str, label: str) -> str:
+    return name if label in ("", name) else f"{name} ({label!r})"
 
 
 def _plural(count: int, noun: str) -> str:

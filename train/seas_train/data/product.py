@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from seas_runtime.errors import UserError
 from seas_train.data.check import Checked, check_files
 from seas_train.data.images import Preprocessing, read_image
-from seas_train.data.layouts import Found, FoundDefect, Layout, Pair, choose_layout, find_files
+from seas_train.data.layouts import READERS, Found, FoundDefect, Layout, Pair, choose_layout, find_files
 from seas_train.data.masks import read_mask
-from seas_train.data.names import safe_name, unique_names
+from seas_train.data.names import find_by_name, product_name, safe_name, shown_label, unique_names
 from seas_train.data.problems import Counts, Kind, Problems, ProductReport
 from seas_train.data.split import PhotographsConfig, divide, training_pairs
 
@@ -51,6 +51,25 @@ class Product:
     fingerprint: str
     """SHA-256 over the contents of the files that train, the split and the preprocessing; places and names of
     files do not change it."""
+
+    @property
+    def label(self) -> str:
+        """The name as it is shown: its folder's own spelling."""
+        return shown_label(self.root.name) or self.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Defects' own spellings by name, where they are others."""
+        shown = {defect.name: shown_label(defect.label) for defect in self.defects}
+        for name, label in shown.items():
+            if list(shown.values()).count(label) > 1:  # differ in Unicode composition alone
+                shown[name] = f"{label} ({name})"
+        return {name: label for name, label in shown.items() if label not in ("", name)}
+
+    def spellings(self) -> dict[str, Any]:
+        """Return what a checkpoint says of labels: nothing where all names are as they are shown."""
+        label = {} if self.label == self.name else {"product_label": self.label}
+        return {**label, **({"labels": self.labels} if self.labels else {})}
 
     def image(self, path: Path) -> NDArray[np.uint8]:
         """Read a photograph of the product: uint8 [size, size, 3]."""
@@ -108,6 +127,7 @@ def _read(
     found = find_files(root, layout, problems)
     if not defects_needed:
         problems.excuse(Kind.FOLDER_MISSING)  # without normals there is another error
+    name = product_name(root.name)
     names = _choose_defects(root, found, wanted, problems)
     checked = check_files(
         found, layout, preprocessing, config.window, latent_factor, problems, config.normals
@@ -140,9 +160,11 @@ def _read(
     normals_found = len(found.train_normals) + len(found.test_normals)
     normals_lost = normals_found - len(checked.train_normals) - len(checked.test_normals)
     report = ProductReport(
-        product=root.name,
+        product=name,
+        label=shown_label(root.name),
         root=root,
         layout=layout.value,
+        signs=READERS[layout].SIGNS,
         size=size,
         fit=config.fit.value,
         latent_size=size // latent_factor,
@@ -158,7 +180,7 @@ def _read(
     if not report.usable:
         return None, report
     product = Product(
-        name=root.name,
+        name=name,
         root=root,
         layout=layout,
         preprocessing=checked.preprocessing,
@@ -177,17 +199,20 @@ def _choose_defects(
     """Keep the defects asked for, and return the name of each by its label."""
     names = unique_names([defect.label for defect in found.defects])
     for label, name in sorted(names.items()):
-        if name != safe_name(label):
-            problems.warn(Kind.RENAMED, None, f"{label!r} is called {name}, as {safe_name(label)} is taken")
+        if name != (plain := safe_name(label)):
+            problems.warn(Kind.RENAMED, None, f"{label!r} is called {name}, as {plain} is taken")
     if wanted is None:
         return names
     if not wanted:
         raise UserError(f"{root}: expected at least one defect to be named, found none")
+    meant = set()
     for choice in wanted:
-        if choice not in names and choice not in names.values():
+        labels = find_by_name(choice, names)
+        if len(labels) != 1:
             there = ", ".join(sorted(names.values())) or "none"
             raise UserError(f"{root}: expected a defect of this product ({there}), found {choice!r}")
-    found.defects = [d for d in found.defects if d.label in wanted or names[d.label] in wanted]
+        meant.update(labels)
+    found.defects = [d for d in found.defects if d.label in meant]
     return names
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from seas_runtime.manifest.types import GOOD
-from seas_train.data.layouts.found import Found, child, folders, list_images, pair_up
+from seas_train.data.layouts.found import Found, child, folders, list_masks, list_photographs, pair_up
+from seas_train.data.layouts.mvtec import list_normals
 from seas_train.data.names import match_key
 from seas_train.data.problems import Kind, Problems
+
+SIGNS = "train/good/rgb, test/DEFECT/rgb and test/DEFECT/gt"
 
 
 def looks_like(product: Path) -> bool:
@@ -25,10 +28,10 @@ def find(product: Path, problems: Problems) -> Found:
             Kind.FOLDER_MISSING, product / "train" / GOOD / "rgb", "expected the folder of normal images"
         )
     else:
-        found.train_normals = list_images(good, problems)
+        found.train_normals = list_normals(good, problems)
     validation = child(product, "validation", GOOD, "rgb")
     if validation is not None:
-        found.test_normals = list_images(validation, problems)
+        found.test_normals = list_normals(validation, problems)
     test = child(product, "test")
     if test is None:
         problems.error(Kind.FOLDER_MISSING, product / "test", "expected a folder for each defect in it")
@@ -38,12 +41,13 @@ def find(product: Path, problems: Problems) -> Found:
         if rgb is None:
             problems.warn(Kind.FOLDER_MISSING, folder / "rgb", f"expected the images of {folder.name}")
         elif match_key(folder.name) == GOOD:
-            found.test_normals = list_images(rgb, problems) + found.test_normals
+            found.test_normals = list_normals(rgb, problems) + found.test_normals
         if match_key(folder.name) == GOOD:
             continue
         if masks is None:
             problems.warn(Kind.FOLDER_MISSING, folder / "gt", f"expected the masks of {folder.name}")
-        images = list_images(rgb, problems) if rgb is not None else []
-        mask_files = list_images(masks, problems) if masks is not None else []
-        found.defects.append(pair_up(folder.name, images, mask_files, problems))
+        images, among = list_photographs(rgb, problems) if rgb is not None else ([], [])
+        mask_files = list_masks(masks, problems) if masks is not None else []
+        beside = [(mask.stem, mask) for mask in among]
+        found.defects.append(pair_up(folder.name, images, mask_files, problems, beside))
     return found

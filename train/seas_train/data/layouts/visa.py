@@ -10,10 +10,20 @@ from __future__ import annotations
 import csv
 from pathlib import Path, PurePosixPath
 
-from seas_train.data.layouts.found import Found, FoundDefect, child, list_images, pair_up
+from seas_train.data.layouts.found import (
+    Found,
+    FoundDefect,
+    child,
+    is_file,
+    list_masks,
+    list_photographs,
+    pair_up,
+)
+from seas_train.data.layouts.mvtec import list_normals
 from seas_train.data.names import match_key
 from seas_train.data.problems import Kind, Problems
 
+SIGNS = "Data/Images and Data/Masks"
 TABLE = "image_anno.csv"
 SPLITS = ("1cls.csv", "2cls_highshot.csv", "2cls_fewshot.csv")  # the first that is there is used
 COMBINED = "combined"  # MVTec AD's own name for images with several defects
@@ -34,7 +44,7 @@ def find(product: Path, problems: Problems) -> Found:
         where = product / "Data" / "Images" / "Normal"
         problems.error(Kind.FOLDER_MISSING, where, "expected the folder of normal images")
     else:
-        _split_normals(product, list_images(normal, problems), found, problems)
+        _split_normals(product, list_normals(normal, problems), found, problems)
     anomaly = child(product, "Data", "Images", "Anomaly")
     masks = child(product, "Data", "Masks", "Anomaly")
     if anomaly is None:
@@ -44,9 +54,10 @@ def find(product: Path, problems: Problems) -> Found:
     if masks is None:
         where = product / "Data" / "Masks" / "Anomaly"
         problems.error(Kind.FOLDER_MISSING, where, "expected the folder of masks")
-    images = list_images(anomaly, problems)
-    mask_files = list_images(masks, problems) if masks is not None else []
-    together = pair_up(ANOMALY, images, mask_files, problems)
+    images, among = list_photographs(anomaly, problems)
+    mask_files = list_masks(masks, problems) if masks is not None else []
+    beside = [(mask.stem, mask) for mask in among]
+    together = pair_up(ANOMALY, images, mask_files, problems, beside)
     labels = _read_labels(product, problems)
     if labels is None:
         found.defects = [together]
@@ -94,7 +105,7 @@ def _read_labels(product: Path, problems: Problems) -> dict[str, list[str]] | No
     """Read image_anno.csv: the labels of each image by its file name; None where there is no usable table."""
     rows = _read_table(product / TABLE, ("image", "label"), problems)
     if rows is None:
-        if not (product / TABLE).exists():
+        if not is_file(product / TABLE):
             message = f"no defect names known, all anomalies are taken as one defect {ANOMALY!r}"
             problems.warn(Kind.MISSING_FILE, product / TABLE, message)
         return None
@@ -110,7 +121,7 @@ def _read_labels(product: Path, problems: Problems) -> dict[str, list[str]] | No
 
 def _split_normals(product: Path, images: list[Path], found: Found, problems: Problems) -> None:
     """Divide the normals as split_csv does; without it they are one pool."""
-    table = next((t for name in SPLITS if (t := product.parent / "split_csv" / name).is_file()), None)
+    table = next((t for name in SPLITS if is_file(t := product.parent / "split_csv" / name)), None)
     rows = _read_table(table, ("object", "split", "label", "image"), problems) if table is not None else None
     mine = [
         row
@@ -134,7 +145,7 @@ def _split_normals(product: Path, images: list[Path], found: Found, problems: Pr
 
 def _read_table(path: Path, columns: tuple[str, ...], problems: Problems) -> list[dict[str, str]] | None:
     """Read a CSV's rows; None where it is absent or, with an error reported, cannot be read."""
-    if not path.is_file():
+    if not is_file(path):
         return None
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:

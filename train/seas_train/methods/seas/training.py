@@ -74,6 +74,7 @@ def train(
         first.examples.references() * _reference_scale(config, base),
         {
             "product": product.name,
+            **product.spellings(),
             "preprocessing": product.preprocessing.to_dict(),
             "layout": product.layout.value,
             "data_fingerprint": product.fingerprint,

@@ -13,6 +13,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.files import sha256_file
 from seas_runtime.methods.seas import MASK_STEPS
 from seas_train.data import Product
+from seas_train.data.names import shown_label
 from seas_train.diffusion.examples import Examples
 from seas_train.methods.seas.authors.generation import Generation
 from seas_train.methods.seas.authors.head import read_authors_head
@@ -50,7 +51,6 @@ def import_checkpoint(
     generation: Generation,
     mask: Path,
     product: Product,
-    name: str,
     out: Path,
     *,
     defects: Sequence[str] | None = None,
@@ -64,7 +64,6 @@ def import_checkpoint(
         mask: their `mask-checkpoint/rmp`.
         product: the photographs: its training normals become the references, its defects' folders name the
             defects where `defects` does not.
-        name: the product's name.
         out: the checkpoint folder to make.
         defects: the names of the folders of all defects that were trained, in any order.
         guidance: by default the authors' for the layout of the photographs: 8, VisA 2, MVTec 3D AD 5.
@@ -96,6 +95,8 @@ def import_checkpoint(
         "data": product.fingerprint,
         "defects": list(prompts.defects),
     }
+    named = zip(prompts.defects, sorted(labels), strict=True)
+    shown = {name: shown_label(label) for name, label in named if shown_label(label) != name}
     shots = {defect.label: len(defect.train) for defect in product.defects}
     save_checkpoint(
         out,
@@ -103,7 +104,9 @@ def import_checkpoint(
         head,
         references,
         {
-            "product": name,
+            "product": product.name,
+            **({} if product.label == product.name else {"product_label": product.label}),
+            **({"labels": shown} if shown else {}),
             "preprocessing": product.preprocessing.to_dict(),
             "layout": product.layout.value,
             "data_fingerprint": product.fingerprint,

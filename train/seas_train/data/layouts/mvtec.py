@@ -26,10 +26,16 @@ _LABELLED = ("images", "labels", "annotations", "masks")
 
 
 def looks_like(product: Path) -> bool:
-    """Whether a train, test or ground_truth folder holds folders with images directly inside."""
+    """Whether a train, test or ground_truth folder holds folders with images directly inside.
+
+    Not where defects lie beside the normals, in the folder itself or in `train`: that is `okng`.
+    """
+    train = child(product, "train")
+    halves = [half for half in (train, child(product, "test")) if half is not None]
     if child(product, "ground_truth") is not None:
-        return True
-    halves = [half for name in ("train", "test") if (half := child(product, name)) is not None]
+        return bool(halves) or normal_child(product) is None
+    if train is not None and normal_child(train) is not None and len(folders(train)) > 1:
+        return False
     return any(
         child(inner, "rgb") is None and match_key(inner.name) not in _LABELLED
         for half in halves

@@ -33,8 +33,13 @@ IMAGES = ("images", "image", "imgs", "img", "rgb")
 
 def looks_like(product: Path) -> bool:
     """Whether a folder of normal images lies inside, or in a training folder inside."""
-    normal = normal_child(product)
-    return normal is not None and any(is_image_name(entry) for entry in entries(_images_of(normal)))
+    normals = [normal_child(place) for place in (product, child(product, "train")) if place is not None]
+    return any(
+        is_image_name(entry)
+        for normal in normals
+        if normal is not None
+        for entry in entries(_images_of(normal))
+    )
 
 
 def find(product: Path, problems: Problems) -> Found:
@@ -88,7 +93,8 @@ def _masks_of(
     """The masks of a defect's folder, from the first place that has some."""
     own = [inside for word in MASKS if (inside := child(folder, word)) is not None]
     named = [other for other in folders(folder.parent) if _is_masks_of(other) and _named_after(other, folder)]
-    below = [inside for root in roots if (inside := child(root, folder.name)) is not None]
+    ways = ((folder.name,), (folder.parent.name, folder.name))
+    below = [inside for root in roots for way in ways if (inside := child(root, *way)) is not None]
     for place in (*own, *named, *below):
         if masks := list_masks(place, problems):
             return masks

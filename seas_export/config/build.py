@@ -44,7 +44,7 @@ class EvaluateConfig(Settings):
     """Held-out pairs of each defect at most."""
     normals: Whole = 6
     """Held-out normals at most."""
-    noises: Annotated[int, within(2, 64)] = 4
+    noises: Annotated[int, within(2, 64)] = 3
     """Pictures of each prompt, all prompts' from the same noise, that tell whether prompts change them."""
 
 

@@ -17,7 +17,7 @@ IOU_NOT, IOU_USABLE = 0.2, 0.4
 """Of held-out masks, over chance: below the first not usable, from the second on usable."""
 EMPTY_USABLE = 0.5
 """Share of held-out normals with an empty mask; fewer are a doubt."""
-PROMPT_NOT, PROMPT_USABLE = 0.2, 0.4
+PROMPT_NOT, PROMPT_USABLE = 0.1, 0.3
 """The prompt's change of the picture over another noise's."""
 
 

@@ -169,7 +169,7 @@ def _decode(path: Path, data: bytes, thumbnail: bool) -> Opened:
         raise Image.DecompressionBombError
     if thumbnail:
         image.draft(None, (THUMBNAIL, THUMBNAIL))
-    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    pages = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # of phones: a preview, a depth map
     if sixteen_bits.is_split(image):
         reason = "has colour of 16 bits in compressed planes; save it with interleaved channels, or as PNG"
         raise UnreadableImage(path, reason)

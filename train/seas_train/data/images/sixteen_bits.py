@@ -48,8 +48,10 @@ def load_values(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
     for picture, high in ((image, True), (again, False)):
         _set_raw_modes(picture, lambda mode, high=high: _one_byte(mode, little, high))  # type: ignore[misc]
         picture.load()
-    upper, lower = np.asarray(image).astype(np.uint16), np.asarray(again).astype(np.uint16)
-    return np.asarray(upper << 8 | lower)
+    values: NDArray[np.uint16] = np.asarray(image).astype(np.uint16)
+    values <<= 8
+    values |= np.asarray(again)
+    return values
 
 
 def correct_order(image: Image.Image) -> None:

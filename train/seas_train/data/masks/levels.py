@@ -116,8 +116,7 @@ def _doubt_of_labels(levels: tuple[int, ...]) -> str:
     if high <= FOREGROUND:
         return ""
     shown = ", ".join(str(level) for level in levels[:8]) + (", ..." if len(levels) > 8 else "")
-    rim = "; is 255 a rim that is to be ignored?" if high == 255 and levels[-2] < FOREGROUND else ""
-    return f"has the levels {shown}: each is taken as a class, all but 0 as defect{rim}"
+    return f"has the levels {shown}: each is taken as a class, all but 0 as defect"
 
 
 def _classes(values: NDArray[np.uint8], counts: NDArray[np.int64], levels: tuple[int, ...]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import stat
@@ -9,6 +10,21 @@ from pathlib import Path
 
 from seas_runtime.errors import UserError
 from seas_runtime.units import mib
+
+_MARKS = (  # the longer ones first: UTF-32's begins as UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+)
+_BY_ZEROS = {
+    (False, True, True, True): "utf-32-le",
+    (True, True, True, False): "utf-32-be",
+    (False, True): "utf-16-le",
+    (True, False): "utf-16-be",
+}
+"""Which of a file's first bytes are 0 -> its encoding."""
 
 logger = logging.getLogger(__name__)
 
@@ -104,3 +120,15 @@ def _begins(path: Path, start: bytes) -> bool:
             return file.read(len(start)) == start
     except OSError:
         return False
+
+
+def decode_text(data: bytes) -> str:
+    """Return a text file's characters: UTF-8, or UTF-16 and UTF-32 as Windows' editors save them.
+
+    Without a byte order mark zeros tell: YAML begins with an ASCII character.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode(encoding)
+    zeros = tuple(byte == 0 for byte in data[:4])
+    return data.decode(_BY_ZEROS.get(zeros) or _BY_ZEROS.get(zeros[:2]) or "utf-8")

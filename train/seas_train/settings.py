@@ -5,7 +5,6 @@ Imports nothing heavy, since the command line's options go through here.
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import types
 import typing
@@ -16,26 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from seas_runtime.errors import UserError
-from seas_train.foreign_files import TEXT_LIMIT, check_file, is_missing
+from seas_train.foreign_files import TEXT_LIMIT, check_file, decode_text, is_missing
 
 T = TypeVar("T")
 SettingsT = TypeVar("SettingsT", bound="Settings")
 COMMAND_LINE = "the command line"
 _MOST_VALUES = 100_000
-_MARKS = (  # the longer ones first: UTF-32's begins as UTF-16's
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-)
-_BY_ZEROS = {
-    (False, True, True, True): "utf-32-le",
-    (True, True, True, False): "utf-32-be",
-    (False, True): "utf-16-le",
-    (True, False): "utf-16-be",
-}
-"""Which of a file's first bytes are 0 -> its encoding."""
 _UNIONS = (typing.Union, types.UnionType)
 
 
@@ -228,7 +213,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not is_missing(file):
         check_file(file, "a YAML file", TEXT_LIMIT, "--config")
     try:
-        values = yaml.safe_load(_decode(file.read_bytes()))
+        values = yaml.safe_load(decode_text(file.read_bytes()))
         _check_extent(values, file)
     except RecursionError:
         raise UserError(f"--config {file}: expected YAML, found some nested too deeply to be read") from None
@@ -257,18 +242,6 @@ def _check_extent(values: Any, file: Path) -> None:
             pending += value.values()
         elif isinstance(value, list):
             pending += value
-
-
-def _decode(data: bytes) -> str:
-    """Return a text file's characters: UTF-8, or UTF-16 and UTF-32 as Windows' editors save them.
-
-    Without a byte order mark zeros tell: YAML begins with an ASCII character.
-    """
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding)
-    zeros = tuple(byte == 0 for byte in data[:4])
-    return data.decode(_BY_ZEROS.get(zeros) or _BY_ZEROS.get(zeros[:2]) or "utf-8")
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:

@@ -113,12 +113,12 @@ def test_nested_mask_folders_are_joined(tmp_path: Path) -> None:
         save(mask, truth / f"{index:03}" / "000.png")
         if index == 0:
             other = np.zeros((SIZE[1], SIZE[0]), np.uint8)
-            other[:8, :8] = 200
+            other[:8, 6:14] = 200  # inside the crop
             save(Image.fromarray(other), truth / "000" / "001.png")
     product = load_product(folder, size=40)
     (first,) = product.defects[0].train
     assert not product.report.warnings[1:]  # but for few normals
     mask = product.mask(first)
-    assert mask[2, 2]  # the second file's
+    assert mask[2, 4]  # the second file's
     assert mask[20, 20]  # the first's
     assert len(product.defects[0].test) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 import json
 from pathlib import Path
@@ -355,3 +356,31 @@ def test_a_folder_of_labelme_folders_is_a_folder_of_products(tmp_path: Path) -> 
     assert products_in(tmp_path) == ["bracket", "clip"]
     with pytest.raises(UserError, match="found a folder of products: bracket, clip"):
         choose_layout(tmp_path, None)
+
+
+def test_heic_is_read_with_its_extra(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra `heic` is not installed")
+    for image in photographs(tmp_path / "train/good", 2):
+        pillow_heif.from_pillow(Image.open(image)).save(image.with_suffix(".HEIC"))
+        image.unlink()
+    for image in photographs(tmp_path / "test/crack", 1, 10):
+        pillow_heif.from_pillow(Image.open(image)).save(image.with_suffix(".heic"))
+        image.unlink()
+        save(square_mask(), tmp_path / "ground_truth/crack" / image.name)
+    product = load_product(tmp_path, size=32)
+    assert (len(product.normals), len(product.defects[0].train)) == (2, 1)
+    assert product.image(product.normals[0]).std() > 5
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pillow_heif") is not None, reason="the extra `heic` is installed"
+)
+@pytest.mark.parametrize("name", ["phone.HEIC", "phone.jpg"])
+def test_heic_without_its_extra_is_told_with_the_way_on(tmp_path: Path, name: str) -> None:
+    photographs(tmp_path / "train/good", 2)
+    for image in photographs(tmp_path / "test/crack", 1, 10):
+        save(square_mask(), tmp_path / "ground_truth/crack" / image.name)
+    (tmp_path / "train/good" / name).write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic")
+    report = inspect_product(tmp_path, size=32)
+    assert report.usable
+    assert any("extra `heic`" in problem.message for problem in report.warnings)

@@ -12,7 +12,7 @@ from seas_runtime.manifest.fields import RESERVED_NAMES, is_safe_name
 from seas_runtime.printable import printable
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif"})
+HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 """Read where pillow-heif is installed."""
 MAX_NAME = 60  # characters, so that a folder made from it fits every file system
 MAX_BYTES = 160  # of them in UTF-8, of the 255 that a file's name may have

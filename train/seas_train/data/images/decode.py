@@ -16,6 +16,7 @@ from seas_train.data.images import sixteen_bits
 
 # Read by content, not by ending; formats with an interpreter behind them (EPS, PDF, ...) are never opened.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
+HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc")  # from a file's fifth byte on
 PNG = b"\x89PNG\r\n\x1a\n"
 LARGE = 1_000_000  # pixels: below, decoding costs little
 FEWEST_BYTES = 0.5  # a pixel, of a PNG that is surely not blank
@@ -162,8 +163,20 @@ def _read(path: Path) -> bytes:
     return data
 
 
+def _formats(data: bytes) -> tuple[str, ...]:
+    """Return the formats that a file may have; HEIC only where its reader is installed, which is loaded."""
+    if not data[4:].startswith(HEIC):
+        return FORMATS
+    try:
+        import pillow_heif
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return (*FORMATS, "HEIF")
+
+
 def _decode(path: Path, data: bytes, thumbnail: bool) -> Opened:
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(data), formats=_formats(data))
     size = image.size
     if size[0] * size[1] > MAX_PIXELS:
         raise Image.DecompressionBombError
@@ -200,6 +213,8 @@ def _unidentified(data: bytes) -> str:
     """Say what a file is that Pillow does not know, where its first bytes tell."""
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "is a TIFF of a kind that is not read; save it with 8 or 16 bits a channel, or as PNG"
+    if data[4:].startswith(HEIC):
+        return "is HEIC: install the extra `heic`, which reads it, or save it as PNG or JPEG"
     return "is not a PNG, JPEG, BMP, TIFF or WebP image that can be read"
 
 

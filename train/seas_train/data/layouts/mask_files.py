@@ -62,7 +62,7 @@ def looks_like_mask(path: Path, one_level: bool = False) -> bool:
         return one_level or len(colours) > 1
     levels = image.convert("L").histogram()
     extreme = sum(levels[:_EXTREME]) + sum(levels[-_EXTREME:])
-    return extreme >= _SHARE * sum(levels)
+    return bool(extreme >= _SHARE * sum(levels))
 
 
 def copied_masks(images: Iterable[Path], masks: Iterable[Path]) -> set[Path]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from seas_train.data.images import open_image
 from seas_train.data.layouts.found import Found, FoundDefect, Pair, is_normal_word
 from seas_train.data.layouts.mask_files import keep_drawn
-from seas_train.data.names import natural_key
+from seas_train.data.names import HEIC_SUFFIXES, natural_key
 from seas_train.data.problems import Kind, Problems
 
 COMBINED = "combined"  # MVTec AD's own name for images with several defects
@@ -120,8 +121,10 @@ def sort_marked(marked: Iterable[Marked], normals: Sequence[Path], problems: Pro
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Return the width and height of an upright picture; OSError where it is none."""
-    with Image.open(path) as image:
+    """Return the width and height of an upright picture; UserError or OSError where it is none."""
+    if path.suffix.lower() in HEIC_SUFFIXES:
+        return open_image(path).size
+    with Image.open(path) as image:  # its head alone
         width, height = image.size
         turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     return (height, width) if turned else (width, height)

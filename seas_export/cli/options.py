@@ -22,7 +22,11 @@ Backend = Annotated[str, typer.Option("--backend", help=f"What runs the graphs: 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")]
 Layout = Annotated[
     str | None,
-    typer.Option("--layout", help="mvtec, visa or mvtec3d; detected where not given.", show_default=False),
+    typer.Option(
+        "--layout",
+        help="mvtec, visa, mvtec3d, okng, labelme, coco or yolo; detected where not given.",
+        show_default=False,
+    ),
 ]
 Fit = Annotated[
     str | None,

@@ -15,7 +15,10 @@ from seas_export.cli import options, output
     "and whole pairs are kept."
 )
 def build(
-    product: Annotated[str | None, typer.Option("--product", help="The product: its folder's name.")] = None,
+    product: Annotated[
+        str | None,
+        typer.Option("--product", help="The product: its folder's name, as it is spelled or as a safe name."),
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every product of the --data folder, into OUT/PRODUCT each.")
     ] = False,

@@ -80,7 +80,7 @@ def test_a_build_shows_labels_and_outlives_its_report(
     folder = tmp_path / os.fsdecode(b"daten \xe4") / "Gehäuse (links)"
     shutil.copytree(toy_product, folder)
     for part in ("test", "ground_truth"):
-        (folder / part / "spot").rename(folder / part / "Öl-Fleck Nr. 1")
+        (folder / part / "Spot").rename(folder / part / "Öl-Fleck Nr. 1")
     normal = next((folder / "train/good").iterdir())
     normal.rename(normal.with_name(os.fsdecode(b"Bild \xe4") + normal.suffix))
     options = {

@@ -17,7 +17,7 @@ from seas_train.data.check import Checked, check_files
 from seas_train.data.images import Preprocessing, read_image
 from seas_train.data.layouts import READERS, Found, FoundDefect, Layout, Pair, choose_layout, find_files
 from seas_train.data.masks import read_mask
-from seas_train.data.names import find_by_name, product_name, safe_name, shown_label, unique_names
+from seas_train.data.names import find_by_name, match_key, product_name, safe_name, shown_label, unique_names
 from seas_train.data.problems import Counts, Kind, Problems, ProductReport
 from seas_train.data.split import PhotographsConfig, divide, training_pairs
 
@@ -59,12 +59,12 @@ class Product:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Defects' own spellings by name, where they are others."""
+        """Defects' own spellings by name, where more than the case is another."""
         shown = {defect.name: shown_label(defect.label) for defect in self.defects}
         for name, label in shown.items():
             if list(shown.values()).count(label) > 1:  # differ in Unicode composition alone
                 shown[name] = f"{label} ({name})"
-        return {name: label for name, label in shown.items() if label not in ("", name)}
+        return {name: label for name, label in shown.items() if match_key(label) not in ("", match_key(name))}
 
     def spellings(self) -> dict[str, Any]:
         """Return what a checkpoint says of labels: nothing where all names are as they are shown."""

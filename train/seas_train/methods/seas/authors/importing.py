@@ -13,7 +13,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.files import sha256_file
 from seas_runtime.methods.seas import MASK_STEPS
 from seas_train.data import Product
-from seas_train.data.names import shown_label
+from seas_train.data.names import match_key, shown_label
 from seas_train.diffusion.examples import Examples
 from seas_train.methods.seas.authors.generation import Generation
 from seas_train.methods.seas.authors.head import read_authors_head
@@ -96,7 +96,7 @@ def import_checkpoint(
         "defects": list(prompts.defects),
     }
     named = zip(prompts.defects, sorted(labels), strict=True)
-    shown = {name: shown_label(label) for name, label in named if shown_label(label) != name}
+    shown = {name: shown_label(label) for name, label in named if match_key(label) != match_key(name)}
     shots = {defect.label: len(defect.train) for defect in product.defects}
     save_checkpoint(
         out,

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ TEMPORARY_SUFFIX = ".seas-tmp"
 JSON_SIZE_LIMIT = 64 * 1024 * 1024
 """Bytes. Far above any file that we write; below what would exhaust a small machine when parsed."""
 
+_TEMPORARY = re.compile(r"\..+\.(?:[0-9a-f]{8}|older)\.seas-tmp", re.DOTALL)
+_LONGEST_NAME = 200
 _BLOCK = 16 * 1024 * 1024
 MARGIN = 64 * 1024 * 1024
 """Bytes asked for on top: tables, graphs, and what else a disk is used for meanwhile."""
@@ -52,7 +55,19 @@ def os_errors(path: Path, action: str = "write") -> Iterator[None]:
 
 def temporary_sibling(path: Path) -> Path:
     """Return an unused hidden name beside `path`, on the same file system so that a rename is atomic."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    return path.with_name(f".{_shortened(path.name)}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether `temporary_sibling` makes such names; a person's `.notes.seas-tmp` is none."""
+    return bool(_TEMPORARY.fullmatch(name))
+
+
+def _shortened(name: str) -> str:
+    """A name cut so that what is put around it fits into the 255 bytes that file systems take."""
+    while len(os.fsencode(name)) > _LONGEST_NAME:
+        name = name[:-1]
+    return name
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
@@ -166,49 +181,19 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def expanded(path: Path, where: str) -> Path:
+    """Return `path` with `~` and `~name` as that user's folder; UserError, named `where`, for no user."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{where}: {path}: expected the home folder of a user, found none of that name. Write it out"
+        ) from error
+
+
 def nearest_folder(path: Path) -> Path:
     """Return `path`, or the nearest of its parents that is there."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-
-
-def holds_ours(out: Path, kind: str = "", marker: str = "", option: str = "") -> bool:
-    """Return whether the folder `out` holds anything, half-written files of ours apart.
-
-    `marker` is the file by which a folder of ours is known, and `kind` what we call it: "a bundle". Raises
-    UserError, which starts with `option`, where `out` is a file, or holds files and no `marker`.
-    """
-    where = f"{option} {out}".strip()
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{where}: expected a folder or nothing, found a file; choose another name")
-    with os_errors(out, "read"):
-        names = sorted(item.name for item in out.iterdir()) if out.is_dir() else []
-    found = [name for name in names if not name.endswith(TEMPORARY_SUFFIX)]
-    if found and marker and not (out / marker).is_file():
-        raise UserError(
-            f"{where}: expected an empty folder or {kind}, found other files. "
-            f"There we found {found[0]!r} and no {marker}; choose another folder"
-        )
-    return bool(found)
-
-
-def check_out(
-    out: Path,
-    kind: str = "",
-    marker: str = "",
-    option: str = "",
-    *,
-    force: bool = False,
-    advice: str = "give --force to replace it, or another folder",
-) -> None:
-    """Refuse, before the work, an `out` that may not be replaced or cannot be written; see `holds_ours`."""
-    where = f"{option} {out}".strip()
-    if holds_ours(out, kind, marker, option) and not force:
-        raise UserError(f"{where}: {f'there is {kind}' if kind else 'it is there'} already; {advice}")
-    parent = nearest_folder(out.absolute().parent)
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise UserError(
-            f"{where}: expected a folder that can be written, {parent} cannot; choose another one"
-        )
 
 
 def require_space(path: Path, needed: int, what: str) -> None:
@@ -255,43 +240,3 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-@contextlib.contextmanager
-def replace_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; on success it becomes `path`, replacing an older folder.
-
-    If the block fails, the new folder is removed and `path` stays as it was. A process killed between the
-    two renames leaves the older folder under a hidden name, from which the next call restores it. An
-    OSError, in the block too, becomes a UserError.
-    """
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would replace a link's target, not the link
-    with os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_dir():
-            raise UserError(f"{path}: expected a folder or nothing, found a file; choose another path")
-        older = path.with_name(f".{path.name}.older{TEMPORARY_SUFFIX}")
-        _recover(path, older)
-        fresh = temporary_sibling(path)
-        fresh.mkdir()
-        try:
-            yield fresh
-            if path.exists():
-                path.rename(older)
-            fresh.rename(path)
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            if older.exists() and not path.exists():
-                older.rename(path)
-            raise
-        shutil.rmtree(older, ignore_errors=True)
-
-
-def _recover(path: Path, older: Path) -> None:
-    """Bring back, or clear away, what a killed `replace_directory` left."""
-    if not older.exists():
-        return
-    if path.exists():
-        shutil.rmtree(older)
-    else:
-        older.rename(path)

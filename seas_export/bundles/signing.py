@@ -12,8 +12,9 @@ from pathlib import Path
 from seas_runtime.bundle.reading import CLUTTER, ENGINES_FOLDER, Bundle
 from seas_runtime.bundle.signature import SIGNATURE_NAME
 from seas_runtime.errors import UserError
-from seas_runtime.files import os_errors, read_bytes, temporary_sibling
+from seas_runtime.files import os_errors, read_bytes, read_json, temporary_sibling
 from seas_runtime.installing import install
+from seas_runtime.outputs.checking import check_file
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def sign_bundle(bundle: Path, key: Path, password: Path | None = None, force: bo
     """
     content = Bundle.read(bundle)
     file = bundle / SIGNATURE_NAME
+    check_file(file, "a signature", _is_signature, force=True)
     if file.exists() and not force:
         raise UserError(f"{file}: the bundle is signed already; sign it anew with --force")
     read_bytes(key, "private key", 64 * 1024)
@@ -66,6 +68,15 @@ def sign_bundle(bundle: Path, key: Path, password: Path | None = None, force: bo
         finally:
             temporary.unlink(missing_ok=True)
     return Signed(file, content.fingerprint, len(content.manifest.files) + 1)
+
+
+def _is_signature(file: Path) -> bool:
+    """Whether a file is one that signing wrote."""
+    try:
+        found = read_json(file, "signature")
+    except UserError:
+        return False
+    return isinstance(found, dict) and "verificationMaterial" in found
 
 
 def _password(file: Path | None) -> bytes | None:

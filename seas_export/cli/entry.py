@@ -12,6 +12,7 @@ import typer
 from seas_export.cli.app import app
 from seas_export.cli.output import how_to_continue
 from seas_export.cli.streams import give_up, usable_streams
+from seas_export.signals import ended_by_signals
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.installing import install
 from seas_runtime.packages import broken_import
@@ -47,9 +48,13 @@ EXTRAS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted."""
-    with usable_streams():
-        return _run(arguments)
+    """Run the command line.
+
+    Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted, 143 (128 + 15) ended by SIGTERM.
+    """
+    with usable_streams(), ended_by_signals() as watch:
+        code = _run(arguments)
+    return 128 + watch.number if watch.number is not None else code
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from seas_train.data import PhotographsConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON to stdout.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what is already there.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace what this command wrote there before; never other files.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same result.")]
 Threads = Annotated[
     int | None,

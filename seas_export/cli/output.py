@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, TypeVar
 
 from seas_runtime.errors import CheckFailed
+from seas_runtime.files import expanded
 from seas_runtime.printable import printable
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ def command(continue_by: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             _State.how_to_continue = continue_by
+            for name, value in kwargs.items():
+                if isinstance(value, Path):  # a shell leaves `--out=~/x` as it is
+                    kwargs[name] = expanded(value, f"--{name.replace('_', '-')}")
             with _stdout_kept_for_reports():
                 return function(*args, **kwargs)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import atomic_write_text
+from seas_runtime.outputs.checking import check_file
 
 FOLDER = Path(__file__).parent / "presets"
 PRESETS = {"mvtec": "MVTec AD", "visa": "VisA", "mvtec3d": "MVTec 3D AD"}
@@ -21,8 +22,17 @@ def read_preset(name: str) -> str:
 
 
 def write_preset(name: str, file: Path, force: bool = False) -> None:
-    """Write a preset's YAML file for a user to change; UserError if it is there already, without `force`."""
+    """Write a preset's YAML file for a user to change.
+
+    Raises UserError if a file is there already: without `force`, and with it if it is no preset as it was
+    written.
+    """
     text = read_preset(name)
-    if file.exists() and not force:
-        raise UserError(f"{file}: is there already; choose another name, or replace it with --force")
+    check_file(file, "a preset as it was written", _is_preset, "--out", force=force)
     atomic_write_text(file, text)
+
+
+def _is_preset(file: Path) -> bool:
+    """Whether a file holds a preset and nobody's changes."""
+    found = file.read_bytes()
+    return any(found == read_preset(name).encode("utf-8") for name in PRESETS)

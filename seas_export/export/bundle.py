@@ -25,9 +25,10 @@ from seas_export.graphs.trace import trace_or_fail
 from seas_export.graphs.weights import WeightStore, save_graphs
 from seas_export.methods.contract import ExportMethod
 from seas_export.methods.table import find_method
-from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle, hash_files, write_manifest
+from seas_runtime.bundle.kind import BUNDLE
+from seas_runtime.bundle.reading import Bundle, hash_files, write_manifest
 from seas_runtime.errors import UserError
-from seas_runtime.files import check_out, replace_directory, require_space
+from seas_runtime.files import require_space
 from seas_runtime.manifest.types import (
     SCHEDULE,
     GraphSpec,
@@ -37,6 +38,8 @@ from seas_runtime.manifest.types import (
     SamplerDefaults,
     TensorSpec,
 )
+from seas_runtime.outputs.checking import check_out
+from seas_runtime.outputs.replacing import replace_directory
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.base import Geometry
 
@@ -102,14 +105,14 @@ def export_bundle(
     """
     say = progress or (lambda line: None)
     _, chosen, spec = require_target(target, precision)
-    check_out(out, "a bundle", MANIFEST_NAME, "--out", force=force)
+    check_out(out, BUNDLE, "--out", force=force, inputs={"CHECKPOINT": checkpoint})
     loaded = load_checkpoint(checkpoint)
     method = find_method(loaded.method)
     _check_steps(steps, loaded, method.fewest_steps)
     half, size = chosen is Precision.FP16, weight_bytes(loaded, split=spec.split_upsampling)
     # In half, the float32 graphs and those that are measured lie on the disk until the others are written.
     require_space(out, 2 * size if half else size, "this bundle")
-    with replace_directory(out) as folder:
+    with replace_directory(out, BUNDLE) as folder:
         full = folder / _FLOAT32 if half else folder
         first = replace(spec, fused_attention=False, split_upsampling=False) if half else spec
         manifest = _write(loaded, method, full, first, target, steps, say)

@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from seas_engines.targets.targets import Precision, require_target
 from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part, trace_or_fail
 from seas_export.graphs.weights import WeightStore
-from seas_runtime.files import check_out, replace_directory, require_space, write_json
+from seas_runtime.files import require_space, write_json
+from seas_runtime.outputs.checking import check_out
+from seas_runtime.outputs.kinds import Kind
+from seas_runtime.outputs.replacing import replace_directory
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.model_folders import model_index, quiet_transformers
 from seas_train.diffusion.solver import dpm_solver
@@ -27,6 +30,9 @@ GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "model.onnx_data"
 INDEX_FILE = "model_index.json"
 DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16}
 Progress = Callable[[str], None]
+
+OPTIMUM = Kind("an export in optimum's layout")
+"""Known by its list alone: anybody's export for optimum has the same names."""
 
 
 def export_optimum(
@@ -52,13 +58,13 @@ def export_optimum(
     """
     say = progress or (lambda line: None)
     _, chosen, spec = require_target("cpu", precision)
-    check_out(out, "such an export", f"{UNET}/{GRAPH_FILE}", "--out", force=force)
+    check_out(out, OPTIMUM, "--out", force=force, inputs={"CHECKPOINT": checkpoint})
     loaded = load_checkpoint(checkpoint)
     dtype = DTYPES[chosen]
     models = (loaded.unet, loaded.vae, loaded.text_encoder)
     count = sum(parameter.numel() for model in models for parameter in model.parameters())
     require_space(out, count * dtype.itemsize, "this export")
-    with replace_directory(out) as folder:
+    with replace_directory(out, OPTIMUM) as folder:
         for part in plain_parts(loaded, dtype):
             say(f"trace {part.name}")
             _save(trace_or_fail(part, spec.opset), folder / part.name)

@@ -18,8 +18,9 @@ from seas_export.report.content import parts_of
 from seas_export.version import version
 from seas_runtime.backends.cores import peak_memory
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.files import atomic_write_text, os_errors, write_json
+from seas_runtime.files import atomic_write_text, os_errors, read_json, write_json
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.outputs.checking import check_file, check_writable, refuse_overlap
 
 if TYPE_CHECKING:
     from seas_runtime.generation.generator import Generator
@@ -172,6 +173,24 @@ def write_bench(result: BenchResult, out: Path) -> list[Path]:
     data = out / "bench.json"
     write_json(data, asdict(result))
     return [data, _write_svg(result, out / "bench.svg")]
+
+
+def check_bench(bundle: Path, out: Path) -> None:
+    """Refuse, before measuring, a folder whose bench.json or bench.svg no bench wrote, or the bundle's."""
+    refuse_overlap(out, {"BUNDLE": bundle}, "--out")
+    check_writable(out, "--out")
+    data = out / "bench.json"
+    ours = data.is_file() and _is_bench(data)
+    for file in (data, out / "bench.svg"):
+        check_file(file, "what bench wrote", lambda _: ours, "--out", force=True)
+
+
+def _is_bench(file: Path) -> bool:
+    try:
+        found = read_json(file, "bench")
+    except UserError:
+        return False
+    return isinstance(found, dict) and {"latency_median", "batches", "power"} <= found.keys()
 
 
 def _measure(

@@ -15,7 +15,10 @@ from zipfile import BadZipFile, ZipFile
 
 from seas_export.version import DISTRIBUTION, packaging
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.files import atomic_write_text, check_out, replace_directory, sha256_file
+from seas_runtime.files import atomic_write_text, sha256_file
+from seas_runtime.outputs.checking import check_out
+from seas_runtime.outputs.kinds import Kind
+from seas_runtime.outputs.replacing import replace_directory
 
 _SOURCE = Path(__file__).resolve().parents[2]
 _ON_CPU, _ON_GPU = {"runtime", "export", "engines", "dev"}, {"cuda", "gpu", "dev-gpu"}
@@ -105,7 +108,7 @@ def collect(
         raise UserError(f"--target {target}: expected one of {known}")
     if wheel is not None and not wheel.is_file():
         raise UserError(f"--wheel {wheel}: expected the wheel of {DISTRIBUTION}, found no such file")
-    check_out(out, force=force)
+    check_out(out, WHEELHOUSE, "DIR", force=force, inputs={"--wheel": wheel})
     _check_extras(extras)
     box = TARGETS[target]
     if python is not None:
@@ -113,7 +116,7 @@ def collect(
             raise UserError(f"--python: expected a version such as 3.10, found {python!r}")
         box = replace(box, python=python)
     wanted = f"{DISTRIBUTION}[{','.join(extras)}]"
-    with replace_directory(out) as fresh:
+    with replace_directory(out, WHEELHOUSE) as fresh:
         ours = _own_wheel(fresh, wheel)
         _download(box, fresh, [f"{ours}[{','.join(extras)}]" if ours is not None else wanted])
         for _ in range(_ROUNDS):
@@ -139,6 +142,18 @@ def _check_extras(extras: tuple[str, ...]) -> None:
             f"{', '.join(sorted(without))} and onnxruntime-gpu by {', '.join(sorted(with_gpu))}. "
             "On a GPU name gpu in place of export and engines, dev-gpu in place of dev, cuda of runtime"
         )
+
+
+def _listed(folder: Path) -> set[str] | None:
+    """The wheels of which SHA256SUMS holds a line, and the two files beside them."""
+    sums, words = folder / "SHA256SUMS", folder / "INSTALL.txt"
+    if not words.is_file() or DISTRIBUTION not in words.read_text(encoding="utf-8", errors="replace"):
+        return None
+    lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {sums.name, words.name, *(line[66:] for line in lines if line.endswith(".whl"))}
+
+
+WHEELHOUSE = Kind("a wheelhouse", "SHA256SUMS", listed=_listed)
 
 
 def missing_requirements(folder: Path, box: WheelTarget, wanted: str) -> list[str]:

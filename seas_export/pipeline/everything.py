@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from seas_export.pipeline.ledger import BUILD_FILE
+from seas_export.signals import Ended
 from seas_export.verdict import State
 from seas_runtime.errors import UserError
+from seas_runtime.outputs.checking import check_file
 from seas_runtime.printable import printable
 from seas_runtime.units import duration
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+_LOG = "seas-export build --all"
+"""The first line of a log."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,11 @@ def build_everything(
         )
     places = {name: out / place for name, place in unique_names(names, product_name).items()}
     begun = time.perf_counter()
+    running = _Running()
+    logs = {name: place.with_name(f"{place.name}.log") for name, place in places.items()} if jobs > 1 else {}
+    for name, file in logs.items():
+        built = (places[name] / BUILD_FILE).is_file()
+        check_file(file, "a log of build --all", lambda log, built=built: built or _is_log(log), force=True)
     out.mkdir(parents=True, exist_ok=True)
     if jobs > 1 and values.get("threads") is None:
         values = {**values, "threads": max(1, (os.cpu_count() or 1) // jobs)}
@@ -132,9 +141,7 @@ def build_everything(
             words = [*_command(), "--config", str(config), "--product", name, "--data", str(data)]
             words += ["--out", str(place), "--json", *(["--force"] if force else [])]
             try:
-                outcome = _run(
-                    label, words, place, place.with_name(f"{place.name}.log") if jobs > 1 else None
-                )
+                outcome = _run(label, words, place, logs.get(name), running)
             except OSError as error:  # as of a log that cannot be written: the others' summary stays
                 outcome = Outcome(label, "failed", 1, 0.0, place, f"failed: {printable(str(error))}")
             say(f"{label}: {outcome.state}, {duration(outcome.seconds)}")
@@ -143,10 +150,12 @@ def build_everything(
         with ThreadPoolExecutor(jobs) as pool:
             try:
                 outcomes = tuple(pool.map(run, names))
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
+                if isinstance(interrupt, Ended):  # which came to this process alone, as Ctrl-C does not
+                    running.stop()
                 pool.shutdown(cancel_futures=True)  # the products' processes were interrupted with this one
                 raise
-    if any(outcome.code == INTERRUPTED for outcome in outcomes):
+    if any(outcome.code in (INTERRUPTED, TERMINATED) for outcome in outcomes):
         raise KeyboardInterrupt
     return Everything(outcomes, time.perf_counter() - begun)
 
@@ -156,12 +165,34 @@ def _command() -> list[str]:
     return [sys.executable, "-m", "seas_export", "build"]
 
 
-def _run(name: str, words: list[str], out: Path, log: Path | None) -> Outcome:
+class _Running:
+    """The processes of the products that are being built."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._stopped = False
+
+    def start(self, words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start one."""
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+        self._processes.append(process)
+        if self._stopped:
+            process.terminate()
+        return process
+
+    def stop(self) -> None:
+        """Tell all of them to end; they clean up."""
+        self._stopped = True
+        for process in self._processes:
+            process.terminate()
+
+
+def _run(name: str, words: list[str], out: Path, log: Path | None, running: _Running) -> Outcome:
     begun = time.perf_counter()
     before = _parts(out)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+        process = running.start(words, environment)
         assert process.stderr is not None
         for line in process.stderr:
             text = line.decode("utf-8", "replace")
@@ -172,12 +203,17 @@ def _run(name: str, words: list[str], out: Path, log: Path | None) -> Outcome:
         said.seek(0)
         lines = said.read().splitlines()
     if log is not None:
-        log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        log.write_text("\n".join([_LOG, *lines]) + "\n", encoding="utf-8")
     seconds = time.perf_counter() - begun
     if code == 0:
         state = "current" if before is not None and before == _parts(out) else "built"
         return Outcome(name, state, code, seconds, out, verdicts=_recorded(out, "verdicts") or {})
     return Outcome(name, "failed", code, seconds, out, _reason(lines, code))
+
+
+def _is_log(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(_LOG)) == _LOG.encode()
 
 
 def _parts(out: Path) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from seas_export.pipeline.source import DATA
 from seas_runtime.errors import UserError
-from seas_runtime.files import check_out
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.outputs.checking import check_out
 from seas_train.data import PhotographsConfig, load_product
 from seas_train.data.layouts import find_product
 from seas_train.settings import require
@@ -75,7 +75,7 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
     from seas_train.methods.seas.authors.importing import import_checkpoint
 
     directory = _photographs(request)
-    _check_out(request)
+    _check_out(request, directory)
     say(f"read {request.generation}")
     generation = read_generation(request.generation, request.base, allow_pickle=request.allow_pickle)
     geometry = generation.models.geometry
@@ -127,10 +127,18 @@ def _photographs(request: ImportRequest) -> Path:
     return directory
 
 
-def _check_out(request: ImportRequest) -> None:
+def _check_out(request: ImportRequest, directory: Path) -> None:
     """Refuse numbers out of range, and to write over something unless asked to."""
     guidance, tau = request.guidance, request.tau
     require(guidance is None or 0 <= guidance <= 100, "--guidance", "0 to 100", guidance)
     require(tau is None or 0 < tau < 1, "--tau", "a number between 0 and 1", tau)
+    from seas_train.checkpoint import CHECKPOINT
+
+    inputs = {
+        "--generation": request.generation,
+        "--mask": request.mask,
+        "--base": Path(request.base).expanduser(),
+        "the photographs": directory,
+    }
     advice = "expected nothing. Replace it with --force, or choose another"
-    check_out(request.out, option="--out", force=request.force, advice=advice)
+    check_out(request.out, CHECKPOINT, "--out", force=request.force, advice=advice, inputs=inputs)

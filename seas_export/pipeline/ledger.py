@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -12,12 +13,17 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from seas_export.pipeline.digests import is_empty
+from seas_export.pipeline.source import Source
 from seas_runtime.errors import UserError
-from seas_runtime.files import holds_ours, locked, read_json, sha256_file, write_json
+from seas_runtime.files import locked, read_json, sha256_file, write_json
+from seas_runtime.outputs.checking import holds_ours, refuse_overlap
+from seas_runtime.outputs.kinds import Kind, some
 from seas_runtime.units import duration
 
 BUILD_FILE = "build.json"
 _ABSENT = object()
+BUILD = Kind("a build", BUILD_FILE, (BUILD_FILE,))
 SCHEMA = 1
 
 
@@ -30,6 +36,8 @@ class Before(str, Enum):
     """The same inputs, begun and interrupted: continue."""
     DAMAGED = "damaged"
     """The same inputs, finished, but the output is no longer what was made."""
+    GROWN = "grown"
+    """Finished, and only how much of it is wanted has changed: continue."""
     RESTATED = "restated"
     """Finished, and no other inputs have changed than those that its long work does not follow from."""
 
@@ -74,7 +82,7 @@ class Ledger:
         """
         file = folder / BUILD_FILE
         if not file.exists():
-            holds_ours(folder, "a build", BUILD_FILE, "--out")
+            holds_ours(folder, BUILD, "--out")
             return cls(folder, {"schema": SCHEMA, "product": product}, force=force, say=say)
         content = read_json(file, "build record")
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
@@ -102,18 +110,23 @@ class Ledger:
         make: Callable[[Before], object],
         digest: Callable[[Path], str] | None = None,
         restated: str = "",
+        grown: str = "",
+        again: bool = False,
     ) -> Entry:
         """Make a part unless it is current: made from these very inputs, and its output unchanged since.
 
         inputs: everything that decides the result, as JSON values. digest: of `output`; by default its
         contents'. restated: dotted name of the inputs that the output states and its long work does not
-        follow from.
+        follow from. grown: dotted name of the input that says how much is wanted. again: make it though it is
+        current.
         """
-        digest = digest or content_digest
+        digest = digest or sha256_file
         given = _plain(inputs)
         key = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
         old = self._entries.get(name)
-        before, reason = self._compare(old, key, given, output, digest, restated)
+        before, reason = self._compare(old, key, given, output, digest, restated, grown)
+        if before is None and again:
+            before, reason = Before.UNFINISHED, "continuing"
         if before is None and old is not None:
             self._say(f"{name}: current, kept ({output})")
             return old
@@ -156,6 +169,7 @@ class Ledger:
         output: Path,
         digest: Callable[[Path], str],
         restated: str,
+        grown: str,
     ) -> tuple[Before | None, str]:
         """What a part finds, None where it is current, and that in words."""
         if old is None:
@@ -167,6 +181,8 @@ class Ledger:
             words = f"making again, changed: {', '.join(names[:6])}"
             if old.finished and restated and all(name.startswith(f"{restated}.") for name in names):
                 return Before.RESTATED, words
+            if names == [grown]:
+                return Before.GROWN, words.replace("making again", "continuing")
             return Before.NOTHING, words
         if not old.finished:
             return Before.UNFINISHED, "continuing where it was interrupted"
@@ -177,6 +193,24 @@ class Ledger:
         if found != old.output:
             return Before.DAMAGED, f"making again, {output} is not as it was made"
         return None, "current"
+
+    def check_free(self, parts: Mapping[str, tuple[Path, ...]]) -> None:
+        """Refuse, before any work, what lies where parts will be and no build of this folder made.
+
+        Raises:
+            UserError: names it.
+        """
+        taken = [
+            path.name
+            for name, paths in parts.items()
+            for path in paths
+            if name not in self._entries and os.path.lexists(path) and not is_empty(path)
+        ]
+        if taken:
+            raise UserError(
+                f"--out {self.folder}: holds {some(taken)}, which no build of this folder made. "
+                "Move it away, or choose another --out"
+            )
 
     def _record(self, name: str, entry: Entry) -> None:
         """Write one part down."""
@@ -199,31 +233,11 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def content_digest(path: Path) -> str:
-    """A hash of a file's bytes, or of the names and bytes of all files in a folder.
-
-    Raises:
-        UserError: it is not there or cannot be read.
-    """
-    if not path.is_dir():
-        return sha256_file(path)
-    whole = hashlib.sha256()
-    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-        whole.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
-    return whole.hexdigest()
-
-
-def bundle_digest(path: Path) -> str:
-    """A bundle's fingerprint, once its files are found to be as its manifest says. Engines do not count.
-
-    Raises:
-        UserError: it is not a whole bundle.
-    """
-    from seas_runtime.bundle.reading import check_files, read_manifest_file
-
-    manifest, fingerprint = read_manifest_file(path)
-    check_files(path, manifest)
-    return fingerprint
+def check_place(out: Path, source: Source, base: str) -> None:
+    """Refuse a folder that is no build's, or that what is read lies in; before anything is made there."""
+    photographs = None if source.sample else source.directory
+    refuse_overlap(out, {"the photographs": photographs, "--base": Path(base).expanduser()}, "--out")
+    holds_ours(out, BUILD, "--out")
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> list[str]:

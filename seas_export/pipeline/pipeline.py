@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from seas_export.config.build import BuildConfig
 from seas_export.machine.machine import describe_machine
+from seas_export.pipeline.digests import bundle_digest, clear_damaged, dataset_digest, folder_digest
 from seas_export.pipeline.engines import build_engines, engine_options
-from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, bundle_digest, only_build
+from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, check_place, only_build
 from seas_export.pipeline.parts.judging import evaluate, judge, set_aside
 from seas_export.pipeline.result import ASIDE, BuildResult
 from seas_export.pipeline.source import Source, find_source
@@ -21,6 +21,7 @@ from seas_export.pipeline.training.training import load_trainable, training_conf
 from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, bundle_digest_without_verdicts
 from seas_export.version import version
+from seas_runtime.outputs.temporary import sweep
 from seas_runtime.printable import printable
 from seas_train.data.names import shown_label
 
@@ -35,8 +36,12 @@ SAMPLE_SEED = 0
 MASK_SCORES_FILE = "mask_scores.json"
 
 
-def build(config: BuildConfig, *, force: bool = False, say: Say = lambda text: None) -> BuildResult:
+def build(
+    config: BuildConfig, *, force: bool = False, restore: bool = False, say: Say = lambda text: None
+) -> BuildResult:
     """Make everything that `config` asks for under its folder; with `force` also what is current.
+
+    Files that no build made are left alone. Pairs that a person removed are made again with `restore`.
 
     Raises:
         UserError: the photographs, the base or an option is not usable. Found before any work starts.
@@ -46,22 +51,38 @@ def build(config: BuildConfig, *, force: bool = False, say: Say = lambda text: N
     source = find_source(config.product, config.data, config.folder)
     config = replace(config, product=source.directory.name)  # a label or name may mean a folder of another
     out = config.folder
+    check_place(out, source, config.base)
     with only_build(out):
+        sweep(out)
         ledger = Ledger.open(out, shown_label(config.product), force=force, say=say)
-        return _Build(config, out, source, ledger, say).run(begun)
+        return _Build(config, out, source, ledger, say, restore).run(begun)
 
 
 class _Build:
     """One run of a build."""
 
-    def __init__(self, config: BuildConfig, out: Path, source: Source, ledger: Ledger, say: Say) -> None:
+    def __init__(
+        self, config: BuildConfig, out: Path, source: Source, ledger: Ledger, say: Say, restore: bool
+    ) -> None:
         self.config, self.out, self.source, self.ledger, self.say = config, out, source, ledger, say
+        self.restore = restore
         self.checkpoint, self.training = out / "checkpoint", out / "training"
         self.mask_scores = out / MASK_SCORES_FILE
         self.verdict = out / VERDICT_FILE
         self.bundle, self.dataset, self.aside = out / "bundle", out / "dataset", out / SET_ASIDE
         self.report, self.overview = out / "report.html", out / "overview.png"
         self.label = shown_label(config.product)
+        ledger.check_free(
+            {
+                "sample": (source.directory,) if source.sample else (),
+                "train": (self.checkpoint, self.training),
+                "evaluate": (self.mask_scores,),
+                "export": (self.bundle,),
+                "verdict": (self.verdict,),
+                "generate": (self.dataset,),
+                "report": (self.report, self.overview),
+            }
+        )
 
     def run(self, begun: float) -> BuildResult:
         """Check what is given, then make the parts one after the other."""
@@ -139,13 +160,16 @@ class _Build:
     def _sample(self, size: int) -> None:
         """Render the sample product."""
         from seas_train.sample import write_sample
-        from seas_train.sample.write import VERSION
+        from seas_train.sample.write import SAMPLE, VERSION
 
         self.ledger.part(
             "sample",
             {"seed": SAMPLE_SEED, "size": size, "version": VERSION},
             self.source.directory,
-            lambda before: write_sample(self.source.directory.parent, SAMPLE_SEED, size, overwrite=True),
+            lambda before: write_sample(
+                self.source.directory.parent, SAMPLE_SEED, size, overwrite=True, keep=True
+            ),
+            folder_digest(SAMPLE),
         )
 
     def _note(self, base: Base, product: Product, train: Settings) -> None:
@@ -164,6 +188,7 @@ class _Build:
     def _train(self, base: Base, product: Product, config: Settings) -> None:
         """Both stages of training, to a checkpoint."""
         from seas_train import train_product
+        from seas_train.checkpoint import CHECKPOINT
         from seas_train.training.state import AnotherRun
 
         def run(resume: bool) -> None:
@@ -178,6 +203,8 @@ class _Build:
             )
 
         def make(before: Before) -> None:
+            if before is not Before.NOTHING:
+                clear_damaged(self.checkpoint, CHECKPOINT)
             # A checkpoint that was damaged, or is to recommend something else, is written again from its
             # training's last state.
             try:
@@ -196,18 +223,20 @@ class _Build:
             # How often a state is saved does not change what is trained.
             "config": {**config.to_dict(), "save_every": None, "preview_every": None},
         }
-        self.ledger.part("train", inputs, self.checkpoint, make, restated="config.generation")
+        self.ledger.part(
+            "train", inputs, self.checkpoint, make, folder_digest(CHECKPOINT), restated="config.generation"
+        )
 
     def _export(self) -> None:
         """The bundle, checked against PyTorch."""
         from seas_export.export import export_bundle
-        from seas_runtime.bundle.reading import MANIFEST_NAME
+        from seas_runtime.bundle.kind import BUNDLE
 
         wanted = self.config.export
 
         def make(before: Before) -> None:
-            if self.bundle.is_dir() and not (self.bundle / MANIFEST_NAME).is_file():
-                shutil.rmtree(self.bundle)  # damaged; it lies in our own folder, so it is ours
+            if before is not Before.NOTHING:
+                clear_damaged(self.bundle, BUNDLE)
             export_bundle(
                 self.checkpoint,
                 self.bundle,
@@ -240,7 +269,7 @@ class _Build:
                 continue
 
             def make(before: Before, out: Path = out, defects: tuple[str, ...] = defects) -> None:
-                write_pairs(self.bundle, out, defects, self.config, before, self.say)
+                write_pairs(self.bundle, out, defects, self.config, before, self.say, self.restore)
 
             inputs = {
                 "version": version(),
@@ -249,7 +278,9 @@ class _Build:
                 "seed": self.config.seed,
                 "config": config,
             }
-            self.ledger.part(part, inputs, out, make)
+            self.ledger.part(
+                part, inputs, out, make, dataset_digest, grown="config.pairs", again=self.restore
+            )
 
     def _report(self, product: Product) -> bool:
         """The page and the picture; False, with a warning, where they could not be made."""

@@ -119,13 +119,13 @@ def split_records(
 
 
 def read_records(dataset: Path) -> Iterator[dict[str, Any]]:
-    """The records of a data set's pairs."""
+    """The records of a data set's pairs, without those that a person removed."""
     from seas_runtime.dataset.layout import RECORDS_NAME
     from seas_runtime.dataset.record_file import RecordFile
 
     records = RecordFile(dataset / RECORDS_NAME)
     records.load()
-    yield from records.records()
+    yield from (record for record in records.records() if not record.get("deleted"))
 
 
 def notes(gates: Sequence[GateCounts]) -> Iterator[str]:

@@ -21,10 +21,10 @@ from seas_engines.targets.targets import Precision, Target
 from seas_runtime.backends.cuda.device import CudaDevice
 from seas_runtime.backends.onnxruntime.graph_files import ANY_GPU, graph_file
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.engines import store as engine_store
 from seas_runtime.engines.errors import EngineDamaged, EngineStoreUnwritable
 from seas_runtime.engines.record import BatchRange
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.outputs import temporary
 from tests.runtime.bundles import write_tiny_bundle
 
 GIB = 1 << 30
@@ -141,7 +141,7 @@ def test_a_failed_build_leaves_nothing(
 
 
 def test_unwritable_cache(bundle: Path, specs: list[WorkerSpec], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_store, "temporary_sibling", lambda path: Path("/proc/nobody/writes/here"))
+    monkeypatch.setattr(temporary, "temporary_sibling", lambda path: Path("/proc/nobody/writes/here"))
     with pytest.raises(EngineStoreUnwritable, match="cannot be written"):
         compile_bundle(bundle, RTX)
     assert not specs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import stat
 import struct
 import zipfile
@@ -313,8 +314,9 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(
     inner.mkdir(parents=True)
     file = archive.write(tmp_path / "hostile.zip")
     if existing:
-        (inner / "out").mkdir()
-        (inner / "out/mine.txt").write_text("mine")
+        for inside, data in contents.items():
+            (inner / "out" / inside).parent.mkdir(parents=True, exist_ok=True)
+            (inner / "out" / inside).write_bytes(data)
     before = tree(tmp_path)
     with pytest.raises(UserError, match=words):
         unpack_bundle(file, inner / "out", force=existing)
@@ -365,15 +367,40 @@ def test_nothing_is_overwritten_unless_forced(tiny_bundle: Path, tmp_path: Path)
     pack_bundle(tiny_bundle, file, force=True)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="there already"):
+    for force in (False, True):
+        with pytest.raises(UserError, match=r"expected an empty folder or a bundle.*mine\.txt"):
+            unpack_bundle(file, tmp_path / "out", force=force)
+    (tmp_path / "out/mine.txt").unlink()
+    unpack_bundle(file, tmp_path / "out")
+    with pytest.raises(UserError, match="there is a bundle already"):
         unpack_bundle(file, tmp_path / "out")
-    assert (tmp_path / "out/mine.txt").read_text() == "mine"
     unpack_bundle(file, tmp_path / "out", force=True)
-    assert not (tmp_path / "out/mine.txt").exists()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"no command of ours wrote.*mine\.txt"):
+        unpack_bundle(file, tmp_path / "out", force=True)
+    assert (tmp_path / "out/mine.txt").read_text() == "mine"
+
+
+def test_a_file_that_pack_did_not_write_is_not_replaced(tiny_bundle: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "photos.zip"
+    with zipfile.ZipFile(mine, "w") as opened:
+        opened.writestr("photo.png", b"mine")
+    before = mine.read_bytes()
+    with pytest.raises(UserError, match="not a packed bundle"):
+        pack_bundle(tiny_bundle, mine, force=True)
+    assert mine.read_bytes() == before
+
+
+def test_the_folder_that_the_archive_lies_in_is_not_unpacked_over(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    file = pack_bundle(bundle, tmp_path / "bundle.zip").path.replace(bundle / "bundle.zip")
+    with pytest.raises(UserError, match="holds FILE"):
+        unpack_bundle(file, bundle, force=True)
+    assert file.exists()
 
 
 def test_places_that_cannot_be(own_bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="inside the bundle"):
+    with pytest.raises(UserError, match="lies in the bundle"):
         pack_bundle(own_bundle, own_bundle / "bundle.zip")
     with pytest.raises(UserError, match="found a folder"):
         pack_bundle(own_bundle, tmp_path)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from seas_runtime import files
 from seas_runtime.dataset.contact_sheet import COLUMNS, GAP, LABEL, TILE, outline_mask
-from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
+from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, encode_png, write_dataset
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
 from tests.runtime.bundles import Toy, write_tiny_bundle
@@ -23,9 +24,9 @@ from tests.runtime.interpreters import run_python
 
 
 def write(generator: Generator, out: Path, *defects: str, **options: Any) -> DatasetSummary:
-    force = options.pop("force", False)
+    force, restore = options.pop("force", False), options.pop("restore", False)
     request = dataset_request(defects or ("all",), **{"count": 6, "seed": 3, "batch": 4, **options})
-    return write_dataset(generator, request, out, force=force)
+    return write_dataset(generator, request, out, force=force, restore=restore)
 
 
 def test_layout(generator: Generator, tmp_path: Path) -> None:
@@ -156,7 +157,6 @@ def test_extending_the_count_gives_an_unbroken_dataset(generator: Generator, tmp
         ("tau", 0.3, r"another tau: expected 0\.3, found 0\.2"),
         ("steps", 3, "another steps: expected 3, found 5"),
         ("gate", False, "another gate: expected False, found True"),
-        ("count", 5, "holds a dataset of count 6, more than 5"),
     ],
 )
 def test_another_request_is_refused(
@@ -181,6 +181,74 @@ def test_another_bundle_or_defect_is_refused(generator: Generator, tmp_path: Pat
         write(other, tmp_path / "out", "stain")
 
 
+def test_a_smaller_count_keeps_all_pairs_and_a_larger_one_continues(
+    generator: Generator, tmp_path: Path
+) -> None:
+    write(generator, tmp_path / "out", "stain", count=8)
+    before = snapshot(tmp_path / "out")
+    assert write(generator, tmp_path / "out", "stain", count=4).defects["stain"].pairs == 8
+    assert snapshot(tmp_path / "out") == before
+    assert write(generator, tmp_path / "out", "stain", count=12).continued == 8
+    write(generator, tmp_path / "whole", "stain", count=12)
+    assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
+
+
+def test_a_pair_deleted_by_hand_stays_deleted_until_it_is_restored(
+    generator: Generator, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    write(generator, out, "stain", count=8)
+    whole = snapshot(out)
+    gone = [record for record in read_records(out) if record["accepted"]][1]
+    for path in gone["files"].values():
+        (out / path).unlink()
+    half = [record for record in read_records(out) if record["accepted"]][2]["files"]["image"]
+    (out / half).unlink()  # of another one only the picture
+    note = out / "test/stain/NOTES.txt"
+    note.write_text("two were bad")
+    for count in (8, 8, 10):  # also where its batch is filled up
+        assert write(generator, out, "stain", count=count).defects["stain"].deleted == 2
+        assert not any((out / path).exists() for path in (*gone["files"].values(), half))
+    records = [record for record in read_records(out) if record.get("deleted")]
+    assert [record["index"] for record in records] == [gone["index"], int(half[-10:-4])]
+    edited = (
+        out / next(r for r in read_records(out) if r["accepted"] and not r.get("deleted"))["files"]["mask"]
+    )
+    retouched = encode_png(Image.new("L", (generator.manifest.image.width, generator.manifest.image.height)))
+    edited.write_bytes(retouched)
+    assert write(generator, out, "stain", count=8, restore=True).defects["stain"].deleted == 0
+    assert snapshot(out).items() >= {path: whole[path] for path in (*gone["files"].values(), half)}.items()
+    assert edited.read_bytes() == retouched  # only what was removed is made again
+    assert note.read_text() == "two were bad"
+
+
+def test_a_photograph_under_a_name_that_a_pair_will_have_is_refused_before_the_work(
+    generator: Generator, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    write(generator, out, "stain", count=4)
+    mine = out / "test/stain/000005.png"
+    mine.write_bytes(b"a photograph")
+    before = snapshot(out)
+    for force in (False, True):
+        with pytest.raises(UserError, match=r"no command of ours wrote.*test/stain/000005\.png"):
+            write(generator, out, "stain", count=8, force=force)
+        assert snapshot(out) == before
+    shape = (generator.manifest.image.width, generator.manifest.image.height)
+    Image.new("RGB", shape).save(mine)  # one that looks as ours do
+    before = mine.read_bytes()
+    with pytest.raises(UserError, match=r"no command of ours wrote.*test/stain/000005\.png"):
+        write(generator, out, "stain", count=8)
+    assert mine.read_bytes() == before
+
+
+def test_a_dataset_is_not_written_into_its_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    with pytest.raises(UserError, match="lies in the bundle"):
+        write(Generator.open(bundle, threads=1), bundle / "pairs", "good")
+    assert not (bundle / "pairs").exists()
+
+
 def test_force_removes_the_dataset_and_nothing_else(generator: Generator, tmp_path: Path) -> None:
     write(generator, tmp_path / "out", "stain")
     (tmp_path / "out/notes.txt").write_text("mine")
@@ -196,7 +264,7 @@ def test_force_removes_the_dataset_and_nothing_else(generator: Generator, tmp_pa
 def test_a_folder_of_photographs_is_refused(generator: Generator, tmp_path: Path, force: bool) -> None:
     (tmp_path / "out/train/good").mkdir(parents=True)
     (tmp_path / "out/train/good/000000.png").write_bytes(b"photograph")
-    with pytest.raises(UserError, match=r"found 'train' and no dataset\.json; choose another folder"):
+    with pytest.raises(UserError, match=r"found other files: train/good/000000\.png.*choose another folder"):
         write(generator, tmp_path / "out", "good", force=force)
     assert (tmp_path / "out/train/good/000000.png").read_bytes() == b"photograph"
 

@@ -72,14 +72,16 @@ def test_files_lost_and_left_over(generator: Generator, tmp_path: Path, unbroken
     out = tmp_path / "out"
     write_dataset(generator, REQUEST, out)
     lost = next(record for record in read_records(out) if record["accepted"] and record["index"] == 7)
-    (out / lost["files"]["mask"]).unlink()
+    (out / lost["files"]["mask"]).write_bytes(b"")  # what a killed writer was at
     (out / "contact_sheet.png").unlink()
     (out / f"test/stain/.000001.png.abcd1234{TEMPORARY_SUFFIX}").write_bytes(b"half a pict")
     (out / f".records.jsonl.abcd1234{TEMPORARY_SUFFIX}").write_bytes(b"half a line")
     rejected = next(record for record in read_records(out) if not record["accepted"])
-    (out / f"test/{rejected['defect']}/{rejected['index']:06d}.png").write_bytes(b"left over")
+    left = f"test/{rejected['defect']}/{rejected['index']:06d}.png"
+    (out / left).write_bytes(b"left over")
+    (out / ".pending.json").write_text(json.dumps({"files": [left, lost["files"]["mask"]]}))
     lines = (out / "records.jsonl").read_text().splitlines()
-    kept = [line for line in lines if json.loads(line)["index"] != rejected["index"]]
+    kept = [line for line in lines if json.loads(line)["index"] not in (rejected["index"], 7)]
     (out / "records.jsonl").write_text("\n".join([*kept, "not a record", "[1]", '{"defect": 3}', ""]))
     summary = write_dataset(generator, REQUEST, out)
     assert summary.continued < 57

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,9 @@ from seas_runtime.engines.errors import (
 from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord
 from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import UserError
+from seas_runtime.files import TEMPORARY_SUFFIX
 from seas_runtime.manifest.types import TensorSpec
+from seas_runtime.outputs.temporary import temporary_folder
 from tests.runtime.bundles import Toy, write_tiny_bundle
 
 CONTENT = bytes(range(256)) * 64
@@ -333,18 +334,28 @@ def test_a_build_that_dies_leaves_nothing_that_looks_like_an_engine(store: Engin
         interrupted()
     assert list(store.folder.iterdir()) == []
     # Killed outright, nothing is cleared; but nothing is found either, and the next build clears it.
-    abandoned = store.folder / f".build.1234{engine_store.TEMPORARY_SUFFIX}"
-    abandoned.mkdir()
-    (abandoned / "engine.bin").write_bytes(CONTENT)
-    with pytest.raises(EngineMissing):
-        find(store)
-    assert store.engines() == ((), ())
-    add(store)
-    assert abandoned.exists()  # it may be another process's
-    old = time.time() - 2 * 3600
-    os.utime(abandoned, (old, old))
-    add(store)
-    assert not abandoned.exists()
+    with temporary_folder(store.folder / "build") as live:
+        (live / "engine.bin").write_bytes(CONTENT)
+        killed = shutil.copytree(live.parent, store.folder / f".build.0123abcd{TEMPORARY_SUFFIX}")
+        with pytest.raises(EngineMissing):
+            find(store)
+        assert store.engines() == ((), ())
+        mine = store.folder / f".notes{TEMPORARY_SUFFIX}"
+        mine.mkdir()
+        add(store)
+        assert live.exists()  # its process is at work
+        assert mine.exists()  # a person's, whatever its name
+        assert not killed.exists()
+
+
+def test_a_note_beside_an_engine_survives_its_removal(store: EngineStore) -> None:
+    made = add(store)
+    note = made.folder / "NOTES.txt"
+    note.write_text("mine")
+    add(store, content=b"other")
+    assert content_of(find(store)) == b"other"
+    store.remove(made)
+    assert [path.name for path in made.folder.iterdir()] == ["NOTES.txt"]
 
 
 def test_adding_again_replaces(store: EngineStore) -> None:

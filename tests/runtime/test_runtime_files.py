@@ -9,6 +9,8 @@ import pytest
 
 from seas_runtime import files
 from seas_runtime.errors import UserError
+from seas_runtime.outputs.kinds import MARKER, Kind
+from seas_runtime.outputs.replacing import replace_directory
 
 
 def full_disk(_: int) -> None:
@@ -91,14 +93,17 @@ def test_sha256_of_more_than_one_block(tmp_path: Path) -> None:
     assert files.sha256_file(tmp_path / "x") == hashlib.sha256(data).hexdigest()
 
 
+THING = Kind("a thing", "old", ("old", "new"))
+
+
 def test_replace_directory_replaces_whole(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
     (target / "old").write_text("old")
-    with files.replace_directory(target) as fresh:
+    with replace_directory(target, THING) as fresh:
         (fresh / "new").write_text("new")
         assert (target / "old").exists()
-    assert [item.name for item in target.iterdir()] == ["new"]
+    assert sorted(item.name for item in target.iterdir()) == [MARKER, "new"]
     assert list(tmp_path.iterdir()) == [target]
 
 
@@ -108,7 +113,7 @@ def test_replace_directory_that_fails_changes_nothing(tmp_path: Path) -> None:
     (target / "old").write_text("old")
 
     def fail() -> None:
-        with files.replace_directory(target) as fresh:
+        with replace_directory(target, THING) as fresh:
             (fresh / "new").write_text("new")
             raise RuntimeError
 
@@ -119,7 +124,7 @@ def test_replace_directory_that_fails_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_replace_directory_reports_a_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the disk is full"), files.replace_directory(tmp_path / "target"):
+    with pytest.raises(UserError, match="the disk is full"), replace_directory(tmp_path / "target", THING):
         full_disk(0)
     assert list(tmp_path.iterdir()) == []
 
@@ -128,7 +133,7 @@ def test_replace_directory_restores_what_a_kill_between_the_renames_left(tmp_pat
     older = tmp_path / f".target.older{files.TEMPORARY_SUFFIX}"
     older.mkdir()
     (older / "old").write_text("old")
-    with pytest.raises(RuntimeError), files.replace_directory(tmp_path / "target"):
+    with pytest.raises(RuntimeError), replace_directory(tmp_path / "target", THING):
         raise RuntimeError
     assert (tmp_path / "target/old").read_text() == "old"
 
@@ -137,7 +142,7 @@ def test_replace_directory_refuses_a_file(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("x")
     with (
         pytest.raises(UserError, match="expected a folder or nothing"),
-        files.replace_directory(tmp_path / "target"),
+        replace_directory(tmp_path / "target", THING),
     ):
         pass
     assert (tmp_path / "target").read_text() == "x"

@@ -13,10 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import read_json, replace_directory, write_json
+from seas_runtime.files import read_json, write_json
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.outputs.kinds import Kind
+from seas_runtime.outputs.replacing import replace_directory
 from seas_train.bases.base import Base, Geometry
 from seas_train.bases.model_folders import (
+    MODEL_FILES,
     check_folder,
     component_folders,
     load_components,
@@ -30,6 +33,19 @@ SCHEMA = 1
 DESCRIPTION_FILE = "seas.json"
 REFERENCES_FILE = "references.safetensors"
 _REFERENCES_LIMIT = 1024**3  # bytes: 16,000 photographs at 512 pixels
+CHECKPOINT = Kind(
+    "a checkpoint",
+    DESCRIPTION_FILE,
+    (
+        DESCRIPTION_FILE,
+        "model_index.json",
+        REFERENCES_FILE,
+        *MODEL_FILES,
+        "mask_head/config.json",
+        "mask_head/*model.safetensors",
+        "mask_head/*head.safetensors",
+    ),
+)
 FIRST_METHOD = "seas"
 """The method of a checkpoint that names none."""
 _KEYS: dict[str, type] = {
@@ -134,7 +150,7 @@ def save_checkpoint(
     """
     for model in (models.unet, models.vae):  # files hold tensors in their plain order, whatever memory has
         model.to(memory_format=torch.contiguous_format)
-    with replace_directory(path) as folder, quiet_transformers():
+    with replace_directory(path, CHECKPOINT) as folder, quiet_transformers():
         for name in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
             getattr(models, name).save_pretrained(folder / name)
         for name, write in artifacts.items():

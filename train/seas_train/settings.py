@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from seas_runtime.errors import UserError
+from seas_runtime.files import expanded
 from seas_train.foreign_files import TEXT_LIMIT, check_file, decode_text, is_missing
 
 T = TypeVar("T")
@@ -163,7 +164,7 @@ def coerce(value: Any, hint: Any, source: str, where: str) -> Any:
         except (TypeError, ValueError):
             pass
     if hint is Path and isinstance(value, (str, Path)):
-        return Path(value)
+        return expanded(Path(value), where)
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
     raise _wrong(source, where, names.get(hint, str(hint)), value)
 

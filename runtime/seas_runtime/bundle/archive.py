@@ -17,22 +17,23 @@ from pathlib import Path
 from typing import IO
 
 from seas_runtime.bundle.archive_check import check_entries
+from seas_runtime.bundle.kind import BUNDLE
 from seas_runtime.bundle.manifest_reading import read_manifest
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.bundle.signature import SIGNATURE_NAME, SIGNATURE_SIZE_LIMIT, check_signature
 from seas_runtime.errors import UserError
 from seas_runtime.files import (
     JSON_SIZE_LIMIT,
-    check_out,
     os_errors,
     parse_json,
-    replace_directory,
     require_space,
     sha256_file,
-    temporary_sibling,
 )
 from seas_runtime.manifest.fields import describe
 from seas_runtime.manifest.types import Manifest
+from seas_runtime.outputs.checking import check_file, check_out
+from seas_runtime.outputs.replacing import replace_directory
+from seas_runtime.outputs.temporary import temporary_folder
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first; the same bundle is packed to the same bytes
 _BLOCK = 1 << 20
@@ -56,30 +57,17 @@ def pack_bundle(bundle: Path, archive: Path, force: bool = False) -> Packed:
     The same bundle gives the same bytes. Raises UserError for a bundle that is not whole, an archive that
     is there already (without `force`) or would lie inside the bundle, or a disk that refuses.
     """
-    if archive.is_dir():
-        raise UserError(f"{archive}: expected a file to write, found a folder; name a file: {archive}/x.zip")
-    if archive.exists() and not force:
-        raise UserError(
-            f"{archive}: the file is there already; choose another name, or replace it with --force"
-        )
-    if archive.resolve().is_relative_to(bundle.resolve()):
-        raise UserError(f"{archive}: lies inside the bundle; choose a place outside of {bundle}")
+    check_file(archive, "a packed bundle", _is_packed, force=force, inputs={"the bundle": bundle})
     content = Bundle.read(bundle)
     signed = (bundle / SIGNATURE_NAME).is_file()
     names = [MANIFEST_NAME, *([SIGNATURE_NAME] if signed else []), *sorted(content.manifest.files)]
-    temporary = temporary_sibling(archive)
-    with os_errors(archive):
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with zipfile.ZipFile(temporary, "x", zipfile.ZIP_STORED, allowZip64=True) as opened:
-                for name in names:
-                    _pack_file(opened, bundle / name, name)
-            digest, size = sha256_file(temporary), temporary.stat().st_size
-            temporary.replace(archive)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+    with os_errors(archive), temporary_folder(archive) as folder:
+        packed = folder / archive.name
+        with zipfile.ZipFile(packed, "x", zipfile.ZIP_STORED, allowZip64=True) as opened:
+            for name in names:
+                _pack_file(opened, bundle / name, name)
+        digest, size = sha256_file(packed), packed.stat().st_size
+        packed.replace(archive)
     return Packed(archive, digest, size, content.fingerprint, len(content.manifest.files), signed)
 
 
@@ -101,7 +89,7 @@ def unpack_bundle(
     if not archive.is_file():
         found = "a folder" if archive.is_dir() else "nothing"
         raise UserError(f"{archive}: expected a packed bundle, found {found}; give the file that pack wrote")
-    check_out(out, force=force)
+    check_out(out, BUNDLE, force=force, inputs={"FILE": archive})
     if sha256 is not None and (found := sha256_file(archive)) != sha256.strip().lower():
         raise UserError(
             f"{archive}: expected sha256 {sha256}, found {found}; copy it again, or do not use it"
@@ -117,7 +105,7 @@ def unpack_bundle(
             place = f"{archive}: {SIGNATURE_NAME}"
             check_signature(data, place, manifest, fingerprint, require_signature)
         require_space(out, sum(entry.file_size for entry in entries.values()), "the bundle")
-        with replace_directory(out) as fresh, _named(fresh, out):
+        with replace_directory(out, BUNDLE) as fresh, _named(fresh, out):
             for name, entry in entries.items():
                 expected = manifest.files[name].sha256 if name in manifest.files else None
                 _unpack_file(opened, entry, fresh / name, expected, archive)
@@ -125,6 +113,18 @@ def unpack_bundle(
                 fresh, verify=False
             )  # hashes were checked while writing; this reads tables and graphs
     return Bundle.read(out, verify=False)
+
+
+def _is_packed(file: Path) -> bool:
+    """Whether a file is a bundle that `pack_bundle` wrote."""
+    try:
+        with _opened(file) as opened:
+            entries = {entry.orig_filename: entry for entry in check_entries(opened.infolist(), str(file))}
+            manifest, _ = _read_manifest(opened, entries, file)
+            _check_listing(entries, manifest, file)
+    except UserError:
+        return False
+    return True
 
 
 def _pack_file(opened: zipfile.ZipFile, file: Path, name: str) -> None:

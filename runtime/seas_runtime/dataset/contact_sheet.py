@@ -36,7 +36,7 @@ def contact_sheet(
     """
     shown: dict[str, list[dict[str, str]]] = {defect: [] for defect in defects}
     for record in records:
-        if record["accepted"] and len(shown[record["defect"]]) < COLUMNS:
+        if record["accepted"] and not record.get("deleted") and len(shown[record["defect"]]) < COLUMNS:
             shown[record["defect"]].append(pair_paths(record["defect"], record["index"]))
     heights = [LABEL + (TILE + GAP) * (1 if defect == GOOD else 2) for defect in defects]
     sheet = Image.new("RGB", (GAP + COLUMNS * (TILE + GAP), GAP + sum(heights)), _PAPER)

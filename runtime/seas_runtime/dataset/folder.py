@@ -6,15 +6,25 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from seas_runtime.dataset.layout import DATASET_NAME, remove_dataset, remove_temporaries
+from seas_runtime.dataset.layout import (
+    DATASET,
+    DATASET_NAME,
+    RECORDS_NAME,
+    pair_paths,
+    remove_dataset,
+    remove_temporaries,
+)
+from seas_runtime.dataset.pending import pending_files
+from seas_runtime.dataset.record_file import RecordFile
 from seas_runtime.errors import UserError
-from seas_runtime.files import holds_ours, os_errors, read_json, write_json
+from seas_runtime.files import os_errors, read_json, write_json
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
 from seas_runtime.generation.resolve import find_defect, resolve
 from seas_runtime.manifest.fields import Fields, check_integer, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.request import Request, Sampling
+from seas_runtime.outputs.checking import holds_ours
 
 SCHEMA = 1
 ALL = "all"
@@ -91,22 +101,42 @@ def backend_of(out: Path) -> str | None:
 def prepare_folder(out: Path, description: dict[str, Any], force: bool) -> None:
     """Make the folder `out` ready for the dataset of `description`, or for the rest of it.
 
-    A folder with a dataset of the same description, or of one with a smaller count, is continued; with
+    A folder with a dataset of the same description, or of one with another count, is continued; with
     `force` any dataset there is removed first. Raises UserError for another dataset, and for a folder that
     holds other files.
     """
     file = out / DATASET_NAME
-    if holds_ours(out, "a dataset of ours", DATASET_NAME):
+    if holds_ours(out, DATASET):
         before = _read_description(file)
         with os_errors(out):
             if force:
-                remove_dataset(out, tuple(before["defects"]))
+                remove_dataset(out, tuple(before["defects"]), written_files(out))
             else:
                 _check_continues(out, before, description)
                 remove_temporaries(out, tuple(description["defects"]))
         if before == description and not force:
             return
     write_json(file, description)
+
+
+def kept_count(out: Path, count: int) -> int:
+    """Return how many pairs of each a dataset of `count` is to hold: none that is there is dropped."""
+    records = RecordFile(out / RECORDS_NAME)
+    records.load()
+    return max([count, *(index + 1 for _, index in records.lines)])
+
+
+def written_files(out: Path) -> set[str]:
+    """Return the files of pairs that the records, or the list of the batch in the making, call ours."""
+    records = RecordFile(out / RECORDS_NAME)
+    records.load()
+    files = {
+        path
+        for record in records.records()
+        if record["accepted"]
+        for path in pair_paths(record["defect"], record["index"]).values()
+    }
+    return files | pending_files(out)
 
 
 def _read_description(file: Path) -> dict[str, Any]:
@@ -125,7 +155,7 @@ def _read_description(file: Path) -> dict[str, Any]:
 
 
 def _check_continues(out: Path, before: dict[str, Any], description: dict[str, Any]) -> None:
-    """Refuse to mix two datasets in one folder; only `count` may grow.
+    """Refuse to mix two datasets in one folder; only `count` may change.
 
     What decides a backend's bytes besides its name is compared where it was written down: earlier versions
     did not.
@@ -135,10 +165,7 @@ def _check_continues(out: Path, before: dict[str, Any], description: dict[str, A
         found = before.get(key)
         if key.startswith("backend_") and key not in before:
             continue
-        if key == "count":
-            if before["count"] > value:
-                raise UserError(f"{out}: holds a dataset of count {found}, more than {value}; {advice}")
-        elif found != value:
+        if key != "count" and found != value:
             raise UserError(
                 f"{out}: holds a dataset of another {key}: expected {describe(value)}, "
                 f"found {describe(found)}; {advice}"

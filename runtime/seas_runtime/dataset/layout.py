@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from seas_runtime.files import TEMPORARY_SUFFIX
+from seas_runtime.files import TEMPORARY_SUFFIX, is_temporary
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.outputs.kinds import Kind, remove
 
 DATASET_NAME = "dataset.json"
 RECORDS_NAME = "records.jsonl"
 CONTACT_SHEET_NAME = "contact_sheet.png"
-_PAIR_FILE = re.compile(r"[0-9]{6}(_mask)?\.png\Z")
+PENDING_NAME = ".pending.json"
+"""Names the files of the batch that is being written; a finished dataset has none."""
+_OURS = re.compile(
+    r"\.([0-9]{6}(_mask)?\.png|contact_sheet\.png|records\.jsonl|dataset\.json|\.pending\.json)\."
+)
+DATASET = Kind("a dataset of ours", DATASET_NAME, ("*.json", "*.jsonl"))
+"""Known by `dataset.json`; what else lies in it is never touched, so nothing has to be listed."""
 
 
 def image_path(defect: str, index: int) -> str:
@@ -41,19 +49,16 @@ def remove_temporaries(out: Path, defects: tuple[str, ...]) -> None:
     """Remove what a killed run left half-written."""
     for folder in (out, *pair_folders(out, defects)):
         for file in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-            if file.is_file():
+            if is_temporary(file.name) and _OURS.match(file.name) and file.is_file():
                 file.unlink(missing_ok=True)
 
 
-def remove_dataset(out: Path, defects: tuple[str, ...]) -> None:
-    """Remove a dataset's own files, `dataset.json` last, and folders that are empty then; nothing else."""
+def remove_dataset(out: Path, defects: tuple[str, ...], files: Iterable[str]) -> None:
+    """Remove a dataset: `files`, which its records name, then its own; `dataset.json` last. Nothing else.
+
+    Folders that are empty then go too.
+    """
     remove_temporaries(out, defects)
-    for folder in pair_folders(out, defects):
-        for file in folder.glob("*.png"):
-            if _PAIR_FILE.match(file.name):
-                file.unlink()
-        for empty in (folder, folder.parent):
-            if empty.is_dir() and not any(empty.iterdir()):
-                empty.rmdir()
-    for name in (CONTACT_SHEET_NAME, RECORDS_NAME, DATASET_NAME):
+    remove(out, files)
+    for name in (CONTACT_SHEET_NAME, PENDING_NAME, RECORDS_NAME, DATASET_NAME):
         (out / name).unlink(missing_ok=True)

@@ -64,6 +64,13 @@ class RecordFile:
         for record, line in zip(records, lines, strict=True):
             self.lines[(record["defect"], record["index"])] = line
 
+    def change(self, key: Key, **values: Any) -> None:
+        """Change a pair's record; `keep` brings the file up to date."""
+        record = json.loads(self.lines[key])
+        record.update(values)
+        record = {name: value for name, value in record.items() if value is not None or name == "files"}
+        self.lines[key] = json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
+
     def keep(self, keys: Iterable[Key]) -> None:
         """Make the file hold the lines of `keys` and no others, in that order."""
         self.lines = {key: self.lines[key] for key in keys if key in self.lines}

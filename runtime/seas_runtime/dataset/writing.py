@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,23 @@ from seas_runtime.dataset.contact_sheet import contact_sheet
 from seas_runtime.dataset.folder import (
     DatasetRequest,
     describe_dataset,
+    kept_count,
     prepare_folder,
+    written_files,
 )
-from seas_runtime.dataset.layout import CONTACT_SHEET_NAME, RECORDS_NAME, pair_paths
+from seas_runtime.dataset.layout import CONTACT_SHEET_NAME, DATASET, PENDING_NAME, RECORDS_NAME, pair_paths
+from seas_runtime.dataset.pending import check_free, note_pending, refuse
 from seas_runtime.dataset.record_file import Key, RecordFile
 from seas_runtime.files import atomic_write_bytes, locked, os_errors
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.methods.request import PairRequest
+from seas_runtime.outputs.checking import holds_ours, refuse_overlap
+from seas_runtime.outputs.kinds import some
 
 __all__ = ["DatasetRequest", "DatasetSummary", "DefectSummary", "write_dataset"]
+
+logger = logging.getLogger(__name__)
 
 Batch = tuple[Key, ...]
 Progress = Callable[[int, int], None]
@@ -34,12 +42,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class DefectSummary:
-    """How the pairs of one defect came out; `rejected` ones never passed the gates and have no files."""
+    """How the pairs of one defect came out; `rejected` ones never passed the gates and have no files.
+
+    `deleted` ones were accepted, and a person removed their files.
+    """
 
     pairs: int
     accepted: int
     rejected: int
     first_try: int
+    deleted: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,27 +77,41 @@ def write_dataset(
     progress: Progress | None = None,
     *,
     force: bool = False,
+    restore: bool = False,
 ) -> DatasetSummary:
     """Generate what `request` asks into folder `out`: MVTec AD layout, records, contact sheet.
 
     Run again after it was killed, or with a larger count, it continues, and ends with the same files as a
-    run that was not: batches that are not whole are made again. A pair that no attempt brought through the
-    gates has a record with `accepted` false and no files. `force` removes a dataset that is there first.
+    run that was not: batches that are not whole are made again; with a smaller count all pairs stay. A pair
+    that no attempt brought through the gates has a record with `accepted` false and no files. A pair whose
+    files a person removed stays removed: its record says `deleted`; `restore` makes such pairs again. `force`
+    removes a dataset that is there first. Files that are not the dataset's are left alone.
 
     Raises UserError for options that do not fit the bundle, a folder that holds something else, a disk that
     is full or not writable; every file there is whole then.
     """
     request = request.resolve(generator)
+    refuse_overlap(out, {"the bundle": generator.bundle.path})
     with locked(out, f"{out}: another run is writing this dataset; wait for it or stop it"):
+        holds_ours(out, DATASET)
+        request = request if force else replace(request, count=kept_count(out, request.count))
+        image = generator.manifest.image
+        wanted = [path for key in _keys(_all_batches(request)) for path in pair_paths(*key).values()]
+        check_free(out, wanted, written_files(out), (image.width, image.height))
         prepare_folder(out, describe_dataset(generator, request), force)
         records = RecordFile(out / RECORDS_NAME)
         records.load()
-        batches = [batch for defect in request.defects for batch in _batches(defect, request)]
-        missing = [batch for batch in batches if not _is_whole(out, records, batch)]
-        records.keep(_keys(batches, without=missing))
-        continued = len(records.lines)
-        _write_missing(generator, request, out, records, missing, progress)
+        records.keep(tuple(records.lines))  # without what a killed writer left of its last line
+        batches = _all_batches(request)
+        if not restore:
+            _mark_deleted(out, records, batches)
+        missing = [batch for batch in batches if not _is_whole(out, records, batch, restore)]
+        continued = len(set(_keys(batches, without=missing)))
+        _write_missing(
+            generator, request, _Place(out, records, written_files(out), restore), missing, progress
+        )
         records.keep(_keys(batches))
+        (out / PENDING_NAME).unlink(missing_ok=True)
         sheet = contact_sheet(out, request.defects, records.records(), generator.manifest.labels)
         atomic_write_bytes(out / CONTACT_SHEET_NAME, encode_png(sheet))
         return _summarise(out, request, records, continued, generator.manifest.labels)
@@ -97,18 +123,45 @@ def _batches(defect: str, request: DatasetRequest) -> Iterator[Batch]:
         yield tuple((defect, index) for index in range(start, min(start + request.batch, request.count)))
 
 
-def _is_whole(out: Path, records: RecordFile, batch: Batch) -> bool:
-    """Whether every pair of a batch is recorded and its files are there.
+def _all_batches(request: DatasetRequest) -> list[Batch]:
+    return [batch for defect in request.defects for batch in _batches(defect, request)]
+
+
+def _mark_deleted(out: Path, records: RecordFile, batches: Sequence[Batch]) -> None:
+    """Say in their records which pairs a person removed: a record is written after its pair's files."""
+    gone = [
+        key
+        for key in _keys(batches)
+        if (record := records.record(key)) and not _is_there(out, record) and not record.get("deleted")
+    ]
+    for key in gone:
+        records.change(key, deleted=True)
+    if gone:
+        records.keep(tuple(records.lines))
+        logger.warning(
+            "%s: the files of %d pairs were removed (%s); they stay so, --restore makes them again",
+            out,
+            len(gone),
+            some([pair_paths(*key)["image"] for key in gone]),
+        )
+
+
+def _is_there(out: Path, record: dict[str, Any]) -> bool:
+    """Whether a pair has its files, or needs none."""
+    paths = pair_paths(record["defect"], record["index"]).values()
+    return not record["accepted"] or all((out / path).is_file() for path in paths)
+
+
+def _is_whole(out: Path, records: RecordFile, batch: Batch, restore: bool) -> bool:
+    """Whether every pair of a batch is recorded and its files are there, or a person removed them.
 
     A last batch that a larger count now fills is not whole: rounding may depend on a batch's size.
     """
-    for key in batch:
-        record = records.record(key)
-        if record is None:
-            return False
-        if record["accepted"] and not all((out / path).is_file() for path in pair_paths(*key).values()):
-            return False
-    return True
+    found = [records.record(key) for key in batch]
+    return all(
+        record is not None and (_is_there(out, record) or (bool(record.get("deleted")) and not restore))
+        for record in found
+    )
 
 
 def _keys(batches: Sequence[Batch], without: Sequence[Batch] = ()) -> list[Key]:
@@ -117,11 +170,59 @@ def _keys(batches: Sequence[Batch], without: Sequence[Batch] = ()) -> list[Key]:
     return [key for batch in batches if batch not in left_out for key in batch]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where batches are written: the folder, its records, and which files in it are ours."""
+
+    out: Path
+    records: RecordFile
+    ours: set[str]
+    restore: bool
+
+    def write(self, pairs: Sequence[GeneratedPair]) -> int:
+        """Write a batch's files, then its records: what is recorded is there. Return the number of pairs."""
+        before = [self.records.record((pair.record.defect, pair.record.index)) for pair in pairs]
+        lines, files, unneeded = [], {}, set()
+        for pair, old in zip(pairs, before, strict=True):
+            paths = pair_paths(pair.record.defect, pair.record.index)
+            deleted = bool(old and old.get("deleted")) and not self.restore
+            line = {**pair.record.to_dict(), "files": paths if pair.record.accepted else None}
+            if self.restore and old and None not in before and _is_there(self.out, old):
+                continue  # only what was removed is made again
+            lines.append({**line, "deleted": True} if deleted else line)
+            if deleted:
+                continue
+            arrays = {"image": pair.image, "mask": pair.mask}
+            for name, path in paths.items():
+                if pair.record.accepted:
+                    files[path] = encode_png(Image.fromarray(arrays[name]))
+                else:
+                    unneeded.add(path)
+        self._write_files(files, unneeded & self.ours)
+        self.records.append(lines)
+        return len(pairs)
+
+    def _write_files(self, files: dict[str, bytes], unneeded: set[str]) -> None:
+        out = self.out
+        foreign = [
+            path
+            for path, data in files.items()
+            if path not in self.ours and (out / path).exists() and (out / path).read_bytes() != data
+        ]
+        if foreign:
+            refuse(out, foreign)
+        note_pending(out, files)
+        for path, data in files.items():
+            atomic_write_bytes(out / path, data)
+        for path in unneeded:
+            with os_errors(out / path, "remove"):
+                (out / path).unlink(missing_ok=True)
+
+
 def _write_missing(
     generator: Generator,
     request: DatasetRequest,
-    out: Path,
-    records: RecordFile,
+    place: _Place,
     missing: Sequence[Batch],
     progress: Progress | None,
 ) -> None:
@@ -129,8 +230,8 @@ def _write_missing(
 
     An error of that thread stops the batch in the making.
     """
-    done = len(records.lines)
     total = len(request.defects) * request.count
+    done = total - sum(map(len, missing))
     requests = {defect: request.of(defect) for defect in request.defects}
     wanted = ([PairRequest(requests[defect], index) for defect, index in batch] for batch in missing)
 
@@ -150,27 +251,10 @@ def _write_missing(
             if pending is not None:
                 done += pending.result()
                 report()
-            pending = writer.submit(_write_batch, out, records, pairs)
+            pending = writer.submit(place.write, pairs)
         if pending is not None:
             done += pending.result()
             report()
-
-
-def _write_batch(out: Path, records: RecordFile, pairs: Sequence[GeneratedPair]) -> int:
-    """Write a batch's files, then its records: what is recorded is there. Return the number of pairs."""
-    lines = []
-    for pair in pairs:
-        paths = pair_paths(pair.record.defect, pair.record.index)
-        arrays = {"image": pair.image, "mask": pair.mask}
-        for name, path in paths.items():
-            if pair.record.accepted:
-                atomic_write_bytes(out / path, encode_png(Image.fromarray(arrays[name])))
-            else:
-                with os_errors(out / path, "remove"):
-                    (out / path).unlink(missing_ok=True)
-        lines.append({**pair.record.to_dict(), "files": paths if pair.record.accepted else None})
-    records.append(lines)
-    return len(pairs)
 
 
 def encode_png(image: Image.Image) -> bytes:
@@ -188,14 +272,18 @@ def _summarise(
     for record in records.records():
         seconds += record["times"]["total"]
         outcome = outcomes[record["defect"]]
+        if record.get("deleted"):
+            outcome["deleted"] += 1
+            continue
         outcome["accepted"] += record["accepted"]
         outcome["first_try"] += record["accepted"] and len(record["attempts"]) == 1
     defects = {
         defect: DefectSummary(
             pairs=request.count,
             accepted=outcome["accepted"],
-            rejected=request.count - outcome["accepted"],
+            rejected=request.count - outcome["accepted"] - outcome["deleted"],
             first_try=outcome["first_try"],
+            deleted=outcome["deleted"],
         )
         for defect, outcome in outcomes.items()
     }

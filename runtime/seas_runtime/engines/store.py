@@ -25,6 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from seas_runtime.bundle.external_data import external_locations
+from seas_runtime.bundle.kind import ENGINE
 from seas_runtime.bundle.reading import ENGINES_FOLDER, file_entry
 from seas_runtime.engines.engine import ENGINE_NAME, Engine, machine_identity
 from seas_runtime.engines.errors import EngineDamaged, EngineStoreUnwritable
@@ -40,20 +41,19 @@ from seas_runtime.engines.record import (
 )
 from seas_runtime.errors import UserError
 from seas_runtime.files import (
-    TEMPORARY_SUFFIX,
     atomic_write_bytes,
     os_errors,
     parse_json,
     read_bytes,
-    replace_directory,
     sha256_file,
-    temporary_sibling,
     write_json,
 )
 from seas_runtime.manifest.types import FileEntry, Manifest
 from seas_runtime.methods.table import find_method
+from seas_runtime.outputs.kinds import owned, remove, some, strangers
+from seas_runtime.outputs.replacing import replace_directory
+from seas_runtime.outputs.temporary import sweep, temporary_folder
 
-_ABANDONED_SECONDS = 3600.0
 logger = logging.getLogger(__name__)
 
 
@@ -135,7 +135,7 @@ class EngineStore:
         folder = self.folder / record.identity.key
         moved = {ENGINE_NAME: file} if weights is None else {ENGINE_NAME: file, WEIGHTS_NAME: weights}
         with _writing():
-            self._clear_abandoned()
+            sweep(self.folder)
             whole = replace(
                 record,
                 file=file_entry(file),
@@ -143,7 +143,7 @@ class EngineStore:
                 origin=machine_identity(),
                 companions={} if weights is None else {WEIGHTS_NAME: file_entry(weights)},
             )
-            with replace_directory(folder) as fresh:
+            with replace_directory(folder, ENGINE) as fresh:
                 for name, path in moved.items():
                     shutil.move(path, fresh / name)
                     _flush(fresh / name)
@@ -156,14 +156,11 @@ class EngineStore:
 
         Raises EngineStoreUnwritable, before any work is done.
         """
-        with _writing(), os_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            folder = temporary_sibling(self.folder / "build")
-            folder.mkdir()
-        try:
+        with contextlib.ExitStack() as stack:
+            with _writing():
+                folder = stack.enter_context(temporary_folder(self.folder / "build"))
+                sweep(self.folder)
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def remove(self, engine: Engine) -> None:
         """Delete an engine and what lies beside it."""
@@ -262,21 +259,20 @@ class EngineStore:
 
     def _delete(self, folder: Path) -> None:
         try:
-            if folder.is_symlink() or folder.is_file():
+            if folder.is_symlink():
                 folder.unlink()
-            elif folder.exists():
-                shutil.rmtree(folder)
+            elif folder.is_dir():
+                remove(folder, owned(folder, ENGINE) or {INDEX_NAME, ENGINE_NAME, WEIGHTS_NAME}, INDEX_NAME)
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+                if folder.is_dir():
+                    logger.warning(
+                        "%s: kept, for it holds what no command of ours wrote: %s",
+                        folder,
+                        some(strangers(folder, ENGINE)),
+                    )
         except OSError as error:
             raise EngineStoreUnwritable(f"{folder}: cannot be removed: {error.strerror}") from error
-
-    def _clear_abandoned(self) -> None:
-        """Remove what builds that were killed while they wrote have left an hour ago or longer."""
-        for path in self.folder.glob(f".*{TEMPORARY_SUFFIX}"):
-            try:
-                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS and not path.is_symlink():
-                    shutil.rmtree(path)
-            except OSError:
-                logger.debug("%s cannot be removed", path)
 
 
 @contextlib.contextmanager

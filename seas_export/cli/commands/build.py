@@ -94,7 +94,12 @@ def build(
     memory: options.Memory = None,
     lora: options.Lora = None,
     set_: options.Sets = None,
-    force: Annotated[bool, typer.Option("--force", help="Make everything again.")] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Make pairs again whose files were removed by hand.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make everything again; other files are left alone.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Photographs to a report in one command: train, export, check, generate. Current parts are kept."""
@@ -125,12 +130,14 @@ def build(
     if fitting := options.memory_options(memory, lora):
         values = merge({"train": fitting}, values)
     if every:
+        if restore:
+            raise UserError("--restore: is for one product. Give --product instead of --all.")
         _build_all(config, merge(parse_assignments(set_ or []), values), jobs, force, json)
         return
     if jobs != 1:
         raise UserError("--jobs: is only used with --all. Add --all, or leave it out.")
     wanted = load_config(config, merge(parse_assignments(set_ or []), values))
-    result = run(wanted, force=force, say=output.say)
+    result = run(wanted, force=force, restore=restore, say=output.say)
     output.report(result.to_dict(), result.to_text(), json)
     if wanted.strict and result.not_usable:
         raise CheckFailed(
@@ -148,6 +155,7 @@ def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: boo
     from seas_export.pipeline.everything import build_everything
     from seas_export.pipeline.source import DATA
     from seas_runtime.errors import CheckFailed, UserError
+    from seas_runtime.files import expanded
     from seas_runtime.manifest.fields import check_integer
     from seas_train.settings import merge, read_yaml
 
@@ -158,7 +166,8 @@ def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: boo
     # A mistake in an option is told once, before the first.
     strict = load_config(file, {**options, "product": "any"}).strict
     values.pop("strict", None)  # no product failed by its verdict: all are summed up first
-    data, out = Path(values.pop("data", None) or DATA), Path(values.pop("out", None) or "out")
+    data = expanded(Path(values.pop("data", None) or DATA), "--data")
+    out = expanded(Path(values.pop("out", None) or "out"), "--out")
     values.pop("product", None)
     result = build_everything(data, out, values, jobs=jobs, force=force, say=output.say)
     output.report(result.to_dict(), result.to_text(), json)

@@ -104,12 +104,14 @@ def bench(
 ) -> None:
     """Measure latency, pairs per second per batch size, where the time goes, and peak memory."""
     from seas_export.machine.bench import bench as measure
-    from seas_export.machine.bench import write_bench
+    from seas_export.machine.bench import check_bench, write_bench
     from seas_runtime.errors import CheckFailed
     from seas_runtime.generation.records import MAX_COUNT
     from seas_runtime.manifest.fields import check_integer
 
     check_integer("--pairs", pairs, 1, MAX_COUNT)
+    if out is not None:
+        check_bench(bundle, out)
     result = measure(
         bundle,
         batches=_batches(batches),

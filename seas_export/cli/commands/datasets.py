@@ -39,6 +39,9 @@ def generate(
     backend: options.Backend = "cpu",
     threads: options.Threads = None,
     require_signature: options.RequireSignature = None,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Make pairs again whose files were removed by hand.")
+    ] = False,
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
@@ -60,7 +63,7 @@ def generate(
     for line in unusable(generator.manifest, request.defects):
         output.say(line)
     with pairs_progress("generate") as progress:
-        summary = write_dataset(generator, request, out, progress, force=force)
+        summary = write_dataset(generator, request, out, progress, force=force, restore=restore)
     rows: list[tuple[object, ...]] = [
         (summary.labels.get(name, name), entry.pairs, entry.accepted, entry.first_try, entry.rejected)
         for name, entry in summary.defects.items()
@@ -68,6 +71,8 @@ def generate(
     words = f"{summary.path}: {summary.seconds_per_pair:.2f} s per pair"
     if summary.continued:
         words += f"; {summary.continued} pairs were there already"
+    if deleted := sum(entry.deleted for entry in summary.defects.values()):
+        words += f"; {deleted} removed by hand, which --restore makes again"
     text = output.group(
         output.table("", "pairs", "accepted", "at the first try", "never accepted", rows=rows), words
     )

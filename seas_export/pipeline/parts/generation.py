@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +16,11 @@ def write_pairs(
     config: BuildConfig,
     before: Before,
     say: Callable[[str], None],
+    restore: bool,
 ) -> None:
     """Generate pairs of `defects` into the data set folder `out`, or what is missing there.
+
+    Pairs that a person removed are made again with `restore` alone; files that are not the data set's stay.
 
     Raises:
         UserError: the bundle cannot be run here, or `out` cannot be written.
@@ -30,9 +32,8 @@ def write_pairs(
 
     wanted = config.generate
     backend = wanted.backend
-    if before is not Before.UNFINISHED and out.exists():
-        shutil.rmtree(out)
-    elif backend == AUTO:  # what is fastest may have changed since it was begun
+    afresh = before in (Before.NOTHING, Before.RESTATED)
+    if not afresh and backend == AUTO:  # what is fastest may have changed since it was begun
         backend = backend_of(out) or AUTO
     generator = Generator.open(bundle, backend, config.threads)
     if generator.chosen:
@@ -45,4 +46,4 @@ def write_pairs(
         sampling=Sampling(guidance=wanted.guidance, tau=wanted.tau, gate=wanted.gate),
     )
     with pairs_progress("generate") as progress:
-        write_dataset(generator, request, out, progress)
+        write_dataset(generator, request, out, progress, force=afresh, restore=restore)

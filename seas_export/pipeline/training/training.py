@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from seas_export.config.build import REPRODUCED
 from seas_runtime.errors import UserError
-from seas_runtime.files import check_out
+from seas_runtime.outputs.checking import check_out, check_writable, holds_ours, refuse_overlap
 from seas_train.data import PhotographsConfig, load_product
 from seas_train.settings import COMMAND_LINE, merge, overlay, parse_assignments, read_yaml, require
 
@@ -147,11 +147,21 @@ def training_config(
 
 
 def _check_way(request: TrainRequest) -> None:
-    """Refuse to write over a checkpoint or a run, unless asked to."""
+    """Refuse to write over a checkpoint or a run, unless asked to, and over anything else."""
+    from seas_train.checkpoint import CHECKPOINT
+    from seas_train.training.state import RUN
+
     if request.resume and request.force:
         raise UserError("--resume: continues a run, and --force starts it over. Give one of them.")
-    if request.resume or request.force or int(os.environ.get("RANK", "0")) > 0:
+    if int(os.environ.get("RANK", "0")) > 0:
         return  # of several processes the first one asks
-    for option, path in (("--out", request.out), ("--run", request.run)):
-        advice = "continue with --resume, replace it with --force, or choose another"
-        check_out(path, option=option, advice=advice)
+    inputs = {"DIR": request.directory, "--base": Path(request.base).expanduser()}
+    advice = "continue with --resume, replace it with --force, or choose another"
+    refuse_overlap(request.run, {"--out": request.out}, "--run", missing=True)
+    for option, path, kind in (("--out", request.out, CHECKPOINT), ("--run", request.run, RUN)):
+        if request.resume:  # other files are left alone
+            refuse_overlap(path, inputs, option)
+            holds_ours(path, kind, option)
+            check_writable(path, option)
+        else:
+            check_out(path, kind, option, force=request.force, advice=advice, inputs=inputs)

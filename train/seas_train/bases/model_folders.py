@@ -210,6 +210,21 @@ def quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+MODEL_FILES = (
+    *(f"{name}/config.json" for name in ("unet", "vae", "text_encoder")),
+    *(f"{name}/diffusion_pytorch_model*.safetensors*" for name in ("unet", "vae")),
+    "text_encoder/model*.safetensors*",
+    "scheduler/scheduler_config.json",
+    "tokenizer/*_config.json",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/added_tokens.json",
+    "tokenizer/tokenizer.json",
+    "tokenizer/vocab.json",
+    "tokenizer/merges.txt",
+)
+"""What diffusers and transformers write of a Stable Diffusion 1.x model, beside `model_index.json`."""
+
+
 def folder_fingerprint(path: Path) -> str:
     """sha256 over the names and contents of the files that are read of a model's folder."""
     digest = hashlib.sha256()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -14,6 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.errors import UserError
+from seas_runtime.outputs.checking import check_out
+from seas_runtime.outputs.kinds import Kind
+from seas_runtime.outputs.replacing import replace_directory
 from seas_train.data.facts.decode import THREADS
 from seas_train.sample.photograph import DEFECTS, render_bottle
 
@@ -21,6 +23,8 @@ PRODUCT = "bottle"
 # Raised whenever the same request would give other pictures.
 VERSION = 4
 RECORD = "sample.json"
+_MOST = 100_000
+"""Of each sort, in a record that is believed."""
 
 _README = """\
 Sample product "{product}"
@@ -67,6 +71,7 @@ def write_sample(
     test_good: int = 24,
     defective: int = 30,
     overwrite: bool = False,
+    keep: bool = False,
 ) -> Path:
     """Write the sample product into `out/bottle` and return that folder.
 
@@ -79,7 +84,8 @@ def write_sample(
         train_good: normal bottles in train/good.
         test_good: normal bottles in test/good.
         defective: pairs of each defect in test/<defect> and ground_truth/<defect>.
-        overwrite: replace whatever `out/bottle` holds.
+        overwrite: replace the sample that `out/bottle` holds; nothing else is ever replaced.
+        keep: leave other files in it where they are, instead of refusing it for them.
 
     Raises:
         UserError: an argument is out of range, the folder holds something else, or it cannot be written.
@@ -90,18 +96,27 @@ def write_sample(
     if not overwrite and (folder.exists() or folder.is_symlink()):
         _check_same(folder, record)
         return folder
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{PRODUCT}-", dir=out) as scratch:
-            fresh = Path(scratch) / PRODUCT
-            _write(fresh, record)
-            _replace(folder, fresh, Path(scratch) / "replaced")
-    except OSError as error:
-        raise UserError(
-            f"the sample product could not be written to {folder}: expected a folder that can be written, "
-            f"found: {error.strerror or error}. Choose another output folder or free this one."
-        ) from error
+    if not keep:
+        check_out(folder, SAMPLE, "--out", force=True)
+    with replace_directory(folder, SAMPLE) as fresh:
+        _write(fresh, record)
     return folder
+
+
+def _listed(folder: Path) -> set[str] | None:
+    """What a sample's own record says that it holds."""
+    try:
+        record = _Record(**json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        if max(record.train_good, record.test_good, record.defective) > _MOST:
+            return None
+        items = list(_items(record))
+    except (OSError, ValueError, TypeError):
+        return None
+    files = {file for item in items for file in (item.image, item.mask) if file is not None}
+    return {RECORD, "README.txt", *(file.as_posix() for file in files)}
+
+
+SAMPLE = Kind("a sample product", RECORD, listed=_listed)
 
 
 def _check(record: _Record) -> None:
@@ -146,19 +161,6 @@ def _write(folder: Path, record: _Record) -> None:
         list(pool.map(write, _items(record)))
     (folder / "README.txt").write_text(_README.format(product=PRODUCT), encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-
-
-def _replace(folder: Path, fresh: Path, aside: Path) -> None:
-    """Rename `fresh` to `folder`, after moving what was there `aside`; put it back if that fails."""
-    occupied = folder.exists() or folder.is_symlink()
-    if occupied:
-        folder.rename(aside)
-    try:
-        fresh.rename(folder)
-    except OSError:
-        if occupied:
-            aside.rename(folder)
-        raise
 
 
 def _items(record: _Record) -> Iterator[_Item]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import os_errors, read_json, replace_directory, write_json
+from seas_runtime.files import os_errors, read_json, write_json
+from seas_runtime.outputs.kinds import MARKER, Kind, remove, some
+from seas_runtime.outputs.replacing import replace_directory
 
 RUN_FILE = "run.json"
 _NAME = re.compile(r"state-(\d{6,})")
@@ -26,6 +28,31 @@ _WEIGHTS, _OPTIMIZER, _AVERAGE, _STATE = (
     "average.safetensors",
     "state.json",
 )
+STATE = Kind("a training state", _STATE, (_WEIGHTS, _OPTIMIZER, _AVERAGE, _STATE, MARKER))
+STAGE = Kind(
+    "a stage of training",
+    RUN_FILE,
+    (
+        RUN_FILE,
+        "losses.jsonl",
+        "previews/[0-9][0-9][0-9][0-9][0-9][0-9]*.png",
+        "tensorboard/events.out.tfevents.*",
+        *(f"state-[0-9][0-9][0-9][0-9][0-9][0-9]*/{name}" for name in STATE.patterns),
+    ),
+    listed=lambda folder: STAGE.matching(folder) if _is_stage(folder) else None,
+)
+
+
+def _run_files(folder: Path) -> set[str] | None:
+    """What training wrote into a run's folder: that of its stages."""
+    found: set[str] = set()
+    for stage in folder.iterdir():
+        if stage.is_dir() and not stage.is_symlink() and _is_stage(stage):
+            found.update(f"{stage.name}/{path}" for path in STAGE.matching(stage))
+    return found or None
+
+
+RUN = Kind("a training run", listed=_run_files)
 
 
 @dataclass(frozen=True)
@@ -49,16 +76,17 @@ class AnotherRun(UserError):
 
 
 def claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
-    """Make a stage's folder this run's: emptied, or with `resume` checked to be of the same `identity`.
+    """Make a stage's folder this run's: what an earlier run wrote is removed, or with `resume`
+    checked to be of the same `identity`. Other files stay.
 
     Raises:
         AnotherRun: with `resume`, the folder is of a run with another configuration, seed or data.
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or is something else.
     """
     run_file = folder / RUN_FILE
     if not resume:
         with os_errors(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder)
     elif run_file.is_file():
         found = read_json(run_file, "training run")
         differing = _differences(identity, found)
@@ -70,6 +98,27 @@ def claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
             )
         return
     write_json(run_file, identity)
+
+
+def _is_stage(folder: Path) -> bool:
+    """Whether training wrote a folder: its run.json names the stage as the folder."""
+    try:
+        found = read_json(folder / RUN_FILE, "training run")
+    except UserError:
+        return False
+    return isinstance(found, dict) and found.get("stage") == folder.name and "seed" in found
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run wrote; UserError where something else is in the way."""
+    if _is_stage(folder):
+        remove(folder, STAGE.matching(folder))
+    taken = sorted(STAGE.matching(folder)) if folder.is_dir() else []
+    if taken:
+        raise UserError(
+            f"{folder}: expected nothing, or a stage of training, found other files: {some(taken)}. "
+            "Move them away, or choose another --run"
+        )
 
 
 def _differences(new: Any, old: Any, key: str = "") -> list[tuple[str, Any, Any]]:
@@ -135,7 +184,7 @@ def write_state(folder: Path, state: State) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"state-{state.step:06d}"
     tensors, values = _flatten(state.optimizer)
-    with replace_directory(path) as temporary:
+    with replace_directory(path, STATE) as temporary:
         save_file(_contiguous(state.weights), temporary / _WEIGHTS)
         save_file(tensors, temporary / _OPTIMIZER)
         if state.average is not None:
@@ -152,7 +201,9 @@ def write_state(folder: Path, state: State) -> Path:
         )
     for other in folder.iterdir():
         if _NAME.fullmatch(other.name) and other != path:
-            shutil.rmtree(other, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove(other, STATE.matching(other), _STATE)
+                other.rmdir()
     return path
 
 

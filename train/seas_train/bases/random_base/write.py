@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
-from seas_runtime.files import check_out, replace_directory, require_space, write_json
-from seas_train.bases.model_folders import folder_fingerprint, model_index
+from seas_runtime.files import require_space, write_json
+from seas_runtime.outputs.checking import check_out
+from seas_runtime.outputs.kinds import Kind
+from seas_runtime.outputs.replacing import replace_directory
+from seas_train.bases.model_folders import MODEL_FILES, folder_fingerprint, model_index
 from seas_train.bases.random_base.geometry import BaseShape
 from seas_train.bases.random_base.vocabulary import END, START, write_tokenizer
 from seas_train.bases.random_base.weights import size_of, text_maker, unet_maker, vae_maker, write_weights
@@ -27,6 +30,20 @@ shows what such a model costs on a machine, and nothing of what one can draw.
 """
 
 
+def _listed(folder: Path) -> set[str] | None:
+    """A random base's files: known by its card, for a real base has the same names."""
+    card = folder / "README.md"
+    if not card.is_file() or _CARD_SAYS not in card.read_text(encoding="utf-8", errors="replace"):
+        return None
+    return BASE.matching(folder)
+
+
+_CARD_SAYS = "Made by `seas-export base random`."
+BASE = Kind(
+    "a random base", "model_index.json", ("model_index.json", "README.md", *MODEL_FILES), listed=_listed
+)
+
+
 def write_random_base(
     path: Path, shape: BaseShape, *, seed: int = 0, vocabulary: Path | None = None, force: bool = False
 ) -> str:
@@ -42,11 +59,11 @@ def write_random_base(
     Raises:
         UserError: something is in the way, the disk has no room, or the vocabulary cannot be read.
     """
-    check_out(path, "a base", "model_index.json", force=force)
+    check_out(path, BASE, "DIR", force=force, inputs={"--vocabulary": vocabulary})
     unet, vae = _meta_unet(shape), _meta_vae(shape)
     needed = size_of(unet) + size_of(vae) + _text_bytes(shape)
     require_space(path, needed, "this base")
-    with replace_directory(path) as folder:
+    with replace_directory(path, BASE) as folder:
         entries = write_tokenizer(folder / "tokenizer", shape.context_length, vocabulary)
         text_encoder = _meta_text_encoder(shape, entries)
         unet.save_config(folder / "unet")

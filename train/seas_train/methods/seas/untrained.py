@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import check_out, require_space
+from seas_runtime.files import require_space
+from seas_runtime.outputs.checking import check_out
 from seas_train.bases.base import Base, load_base, unet_reduction
-from seas_train.checkpoint import DESCRIPTION_FILE
+from seas_train.checkpoint import CHECKPOINT
 from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.mask_head.network.head import MaskHead
@@ -54,7 +55,9 @@ def write_untrained(request: UntrainedRequest) -> Base:
         UserError: the base cannot be read, the size does not fit it, something is in the way, or the disk has
             no room.
     """
-    check_out(request.out, "a checkpoint", DESCRIPTION_FILE, force=request.force)
+    check_out(
+        request.out, CHECKPOINT, "DIR", force=request.force, inputs={"BASE": Path(request.base).expanduser()}
+    )
     base = load_base(request.base)
     if request.size is not None:
         base = replace(base, geometry=base.geometry.at(_checked_size(base, request.size)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 _NAMES = frozenset(
     {
         ".ds_store",  # macOS, as all names up to .temporaryitems
+        "__macosx",
         ".apdisk",
         ".appledouble",
         ".documentrevisions-v100",

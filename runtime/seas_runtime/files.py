@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from seas_runtime.errors import UserError
 from seas_runtime.printable import unicode_text
+from seas_runtime.regular import open_regular
 from seas_runtime.units import gib
 
 logger = logging.getLogger(__name__)
@@ -121,12 +122,13 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def read_bytes(path: Path, what: str, limit: int) -> bytes:
-    """Read a file of at most `limit` bytes, or raise a UserError that calls it `what`."""
+    """Read a regular file of at most `limit` bytes, or raise a UserError that calls it `what`."""
     if not path.exists():
         raise UserError(f"{path}: no {what} there: expected a file, found nothing")
-    with os_errors(path, "read"), path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
+    with os_errors(path, "read"), open_regular(path) as file:
+        fits = os.fstat(file.fileno()).st_size <= limit  # before a byte of it is read
+        data = b"".join(iter(lambda: file.read(_BLOCK), b"")) if fits else b""
+    if not fits or len(data) > limit:
         raise UserError(f"{path}: {what} is too large: expected at most {limit} bytes")
     return data
 
@@ -173,10 +175,10 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def sha256_file(path: Path) -> str:
     """Return a file's SHA-256 as 64 lowercase hexadecimal digits; UserError if it cannot be read."""
     digest = hashlib.sha256()
-    with os_errors(path, "read"), path.open("rb", buffering=0) as file:
+    with os_errors(path, "read"), open_regular(path) as file:
         # Few large blocks: after each one another thread may hold the interpreter for a while.
         block = memoryview(bytearray(min(os.fstat(file.fileno()).st_size, _BLOCK) or 1))
-        while count := file.readinto(block):
+        while count := file.readinto(block):  # type: ignore[attr-defined]
             digest.update(block[:count])
     return digest.hexdigest()
 

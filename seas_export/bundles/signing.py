@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from seas_runtime.bundle.reading import CLUTTER, ENGINES_FOLDER, Bundle
+from seas_runtime.bundle.reading import ENGINES_FOLDER, Bundle, find_clutter
 from seas_runtime.bundle.signature import SIGNATURE_NAME
 from seas_runtime.errors import UserError
 from seas_runtime.files import os_errors, read_bytes, read_json, temporary_sibling
@@ -46,7 +46,7 @@ def sign_bundle(bundle: Path, key: Path, password: Path | None = None, force: bo
             f"signing needs the package model-signing, which is not whole here ({error}). "
             f"Install it: {install('sign')}"
         ) from error
-    clutter = [found.relative_to(bundle) for name in CLUTTER for found in bundle.rglob(name)]
+    clutter = list(map(Path, find_clutter(bundle)))
     ignored = [Path(SIGNATURE_NAME), Path(ENGINES_FOLDER), *clutter]
     temporary = temporary_sibling(file)
     with os_errors(file):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from seas_runtime.bundle.external_data import external_locations
 from seas_runtime.bundle.manifest_reading import read_manifest
 from seas_runtime.bundle.reading import Bundle, hash_files
 from seas_runtime.generation.generator import Generator
@@ -61,8 +60,9 @@ def test_without_verify_contents_are_still_checked(own_bundle: Path) -> None:
 
 def test_external_weights_are_found(tmp_path: Path) -> None:
     path = write_tiny_bundle(tmp_path / "bundle", Toy(weights_file=True))
-    assert list(external_locations(path / "graphs/step.onnx")) == ["weights.bin"]
-    assert list(external_locations(path / "graphs/decode_mask.onnx")) == []
+    bundle = Bundle.read(path)
+    assert list(bundle.graph("step").maps) == ["weights.bin"]
+    assert list(bundle.graph("decode_mask").maps) == []
     with_file = list(Generator.open(path, threads=1).generate("stain", 1, gate=False))
     inline = list(
         Generator.open(write_tiny_bundle(tmp_path / "inline"), threads=1).generate("stain", 1, gate=False)

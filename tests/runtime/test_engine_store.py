@@ -12,6 +12,7 @@ import pytest
 
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.engines import engine as engine_module
+from seas_runtime.engines import index as engine_index
 from seas_runtime.engines import store as engine_store
 from seas_runtime.engines.engine import Engine
 from seas_runtime.engines.errors import (
@@ -138,13 +139,13 @@ def test_wrong_bundle(store: EngineStore, tmp_path: Path) -> None:
 
 def test_content_is_graph_and_weights(store: EngineStore, bundle: Path) -> None:
     manifest = Bundle.read(bundle).manifest
-    before = engine_store.graph_content(bundle, manifest, "step")
+    before = EngineStore(bundle, manifest).content("step")
     weights = manifest.files["graphs/weights.bin"]
     files = {**manifest.files, "graphs/weights.bin": dataclasses.replace(weights, sha256="0" * 64)}
     changed = dataclasses.replace(manifest, files=files)
-    assert engine_store.graph_content(bundle, changed, "step") != before
-    assert engine_store.graph_content(bundle, changed, "decode_mask") == engine_store.graph_content(
-        bundle, manifest, "decode_mask"
+    assert EngineStore(bundle, changed).content("step") != before
+    assert EngineStore(bundle, changed).content("decode_mask") == EngineStore(bundle, manifest).content(
+        "decode_mask"
     )
 
 
@@ -255,7 +256,7 @@ def test_indexes_that_are_no_json(store: EngineStore, text: bytes) -> None:
 
 def test_a_huge_index_is_not_read(store: EngineStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made = add(store)
-    monkeypatch.setattr(engine_store, "INDEX_SIZE_LIMIT", 100)
+    monkeypatch.setattr(engine_index, "INDEX_SIZE_LIMIT", 100)
     with pytest.raises(EngineDamaged, match="too large"):
         find(store)
     assert made.file.is_file()

@@ -120,7 +120,7 @@ def test_a_large_bundle_is_compiled_once_for_every_batch_size_and_not_kept(
     compile_graph = openvino_cpu.OpenVinoCpu._compile
 
     def noting(self: Any, file: Path, *rest: Any) -> Any:
-        compiled.append(file.stem)
+        compiled.append(file.file.stem)
         return compile_graph(self, file, *rest)
 
     monkeypatch.setattr(openvino_cpu.OpenVinoCpu, "_compile", noting)

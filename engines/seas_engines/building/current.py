@@ -34,7 +34,7 @@ class TargetEngines:
     @cached_property
     def store(self) -> EngineStore:
         """Where they are kept."""
-        return EngineStore(self.bundle.path, self.bundle.manifest)
+        return EngineStore.of(self.bundle)
 
     @cached_property
     def graphs(self) -> tuple[str, ...]:

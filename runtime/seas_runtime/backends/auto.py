@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,12 +41,14 @@ class Choice:
         return f"backend {taken.backend}: {taken.why}" + (f" (passed over: {faster})" if faster else "")
 
 
-def choose(bundle: Path | None = None) -> Choice:
+def choose(bundle: Path | None = None, signed: Mapping[str, str] | None = None) -> Choice:
     """Return the fastest usable backend for the bundle in folder `bundle`, or for one without engines.
+
+    `signed` is as `EngineStore` takes it.
 
     Raises UserError where no backend is installed.
     """
-    found = list(candidates(bundle))
+    found = list(candidates(bundle, signed))
     for place, item in enumerate(found):
         if item.usable and (reason := _does_not_import(item.backend)):
             found[place] = replace(item, usable=False, why=reason)
@@ -59,15 +61,15 @@ def choose(bundle: Path | None = None) -> Choice:
     )
 
 
-def candidates(bundle: Path | None = None) -> tuple[Candidate, ...]:
+def candidates(bundle: Path | None = None, signed: Mapping[str, str] | None = None) -> tuple[Candidate, ...]:
     """Return every backend, the fastest first.
 
     The order is that of what they do: engines compiled for the GPU before kernels launched one by one there,
     a GPU before the CPU, half the bits before all of them; then the default.
     """
     checks: tuple[tuple[str, Callable[[Path | None], str], str], ...] = (
-        ("tensorrt", partial(_engines, "tensorrt"), "engines built on this GPU"),
-        ("rtx", partial(_engines, "rtx"), "engines built for this GPU"),
+        ("tensorrt", partial(_engines, "tensorrt", signed), "engines built on this GPU"),
+        ("rtx", partial(_engines, "rtx", signed), "engines built for this GPU"),
         ("cuda", _cuda, "there is a GPU, and ONNX Runtime was built for it"),
         ("openvino", _openvino, "this processor multiplies bfloat16"),
         ("cpu", _cpu, "ONNX Runtime on the processor's cores, the default"),
@@ -98,7 +100,7 @@ def _does_not_import(backend: str) -> str:
     return ""
 
 
-def _engines(target: str, bundle: Path | None) -> str:
+def _engines(target: str, signed: Mapping[str, str] | None, bundle: Path | None) -> str:
     """Return what keeps engines of the bundle from running here, or nothing."""
     gpu = find_cuda_device()
     if gpu is None:
@@ -117,7 +119,7 @@ def _engines(target: str, bundle: Path | None) -> str:
     from seas_runtime.engines.store import EngineStore
 
     manifest = read_manifest_file(bundle)[0]
-    store = EngineStore(bundle, manifest)
+    store = EngineStore(bundle, manifest, signed)
     device = gpu.engine_device(target)
     for graph in find_method(manifest.method).graphs:
         store.find(graph, target, version, device)

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
-from seas_runtime.bundle.archive_check import check_entries
+from seas_runtime.bundle.archive_check import check_directory, check_entries
 from seas_runtime.bundle.kind import BUNDLE
-from seas_runtime.bundle.manifest_reading import read_manifest
+from seas_runtime.bundle.manifest_reading import MANIFEST_SIZE_LIMIT, read_manifest
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.bundle.signature import SIGNATURE_NAME, SIGNATURE_SIZE_LIMIT, check_signature
 from seas_runtime.errors import UserError
 from seas_runtime.files import (
-    JSON_SIZE_LIMIT,
     os_errors,
     parse_json,
     require_space,
@@ -34,6 +34,7 @@ from seas_runtime.manifest.types import Manifest
 from seas_runtime.outputs.checking import check_file, check_out
 from seas_runtime.outputs.replacing import replace_directory
 from seas_runtime.outputs.temporary import temporary_folder
+from seas_runtime.regular import open_regular
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip's first; the same bundle is packed to the same bytes
 _BLOCK = 1 << 20
@@ -141,8 +142,10 @@ def _pack_file(opened: zipfile.ZipFile, file: Path, name: str) -> None:
 def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     """Open an archive; whatever the zip reader stumbles over becomes a UserError."""
     try:
-        with os_errors(archive, "read"), zipfile.ZipFile(archive) as opened:
-            yield opened
+        with os_errors(archive, "read"), open_regular(archive) as raw:
+            check_directory(raw, str(archive))
+            with io.BufferedReader(cast(io.RawIOBase, raw)) as file, zipfile.ZipFile(file) as opened:
+                yield opened
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
@@ -168,7 +171,7 @@ def _read_manifest(
             f"{archive}: expected {MANIFEST_NAME} at the top of a packed bundle, found "
             f"{', '.join(describe(name) for name in sorted(entries)[:3]) or 'nothing'}"
         )
-    data = _read_entry(opened, entries[MANIFEST_NAME], JSON_SIZE_LIMIT, archive)
+    data = _read_entry(opened, entries[MANIFEST_NAME], MANIFEST_SIZE_LIMIT, archive)
     where = f"{archive}: {MANIFEST_NAME}"
     return read_manifest(parse_json(data, where), where), hashlib.sha256(data).hexdigest()
 

@@ -6,7 +6,9 @@ import stat
 import unicodedata
 import zipfile
 from collections.abc import Iterable
+from typing import BinaryIO
 
+from seas_runtime.clutter import is_clutter
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import describe, is_portable_path
 
@@ -14,6 +16,9 @@ ENTRY_LIMIT = 4096
 """A bundle has a dozen files and a few dozen engines are never packed: far above, and soon read."""
 RATIO_LIMIT = 200
 """Unpacked to packed bytes. Weights hardly shrink and manifests 10 times; zeros shrink 1000 times."""
+TOTAL_RATIO_LIMIT = 20
+DIRECTORY_LIMIT = 4 << 20
+"""Bytes of the list of entries: a kilobyte for each."""
 SMALL = 1 << 20
 """Bytes below which the ratio does not matter."""
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -35,6 +40,8 @@ def check_entries(entries: Iterable[zipfile.ZipInfo], where: str) -> list[zipfil
     seen: dict[str, str] = {}
     for entry in entries:
         name = entry.orig_filename  # the other one is cut at a zero byte and has the system's separators
+        if any(map(is_clutter, name.split("/"))):
+            continue  # what an archiver took along; never unpacked
         place = f"{where}: the entry {describe(name)} is refused"
         is_folder = name.endswith("/")
         _check_name(name.rstrip("/") if is_folder else name, place)
@@ -46,6 +53,7 @@ def check_entries(entries: Iterable[zipfile.ZipInfo], where: str) -> list[zipfil
         _check_size(entry, place)
         if not is_folder:
             files.append(entry)
+    _check_total(files, where)
     _check_nesting(files, where)
     _check_overlaps(entries, where)
     return files
@@ -85,6 +93,39 @@ def _check_size(entry: zipfile.ZipInfo, place: str) -> None:
         raise UserError(
             f"{place}: {entry.compress_size} bytes that become {entry.file_size} are no weights: expected at "
             f"most {RATIO_LIMIT} times as many"
+        )
+
+
+def _check_total(files: list[zipfile.ZipInfo], where: str) -> None:
+    """Refuse many entries that are small each and together what no archive of that size holds."""
+    packed, unpacked = sum(item.compress_size for item in files), sum(item.file_size for item in files)
+    if unpacked > 8 * SMALL and unpacked > TOTAL_RATIO_LIMIT * packed:
+        raise UserError(
+            f"{where}: {packed} bytes that become {unpacked} are no bundle: expected at most "
+            f"{TOTAL_RATIO_LIMIT} times as many; refused"
+        )
+
+
+def check_directory(file: BinaryIO, where: str) -> None:
+    """Refuse an archive whose list of entries is longer than any of ours, before the zip reader holds it.
+
+    The list's size stands at the archive's end, behind which there may be a comment of 64 KiB; in archives of
+    over 4 GiB, in a record of 56 bytes before that (PKWARE's APPNOTE, 4.3.14 to 4.3.16).
+    """
+    file.seek(0, 2)
+    start = max(0, file.tell() - (1 << 16) - 256)
+    file.seek(start)
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or len(tail) < end + 22:
+        return  # no archive: the zip reader says so
+    size = int.from_bytes(tail[end + 12 : end + 16], "little")
+    large = tail.rfind(b"PK\6\6", 0, end)
+    if large >= 0:
+        size = max(size % 0xFFFFFFFF, int.from_bytes(tail[large + 40 : large + 48], "little"))
+    if size > DIRECTORY_LIMIT:
+        raise UserError(
+            f"{where}: expected at most {ENTRY_LIMIT} entries, found a list of {size} bytes; refused"
         )
 
 

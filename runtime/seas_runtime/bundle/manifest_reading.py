@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from seas_runtime.clutter import is_clutter
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.fields import RESERVED_NAMES, Fields, describe, is_portable_path, is_safe_name
+from seas_runtime.manifest.fields import (
+    RESERVED_NAMES,
+    Fields,
+    describe,
+    is_portable_path,
+    is_safe_name,
+    listed,
+)
 from seas_runtime.manifest.signatures import check_signatures
 from seas_runtime.manifest.types import (
     DTYPES,
@@ -36,6 +44,11 @@ _OUTSIDE = (
 )  # what the manifest cannot list: itself, and what may change
 MAX_LABEL = 1024
 """Characters: a file's name has at most 255, and each may be written as an escape."""
+MANIFEST_SIZE_LIMIT = 8 << 20
+"""Bytes. What a parser makes of them takes up to fifty times as many; ours have some ten thousand."""
+MOST_DEFECTS, MOST_GRAPHS, MOST_TENSORS, MOST_FILES, MOST_LICENCES = 1000, 64, 256, 1024, 1000
+MOST_PIXELS, MOST_LATENTS = 4096 * 4096, 1 << 27
+LARGEST_SIZE, MOST_DIMENSIONS = 1 << 31, 8
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -77,6 +90,13 @@ def read_manifest(value: object, where: str) -> Manifest:
         labels=_read_labels(fields, defects),
     )
     fields.close()
+    latent = manifest.latent
+    numbers = latent.channels * latent.height * latent.width * sampler.steps
+    if numbers > MOST_LATENTS:
+        raise UserError(
+            f"{where}.latent: expected at most {MOST_LATENTS} numbers in the latents of all steps, "
+            f"found {numbers}"
+        )
     _check_references(manifest, where)
     check_signatures(manifest.graphs, method.signatures(manifest), method.graphs, where)
     return manifest
@@ -88,6 +108,11 @@ def check_relative_path(path: str, where: str) -> None:
         raise UserError(
             f"{where}: the path {describe(path)} is refused: expected a path inside the bundle, "
             "relative, with '/' between folders and without '..', of names that every system has"
+        )
+    if any(map(is_clutter, path.split("/"))):
+        raise UserError(
+            f"{where}: the path {describe(path)} is refused: files of that name are left by systems and are "
+            "never read"
         )
     if path.split("/")[0].casefold() in _OUTSIDE:
         raise UserError(f"{where}: the path {describe(path)} is refused: the manifest does not list it")
@@ -104,7 +129,7 @@ def _read_schema(fields: Fields) -> int:
 
 
 def _read_defects(fields: Fields) -> tuple[str, ...]:
-    names = fields.items("defects")
+    names = fields.items("defects", MOST_DEFECTS)
     for name in names:
         if not isinstance(name, str) or not is_safe_name(name) or name.casefold() in RESERVED_NAMES:
             fields.fail("defects", f"names usable as folders, other than {', '.join(RESERVED_NAMES)}", name)
@@ -137,6 +162,8 @@ def _read_label(fields: Fields, key: str) -> str:
 def _read_image(fields: Fields) -> ImageGeometry:
     result = ImageGeometry(fields.integer("height", 8, 16384), fields.integer("width", 8, 16384))
     fields.close()
+    if result.pixels > MOST_PIXELS:
+        fields.fail("height", f"at most {MOST_PIXELS} pixels an image", result.pixels)
     return result
 
 
@@ -155,7 +182,7 @@ def _read_prompts(fields: Fields, defects: tuple[str, ...]) -> Mapping[str, str]
     prompts = fields.mapping("prompts")
     expected = {GOOD, *defects}
     if set(prompts) != expected or not all(isinstance(prompt, str) for prompt in prompts.values()):
-        fields.fail("prompts", f"a text for each of {', '.join(sorted(expected))}", prompts)
+        fields.fail("prompts", f"a text for each of {listed(sorted(expected))}", prompts)
     return MappingProxyType(prompts)
 
 
@@ -178,8 +205,8 @@ def _read_sampling(whole: Fields, schema: int) -> tuple[SamplerDefaults, dict[st
 
 def _read_graphs(fields: Fields) -> Mapping[str, GraphSpec]:
     graphs: dict[str, GraphSpec] = {}
-    for name, value in fields.mapping("graphs").items():
-        entry = Fields(value, f"{fields.where}.graphs.{name}")
+    for name, value in fields.mapping("graphs", MOST_GRAPHS).items():
+        entry = Fields(value, f"{fields.where}.graphs.{describe(name)[1:-1]}")
         graphs[name] = GraphSpec(
             entry.text("file"), _read_tensors(entry, "inputs"), _read_tensors(entry, "outputs")
         )
@@ -189,11 +216,11 @@ def _read_graphs(fields: Fields) -> Mapping[str, GraphSpec]:
 
 def _read_tensors(fields: Fields, key: str) -> tuple[TensorSpec, ...]:
     tensors = []
-    for index, value in enumerate(fields.items(key)):
+    for index, value in enumerate(fields.items(key, MOST_TENSORS)):
         entry = Fields(value, f"{fields.where}.{key}[{index}]")
-        shape = entry.items("shape")
+        shape = entry.items("shape", MOST_DIMENSIONS)
         for size in shape:
-            is_size = isinstance(size, int) and not isinstance(size, bool) and size > 0
+            is_size = isinstance(size, int) and not isinstance(size, bool) and 0 < size <= LARGEST_SIZE
             if not is_size and not (isinstance(size, str) and size):
                 entry.fail("shape", "positive sizes or names of dynamic ones", shape)
         tensors.append(TensorSpec(entry.text("name"), entry.choice("dtype", DTYPES), tuple(shape)))
@@ -225,9 +252,9 @@ def _read_half(fields: Fields) -> Mapping[str, Any]:
 
 def _read_files(fields: Fields) -> Mapping[str, FileEntry]:
     files: dict[str, FileEntry] = {}
-    for path, value in fields.mapping("files").items():
+    for path, value in fields.mapping("files", MOST_FILES).items():
         check_relative_path(path, f"{fields.where}.files")
-        entry = Fields(value, f"{fields.where}.files[{path!r}]")
+        entry = Fields(value, f"{fields.where}.files[{describe(path)}]")
         sha256 = entry.text("sha256")
         if not _SHA256.match(sha256):
             entry.fail("sha256", "64 lowercase hexadecimal digits", sha256)
@@ -240,7 +267,7 @@ def _read_files(fields: Fields) -> Mapping[str, FileEntry]:
 
 def _read_licences(fields: Fields) -> tuple[Licence, ...]:
     licences = []
-    for index, value in enumerate(fields.items("licences")):
+    for index, value in enumerate(fields.items("licences", MOST_LICENCES)):
         entry = Fields(value, f"{fields.where}.licences[{index}]")
         text = entry.text("text", empty=True) if entry.has("text") else None
         licences.append(Licence(entry.text("name"), entry.text("applies_to"), text))
@@ -256,3 +283,5 @@ def _check_references(manifest: Manifest, where: str) -> None:
         check_relative_path(path, f"{where}.{key}")
         if path not in manifest.files:
             raise UserError(f"{where}.{key}: expected a file listed under 'files', found {describe(path)}")
+        if key.startswith("graphs.") and not path.endswith(".onnx"):  # by other names libraries tell others
+            raise UserError(f"{where}.{key}: expected an ONNX file, called .onnx, found {describe(path)}")

@@ -5,23 +5,28 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from seas_runtime.bundle.external_data import check_external_data
-from seas_runtime.bundle.manifest_reading import read_manifest
+from seas_runtime.bundle.checked import ADVICE, CheckedFiles
+from seas_runtime.bundle.content import GraphContent, Graphs, graphs_of
+from seas_runtime.bundle.manifest_reading import MANIFEST_SIZE_LIMIT, read_manifest
 from seas_runtime.bundle.signature import SIGNATURE_NAME, check_signature_file
+from seas_runtime.clutter import is_clutter
 from seas_runtime.errors import UserError
-from seas_runtime.files import JSON_SIZE_LIMIT, os_errors, parse_json, read_bytes, sha256_file, write_json
+from seas_runtime.files import os_errors, parse_json, read_bytes, sha256_file, write_json
+from seas_runtime.manifest.fields import listed
 from seas_runtime.manifest.schedule import Array, Schedule, schedule_key, schedules_from_tensors
 from seas_runtime.manifest.signatures import FLOAT, Expected
-from seas_runtime.manifest.types import SCHEDULE, STEP, FileEntry, Manifest
+from seas_runtime.manifest.types import SCHEDULE, STEP, FileEntry, GraphSpec, Manifest
 from seas_runtime.methods.contract import Tables
 from seas_runtime.methods.table import find_method
 
 MANIFEST_NAME = "manifest.json"
 ENGINES_FOLDER = "engines"
-CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # left by file managers that only looked
+TABLE_LIMIT, TABLE_HEADER_LIMIT = 256 << 20, 4 << 20
+"""Bytes of a table, which is read whole and held, and of its description. Those of hundreds of normal images
+have some ten million."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +34,8 @@ class Bundle:
     """A bundle that was read and checked.
 
     `fingerprint` is the SHA-256 of its manifest, and through the hashes therein of everything in it.
-    `tables` are its method's, by name.
+    `tables` are its method's, by name. `graphs` gives them as they were checked. `signed` has the hashes of
+    files of engines that the signature covers, None where no signature was asked for.
     """
 
     path: Path
@@ -37,41 +43,56 @@ class Bundle:
     fingerprint: str
     tables: Tables
     schedules: Mapping[str, Schedule]
+    graphs: Graphs = field(repr=False)
+    signed: Mapping[str, str] | None = None
 
     @classmethod
-    def read(cls, path: Path, verify: bool = True, require_signature: Path | None = None) -> Bundle:
+    def read(
+        cls, path: Path, verify: bool = True, require_signature: Path | None = None, every: bool = True
+    ) -> Bundle:
         """Read the bundle in folder `path`.
 
         Schema, sizes and, with `verify`, the hash of every file are checked before anything is parsed
         further; with `require_signature`, a public key, the signature too, and then the hashes always.
+        Without `every`, graphs that generation does not start with are checked when they are loaded.
         Raises UserError naming the file, what was expected and what was found.
         """
         path = Path(path)
         manifest, fingerprint = read_manifest_file(path)
+        signed = None
         if require_signature is not None:
-            check_signature_file(path, manifest, fingerprint, require_signature)
+            signed = check_signature_file(path, manifest, fingerprint, require_signature)
             verify = True
-        check_files(path, manifest, verify)
-        check_external_data(path, manifest)
-        tables = {name: _load_tensors(path / file) for name, file in manifest.tables.items()}
+        checked = check_files(path, manifest, verify)
+        graphs, method = graphs_of(checked, manifest), find_method(manifest.method)
+        for name, graph in manifest.graphs.items():
+            if every or name in method.graphs:
+                graphs.check(graph.file, graph)
+        tables = {name: _load_tensors(checked, file) for name, file in manifest.tables.items()}
         files = {name: str(path / file) for name, file in manifest.tables.items()}
-        find_method(manifest.method).check_tables(manifest, tables, files)
+        method.check_tables(manifest, tables, files)
         schedules = schedules_from_tensors(tables.pop(SCHEDULE), files[SCHEDULE])
         key = schedule_key(manifest.sampler.name, manifest.sampler.steps)
         if key not in schedules:
-            found = ", ".join(schedules) or "nothing"
+            found = listed(schedules) or "nothing"
             raise UserError(f"{files[SCHEDULE]}: expected the default schedule {key!r}, found {found}")
         _check_columns(schedules, manifest, files[SCHEDULE])
-        return cls(path, manifest, fingerprint, tables, schedules)
+        return cls(path, manifest, fingerprint, tables, schedules, graphs, signed)
+
+    def graph(self, name: str) -> GraphContent:
+        """Return what a library loads of a graph; UserError if the bundle has none of that name."""
+        spec = self._spec(name)
+        return self.graphs.load(spec.file, spec)
 
     def graph_path(self, name: str) -> Path:
         """Return the file of a graph; UserError if the bundle has none of that name."""
+        return self.path / self._spec(name).file
+
+    def _spec(self, name: str) -> GraphSpec:
         graph = self.manifest.graphs.get(name)
         if graph is None:
-            raise UserError(
-                f"{self.path}: no graph {name!r}: expected one of {', '.join(self.manifest.graphs)}"
-            )
-        return self.path / graph.file
+            raise UserError(f"{self.path}: no graph {name!r}: expected one of {listed(self.manifest.graphs)}")
+        return graph
 
     def schedule(self, sampler: str | None = None, steps: int | None = None) -> Schedule:
         """Return the schedule of a sampler and its number of steps, the bundle's own by default.
@@ -83,7 +104,7 @@ class Bundle:
         if key not in self.schedules:
             raise UserError(
                 f"{self.path}: no schedule {key!r} (sampler/steps): "
-                f"expected one of {', '.join(self.schedules)}; choose one, or export the bundle with more"
+                f"expected one of {listed(self.schedules)}; choose one, or export the bundle with more"
             )
         return self.schedules[key]
 
@@ -98,7 +119,7 @@ def read_manifest_file(path: Path) -> tuple[Manifest, str]:
     file = path / MANIFEST_NAME
     if file.is_symlink():
         raise UserError(f"{file}: expected a file, found a symbolic link; copy the bundle with its files")
-    data = read_bytes(file, "bundle manifest", JSON_SIZE_LIMIT)
+    data = read_bytes(file, "bundle manifest", MANIFEST_SIZE_LIMIT)
     manifest = read_manifest(parse_json(data, f"{file}: bundle manifest"), str(file))
     return manifest, hashlib.sha256(data).hexdigest()
 
@@ -120,41 +141,55 @@ def hash_files(path: Path) -> dict[str, FileEntry]:
     return {name: file_entry(path / name) for name in sorted(_list_files(path))}
 
 
-def check_files(path: Path, manifest: Manifest, verify: bool = True) -> None:
+def check_files(path: Path, manifest: Manifest, verify: bool = True) -> CheckedFiles:
     """Check that a bundle's folder holds the manifest's files and no others, each with its size and hash.
 
     Without `verify` no hash is computed. Raises UserError naming the first file that differs.
     """
-    found = set(_list_files(path))
-    advice = "copy or export the bundle again"
+    found = set()
+    for name in _list_files(path):
+        found.add(name)
+        if len(found) > 2 * len(manifest.files) + 1000:
+            break  # the message below names one of those that are too many
     for name, entry in manifest.files.items():
         file = path / name
         if name not in found:
-            raise UserError(f"{file}: the file is missing: expected what {MANIFEST_NAME} lists; {advice}")
-        size = file.stat().st_size
+            raise UserError(f"{file}: the file is missing: expected what {MANIFEST_NAME} lists; {ADVICE}")
+        size = file.lstat().st_size
         if size != entry.size:
-            raise UserError(f"{file}: expected {entry.size} bytes, found {size}; {advice}")
+            raise UserError(f"{file}: expected {entry.size} bytes, found {size}; {ADVICE}")
     extra = sorted(found - set(manifest.files))
     if extra:
         raise UserError(
-            f"{path / extra[0]}: the file is not listed in {MANIFEST_NAME}; remove it, or {advice}"
+            f"{path / extra[0]}: the file is not listed in {MANIFEST_NAME}; remove it, or {ADVICE}"
         )
-    if not verify:
-        return
-    for name, entry in manifest.files.items():
-        digest = sha256_file(path / name)
-        if digest != entry.sha256:
-            raise UserError(f"{path / name}: expected sha256 {entry.sha256}, found {digest}; {advice}")
+    checked = CheckedFiles(path, manifest.files, verify)
+    for name in manifest.files if verify else ():
+        checked.compare(name)
+    return checked
+
+
+def find_clutter(path: Path) -> list[str]:
+    """Return what systems and file shares have left in a bundle's folder; nothing of it is ever read."""
+    found = []
+    with os_errors(path, "read"):
+        for folder, folders, files in os.walk(path):
+            here = Path(folder).relative_to(path)
+            found += [(here / name).as_posix() for name in (*folders, *files) if is_clutter(name)]
+            folders[:] = [name for name in folders if not is_clutter(name)]
+    return sorted(found)
 
 
 def _list_files(path: Path) -> Iterator[str]:
-    """Yield a bundle's files without manifest, signature and engine cache; refuse links and no files."""
+    """Yield a bundle's files without manifest, signature, engines and clutter; refuse links and no files."""
     with os_errors(path, "read"):
         for folder, folders, files in os.walk(path):
             here = Path(folder)
+            folders[:] = [name for name in folders if not is_clutter(name)]
             if here == path:
                 folders[:] = [name for name in folders if name != ENGINES_FOLDER]
                 files = [name for name in files if name not in (MANIFEST_NAME, SIGNATURE_NAME)]
+            files = [name for name in files if not is_clutter(name)]
             for name in (*folders, *files):
                 if (here / name).is_symlink():
                     raise UserError(
@@ -162,23 +197,25 @@ def _list_files(path: Path) -> Iterator[str]:
                         "copy the bundle with its files"
                     )
             for name in files:
-                if name in CLUTTER:
-                    continue
                 if not (here / name).is_file():
                     raise UserError(f"{here / name}: expected a regular file; remove it")
                 yield (here / name).relative_to(path).as_posix()
 
 
-def _load_tensors(file: Path) -> dict[str, Array]:
+def _load_tensors(checked: CheckedFiles, name: str) -> dict[str, Array]:
     import safetensors.numpy
 
-    with os_errors(file, "read"):
-        data = file.read_bytes()
+    file, data = checked.folder / name, checked.read(name, TABLE_LIMIT)
+    if int.from_bytes(data[:8], "little") > TABLE_HEADER_LIMIT:
+        raise UserError(
+            f"{file}: expected a safetensors file, found one whose description is over {TABLE_HEADER_LIMIT} "
+            "bytes; export the bundle again"
+        )
     try:
         tensors: dict[str, Array] = safetensors.numpy.load(data)
     except Exception as error:  # the library raises KeyError, ValueError and others besides its own
         raise UserError(
-            f"{file}: expected a safetensors file, found: {error}; export the bundle again"
+            f"{file}: expected a safetensors file, found: {str(error)[:300]}; export the bundle again"
         ) from error
     return tensors
 

@@ -1,8 +1,9 @@
 """Checks a bundle's OpenSSF model signature with a public key, offline and without the tool that made it.
 
 The signature is `model.sig` inside the bundle: a Sigstore bundle around a DSSE envelope around an in-toto
-statement that lists the SHA-256 of the manifest and of every file of it. The engine cache is not signed. All
-that is needed here is the `cryptography` package; `model_signing` reads and checks the same file.
+statement that lists the SHA-256 of the manifest and of every file of it, and of engines that are shipped.
+What lies below engines/ otherwise is not signed. All that is needed here is the `cryptography` package;
+`model_signing` reads and checks the same file.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import Any
 from seas_runtime.errors import UserError
 from seas_runtime.files import parse_json, read_bytes
 from seas_runtime.installing import install
-from seas_runtime.manifest.fields import Fields
+from seas_runtime.manifest.fields import Fields, describe
 from seas_runtime.manifest.types import Manifest
 
 SIGNATURE_NAME = "model.sig"
 """As the OpenSSF tool calls it, which then leaves it out of what it hashes."""
-SIGNATURE_SIZE_LIMIT = 16 * 1024 * 1024
+SIGNATURE_SIZE_LIMIT = 4 * 1024 * 1024
+ENGINES = "engines/"
+"""What names of engines' files begin with."""
 _KEY_SIZE_LIMIT = 64 * 1024
 _MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -31,11 +34,14 @@ _PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 _SIGN_AGAIN = "sign the bundle again: seas-export sign BUNDLE --key KEY.pem"
 
 
-def check_signature_file(path: Path, manifest: Manifest, fingerprint: str, public_key: Path) -> None:
+def check_signature_file(
+    path: Path, manifest: Manifest, fingerprint: str, public_key: Path
+) -> dict[str, str]:
     """Check the signature of the bundle in folder `path` against the public key in a PEM file.
 
     `fingerprint` is the SHA-256 of the manifest's file. Says nothing about the files themselves: their
-    hashes are the manifest's, which is signed. Raises UserError naming the file and what is wrong.
+    hashes are the manifest's, which is signed. Returns the hashes of files of engines that are signed too.
+    Raises UserError naming the file and what is wrong.
     """
     file = path / SIGNATURE_NAME
     if file.is_symlink():
@@ -44,23 +50,27 @@ def check_signature_file(path: Path, manifest: Manifest, fingerprint: str, publi
         raise UserError(
             f"{file}: a signature was asked for and there is none; {_SIGN_AGAIN}, or take a signed copy"
         )
-    check_signature(
+    return check_signature(
         read_bytes(file, "signature", SIGNATURE_SIZE_LIMIT), str(file), manifest, fingerprint, public_key
     )
 
 
-def check_signature(data: bytes, where: str, manifest: Manifest, fingerprint: str, public_key: Path) -> None:
+def check_signature(
+    data: bytes, where: str, manifest: Manifest, fingerprint: str, public_key: Path
+) -> dict[str, str]:
     """As `check_signature_file`, of a signature's bytes; `where` starts every error."""
     payload = _signed_payload(data, where, public_key)
-    signed = _signed_digests(payload, where)
+    found = _signed_digests(payload, where)
+    engines = {name: digest for name, digest in found.items() if name.startswith(ENGINES)}
+    signed = {name: digest for name, digest in found.items() if name not in engines}
     expected = {name: entry.sha256 for name, entry in manifest.files.items()}
     expected["manifest.json"] = fingerprint
     if signed == expected:
-        return
+        return engines
     names = sorted(name for name in {*signed, *expected} if signed.get(name) != expected.get(name))
     raise UserError(
         f"{where}: the signature is genuine, but of another bundle: {len(names)} files differ from what was "
-        f"signed, first {names[0]!r}; take the bundle that was signed, or {_SIGN_AGAIN}"
+        f"signed, first {describe(names[0])}; take the bundle that was signed, or {_SIGN_AGAIN}"
     )
 
 

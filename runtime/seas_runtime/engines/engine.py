@@ -13,8 +13,11 @@ from pathlib import Path
 from seas_runtime.engines.errors import EngineDamaged
 from seas_runtime.engines.record import EngineIdentity, EngineRecord
 from seas_runtime.files import os_errors
+from seas_runtime.regular import open_regular
 
 ENGINE_NAME = "engine.bin"
+SEALED, SIGNED = "sealed", "signed"
+"""Built here and sealed by this machine's key; covered by the bundle's signature."""
 _BLOCK = 1 << 24
 _MACHINE_ID = Path("/etc/machine-id")
 
@@ -25,6 +28,8 @@ class Engine:
 
     folder: Path
     record: EngineRecord
+    trust: str = ""
+    """Why it is known to be what it says: `SEALED` or `SIGNED`; nothing where it only says so."""
 
     @property
     def identity(self) -> EngineIdentity:
@@ -43,7 +48,7 @@ class Engine:
         Deserialize from this buffer, which was hashed, and never from the file by its name. Copy what must
         outlive the block. Raises EngineDamaged.
         """
-        with os_errors(self.file, "read"), self.file.open("rb") as file:
+        with os_errors(self.file, "read"), open_regular(self.file, follow=False) as file:
             size = file.seek(0, 2)
             if size != self.record.file.size or not size:
                 raise self.damaged(f"{size} bytes")

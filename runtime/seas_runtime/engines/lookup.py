@@ -8,6 +8,7 @@ from pathlib import Path
 
 from seas_runtime.engines.engine import Engine, build_command, machine_identity
 from seas_runtime.engines.errors import EngineForeign, EngineMissing, EngineStale, EngineWrongBatch
+from seas_runtime.engines.seal import key_file
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Wanted:
     batch: int | None
     apart: bool = False
     """Whether it is built only where its graph is asked for by name."""
+
+    trusted: bool = False
+    """Whether only an engine is loaded that is signed, or built and sealed here."""
 
     @property
     def command(self) -> str:
@@ -76,6 +80,14 @@ def choose(found: Sequence[Engine], wanted: Wanted, content: Callable[[], str]) 
             f"{wanted.words} was built on another machine and not with --ship-engines, so it is not loaded; "
             f"build it here: {command}",
             command,
+        )
+    if wanted.trusted:
+        current = [engine for engine in current if engine.trust]
+    if not current:
+        raise EngineForeign(
+            f"{wanted.words} is not signed, and not sealed by this machine's key ({key_file()}); a signature "
+            f"was asked for, so it is not loaded; build it here: {command} --force",
+            f"{command} --force",
         )
     return _for_batch(current, wanted)
 

@@ -17,7 +17,7 @@ from seas_runtime.manifest.types import DTYPES, PRECISIONS, FileEntry, TensorSpe
 SCHEMA = 1
 INDEX_NAME = "index.json"
 WEIGHTS_NAME = "weights.bin"
-INDEX_SIZE_LIMIT = 1 << 20
+INDEX_SIZE_LIMIT, MOST_COMPANIONS = 1 << 20, 16
 COMPANION_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -131,6 +131,8 @@ class EngineRecord:
     """The machine that built it, as `machine_identity` names it."""
     companions: Mapping[str, FileEntry] = field(default_factory=dict)
     """Hash and size of what lies beside it; of those only `weights.bin` is part of the engine."""
+    seal: str = ""
+    """What this machine's key makes of all the others: see `seal`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the index as JSON values."""
@@ -145,6 +147,7 @@ class EngineRecord:
             "built_at": self.built_at,
             "origin": self.origin,
             "companions": {name: asdict(entry) for name, entry in self.companions.items()},
+            **({"seal": self.seal} if self.seal else {}),
         }
 
 
@@ -184,13 +187,14 @@ def read_record(value: object, where: str) -> EngineRecord:
         built_at=fields.number("built_at", 0.0, 1e11),
         origin=fields.text("origin"),
         companions=_read_companions(fields),
+        seal=fields.text("seal") if fields.has("seal") else "",
     )
     fields.close()
     return record
 
 
 def _read_companions(fields: Fields) -> Mapping[str, FileEntry]:
-    values = fields.mapping("companions")
+    values = fields.mapping("companions", MOST_COMPANIONS)
     for name in values:
         if not COMPANION_NAME.fullmatch(name):
             fields.fail("companions", "plain file names", name)

@@ -20,32 +20,32 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from seas_runtime.bundle.external_data import external_locations
+from seas_runtime.bundle.checked import CheckedFiles
+from seas_runtime.bundle.content import GraphContent, Graphs, bundle_size, graphs_of
 from seas_runtime.bundle.kind import ENGINE
-from seas_runtime.bundle.reading import ENGINES_FOLDER, file_entry
-from seas_runtime.engines.engine import ENGINE_NAME, Engine, machine_identity
+from seas_runtime.bundle.reading import ENGINES_FOLDER, Bundle, file_entry
+from seas_runtime.clutter import is_clutter
+from seas_runtime.engines.engine import ENGINE_NAME, SEALED, Engine, machine_identity
 from seas_runtime.engines.errors import EngineDamaged, EngineStoreUnwritable
+from seas_runtime.engines.index import read_engine, verify_engine
 from seas_runtime.engines.lookup import Wanted, choose
 from seas_runtime.engines.record import (
     COMPANION_NAME,
     INDEX_NAME,
-    INDEX_SIZE_LIMIT,
     WEIGHTS_NAME,
     EngineIdentity,
     EngineRecord,
-    read_record,
 )
+from seas_runtime.engines.seal import seal_of
 from seas_runtime.errors import UserError
 from seas_runtime.files import (
     atomic_write_bytes,
     os_errors,
-    parse_json,
     read_bytes,
-    sha256_file,
     write_json,
 )
 from seas_runtime.manifest.types import FileEntry, Manifest
@@ -57,32 +57,46 @@ from seas_runtime.outputs.temporary import sweep, temporary_folder
 logger = logging.getLogger(__name__)
 
 
-def graph_content(bundle: Path, manifest: Manifest, graph: str) -> str:
+def graph_content(manifest: Manifest, graph: str, graphs: Graphs) -> str:
     """Return the SHA-256 of what a graph computes: its file, and the files that hold its weights.
 
     The hashes are the manifest's, so nothing but the graph's own file is read. KeyError for a graph that the
     manifest does not have.
     """
-    file = manifest.graphs[graph].file
-    folder = Path(file).parent
-    weights = {(folder / location).as_posix() for location in external_locations(bundle / file)}
+    spec = manifest.graphs[graph]
     digest = hashlib.sha256()
-    for name in (file, *sorted(weights)):
+    for name in (spec.file, *graphs.check(spec.file, spec).files):
         digest.update(manifest.files[name].sha256.encode())
     return digest.hexdigest()
 
 
 class EngineStore:
-    """The engines of the bundle in folder `bundle`, whose manifest is `manifest`."""
+    """The engines of the bundle in folder `bundle`, whose manifest is `manifest`.
 
-    def __init__(self, bundle: Path, manifest: Manifest) -> None:
+    Where a signature was asked for, `signed` has the hashes that it covers, and `find` finds no other engines
+    but those and what was built and sealed here.
+    """
+
+    def __init__(
+        self,
+        bundle: Path,
+        manifest: Manifest,
+        signed: Mapping[str, str] | None = None,
+        graphs: Graphs | None = None,
+    ) -> None:
         self.bundle = Path(bundle)
         self.folder = self.bundle / ENGINES_FOLDER
-        self._manifest = manifest
+        self._manifest, self._signed = manifest, signed
+        self._graphs = graphs or graphs_of(CheckedFiles(self.bundle, manifest.files, False), manifest)
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> EngineStore:
+        """Return the engines of a bundle that was read."""
+        return cls(bundle.path, bundle.manifest, bundle.signed, bundle.graphs)
 
     def content(self, graph: str) -> str:
         """Return the hash of a graph's content; see `graph_content`."""
-        return graph_content(self.bundle, self._manifest, graph)
+        return graph_content(self._manifest, graph, self._graphs)
 
     def find(
         self, graph: str, target: str, backend_version: str, device: str, batch: int | None = None
@@ -94,7 +108,8 @@ class EngineStore:
 
         Raises:
             EngineMissing: there is none for this target.
-            EngineForeign: there are some, but for other devices, or made on another machine and not shipped.
+            EngineForeign: there are some, but for other devices, or made on another machine and not shipped,
+                or neither signed nor sealed where a signature was asked for.
             EngineStale: there are some, but of another content of the graph or for another backend version.
             EngineWrongBatch: there are some, but for other batch sizes.
             EngineDamaged: there is none with a valid index.
@@ -104,7 +119,9 @@ class EngineStore:
             engine for engine in engines if (engine.identity.graph, engine.identity.target) == (graph, target)
         ]
         apart = graph not in find_method(self._manifest.method).graphs
-        wanted = Wanted(self.bundle, graph, target, backend_version, device, batch, apart)
+        wanted = Wanted(
+            self.bundle, graph, target, backend_version, device, batch, apart, self._signed is not None
+        )
         if not found and damaged:
             raise damaged[0]
         return choose(found, wanted, lambda: self.content(graph))
@@ -143,12 +160,13 @@ class EngineStore:
                 origin=machine_identity(),
                 companions={} if weights is None else {WEIGHTS_NAME: file_entry(weights)},
             )
+            whole = replace(whole, seal=seal_of(whole.to_dict()))
             with replace_directory(folder, ENGINE) as fresh:
                 for name, path in moved.items():
                     shutil.move(path, fresh / name)
                     _flush(fresh / name)
                 write_json(fresh / INDEX_NAME, whole.to_dict())
-        return Engine(folder, whole)
+        return Engine(folder, whole, SEALED if whole.seal else "")
 
     @contextlib.contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -179,10 +197,10 @@ class EngineStore:
         if not COMPANION_NAME.fullmatch(name) or name in (INDEX_NAME, ENGINE_NAME, WEIGHTS_NAME):
             raise ValueError(f"companion name {name!r}")
         entry = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
-        changed = Engine(
-            engine.folder,
-            replace(engine.record, companions={**engine.record.companions, name: entry}),
-        )
+        record = replace(engine.record, companions={**engine.record.companions, name: entry}, seal="")
+        if engine.trust:  # what was not known to be ours or the owner's does not become so here
+            record = replace(record, seal=seal_of(record.to_dict()))
+        changed = Engine(engine.folder, record, SEALED if record.seal else "")
         with _writing():
             atomic_write_bytes(engine.folder / name, data)
             write_json(engine.folder / INDEX_NAME, changed.record.to_dict())
@@ -212,50 +230,31 @@ class EngineStore:
         except OSError as error:
             raise UserError(f"{self.folder}: cannot read: {error.strerror}") from error
         for name in names:
-            if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini"):
+            if not name.startswith(".") and not is_clutter(name):
                 yield self.folder / name
 
     def _read(self, folder: Path) -> Engine:
-        """Read an engine's index, and compare all that can be compared without reading the engine."""
-        advice = f"remove {folder} and build the engine again"
-        index = folder / INDEX_NAME
-        if any(path.is_symlink() for path in (folder, index, folder / ENGINE_NAME)):
-            raise EngineDamaged(f"{folder}: expected files, found a symbolic link; {advice}", advice)
-        try:
-            where = f"{index}: engine index"
-            data = read_bytes(index, "engine index", INDEX_SIZE_LIMIT)
-            record = read_record(parse_json(data, where), where)
-        except UserError as error:
-            raise EngineDamaged(f"{error}; {advice}", advice) from error
-        if folder.name != record.identity.key:
-            raise EngineDamaged(
-                f"{index}: expected the index of engine {folder.name}, found that of {record.identity.key}; "
-                f"{advice}",
-                advice,
-            )
-        file = folder / ENGINE_NAME
-        size = file.stat().st_size if file.is_file() else None
-        if size != record.file.size:
-            found = "nothing" if size is None else f"{size}"
-            raise EngineDamaged(f"{file}: expected {record.file.size} bytes, found {found}; {advice}", advice)
-        return Engine(folder, record)
+        return read_engine(folder, self._signed or {})
+
+    def graph(self, engine: Engine) -> GraphContent:
+        """Return an engine that is a graph, checked as a bundle's own, once its hashes have been compared.
+
+        Raises UserError for one that may not be loaded, EngineDamaged where a hash differs.
+        """
+        self.verify(engine)
+        record = engine.record
+        listed = {name: entry for name, entry in record.companions.items() if name == WEIGHTS_NAME}
+        files = CheckedFiles(engine.folder, {ENGINE_NAME: record.file, **listed}, True, "build it again")
+        size = bundle_size(files.entries) + bundle_size(self._manifest.files)
+        spec = replace(self._manifest.graphs[engine.identity.graph], file=ENGINE_NAME)
+        return Graphs(files, self._manifest.sampler.steps, size).load(ENGINE_NAME, spec)
 
     def verify(self, engine: Engine) -> None:
         """Read an engine whole and compare its hash; EngineDamaged where it differs.
 
         Weights are part of it; other companions only save time, and are compared where they are read.
         """
-        found = sha256_file(engine.file)
-        if found != engine.record.file.sha256:
-            raise engine.damaged(found)
-        entry = engine.record.companions.get(WEIGHTS_NAME)
-        if entry is not None:
-            weights = engine.folder / WEIGHTS_NAME
-            if weights.is_symlink() or not weights.is_file():
-                raise engine.damaged("no such file", WEIGHTS_NAME)
-            found = sha256_file(weights)
-            if found != entry.sha256:
-                raise engine.damaged(found, WEIGHTS_NAME)
+        verify_engine(engine)
 
     def _delete(self, folder: Path) -> None:
         try:

@@ -63,12 +63,12 @@ class Generator:
         if backend != AUTO:
             with ThreadPoolExecutor(1) as beside:  # a library loads while the bundle is hashed
                 opening = beside.submit(open_backend, backend, threads)
-                content = Bundle.read(bundle, verify, require_signature)
+                content = Bundle.read(bundle, verify, require_signature, every=False)
                 return cls(content, opening.result())
         from seas_runtime.backends.auto import choose
 
-        content = Bundle.read(bundle, verify, require_signature)
-        choice = choose(content.path)
+        content = Bundle.read(bundle, verify, require_signature, every=False)
+        choice = choose(content.path, content.signed)
         return cls(content, open_backend(choice.backend, threads), choice.in_words())
 
     @property

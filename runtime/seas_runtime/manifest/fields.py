@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any, NoReturn
 
 from seas_runtime.errors import UserError
@@ -16,8 +18,19 @@ RESERVED_NAMES = (GOOD, UNCONDITIONAL, "all")
 
 def describe(value: object) -> str:
     """Return a value as it may stand in an error: short, and with its type where that is the point."""
+    if isinstance(value, (str, list)):
+        value = value[:100]  # a file may hold millions
+    elif isinstance(value, dict):
+        value = dict(islice(value.items(), 100))
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """Return names with commas between, as they may stand in an error: the first of many, each cut."""
+    first = list(islice(iter(names), most + 1))
+    words = [text if len(text) <= 80 else f"{text[:77]}..." for text in map(str, first[:most])]
+    return ", ".join([*words, "..."] if len(first) > most else words)
 
 
 def check_integer(option: str, value: object, low: int, high: int) -> None:
@@ -109,7 +122,7 @@ class Fields:
         """Return a text field that is one of `choices`."""
         value = self.raw(key)
         if not isinstance(value, str) or value not in choices:
-            self.fail(key, f"one of {', '.join(choices)}", value)
+            self.fail(key, f"one of {listed(choices, 40)}", value)
         return value
 
     def integer(self, key: str, low: int, high: int) -> int:
@@ -124,18 +137,22 @@ class Fields:
         check_number(f"{self.where}.{key}", value, low, high)
         return float(value)
 
-    def items(self, key: str) -> list[Any]:
-        """Return a list field."""
+    def items(self, key: str, most: int | None = None) -> list[Any]:
+        """Return a list field, of at most `most` entries."""
         value = self.raw(key)
         if not isinstance(value, list):
             self.fail(key, "a list", value)
+        if most is not None and len(value) > most:
+            self.fail(key, f"at most {most} entries", len(value))
         return value
 
-    def mapping(self, key: str) -> dict[str, Any]:
-        """Return an object field whose keys are data."""
+    def mapping(self, key: str, most: int | None = None) -> dict[str, Any]:
+        """Return an object field whose keys are data, of at most `most` entries."""
         value = self.raw(key)
         if not isinstance(value, dict):
             self.fail(key, "an object", value)
+        if most is not None and len(value) > most:
+            self.fail(key, f"at most {most} entries", len(value))
         return value
 
     def fields(self, key: str) -> Fields:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import Shape, TensorSpec
 
 if TYPE_CHECKING:
+    from seas_runtime.bundle.content import GraphContent
     from seas_runtime.bundle.reading import Bundle
 
 VARIANTS = ()
@@ -33,9 +33,9 @@ _DTYPES = {  # ONNX Runtime's names -> numpy's
 class OnnxRuntimeSession:
     """A graph in an `onnxruntime.InferenceSession`; values are host tensors."""
 
-    def __init__(self, session: Any, file: Path) -> None:
-        self._session = session
-        self._file = file
+    def __init__(self, session: Any, content: GraphContent) -> None:
+        self._session, self._content = session, content  # which holds the weights
+        self._file = content.file
         self.inputs = tuple(tensor_spec(node) for node in session.get_inputs())
         self.outputs = tuple(tensor_spec(node) for node in session.get_outputs())
 
@@ -78,12 +78,12 @@ class OnnxRuntimeCpu(OnProcessor):
         """Load a graph; UserError if ONNX Runtime cannot."""
         import onnxruntime
 
-        file = bundle.graph_path(graph)
+        content = bundle.graph(graph)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what matters comes as an exception
-        return OnnxRuntimeSession(open_session(file, options, ["CPUExecutionProvider"]), file)
+        return OnnxRuntimeSession(open_session(content, options, ["CPUExecutionProvider"]), content)
 
     def allocate(self, shape: Shape, dtype: str) -> HostTensor:
         """Return an empty place: graphs bring the memory of their outputs along."""
@@ -116,17 +116,28 @@ def import_onnxruntime(kind: str, extra: str) -> Any:
     return onnxruntime
 
 
-def open_session(file: Path, options: Any, providers: list[Any]) -> Any:
-    """Return an `InferenceSession` of the graph in `file`; UserError if ONNX Runtime cannot load it."""
+def open_session(content: GraphContent, options: Any, providers: list[Any]) -> Any:
+    """Return an `InferenceSession` of a graph; UserError if ONNX Runtime cannot load it.
+
+    It is given the bytes that were checked and its weights as arrays: it opens no file. The format is named,
+    or the first bytes would choose it.
+    """
     import onnxruntime
 
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    weights = content.weights
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=providers)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        if values:
+            options.add_external_initializers(list(weights), values)
+        session = onnxruntime.InferenceSession(content.data, options, providers=providers)
     except Exception as error:  # as above
         raise UserError(
-            f"{file}: ONNX Runtime {onnxruntime.__version__} cannot load the graph: "
+            f"{content.file}: ONNX Runtime {onnxruntime.__version__} cannot load the graph: "
             f"{first_line(error)}; export the bundle again, or update onnxruntime"
         ) from error
+    content.confirm()
+    return session
 
 
 def tensor_spec(node: Any) -> TensorSpec:

@@ -24,6 +24,7 @@ from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import STEP, Shape, known_sizes
 
 if TYPE_CHECKING:
+    from seas_runtime.bundle.content import GraphContent
     from seas_runtime.bundle.reading import Bundle
 
 GRAPHS, TENSORRT = "graphs", "tensorrt"
@@ -72,8 +73,9 @@ class BoundSession:
 
     _graph_ids = itertools.count(1)
 
-    def __init__(self, session: Any, file: Path, device: str, graphs: bool) -> None:
-        self._session, self._file, self._device, self._graphs = session, file, device, graphs
+    def __init__(self, session: Any, content: GraphContent, device: str, graphs: bool) -> None:
+        self._session, self._device, self._graphs = session, device, graphs
+        self._content, self._file = content, content.file  # the content holds the weights
         self.inputs = tuple(tensor_spec(node) for node in session.get_inputs())
         self.outputs = tuple(tensor_spec(node) for node in session.get_outputs())
 
@@ -145,18 +147,19 @@ class OnnxRuntimeBound(HostClock):
         """Load a graph; UserError if ONNX Runtime cannot."""
         import onnxruntime
 
-        found = self._graph_file(bundle, graph).checked()
+        found = self._graph_file(bundle, graph)
+        content = found.load()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what matters comes as an exception
         options.use_deterministic_compute = not found.is_engine
-        session = open_session(found.file, options, self._providers_for(found))
+        session = open_session(content, options, self._providers_for(found))
         wanted = _provider_name(self._providers[0])
         if wanted not in session.get_providers():
             raise UserError(
                 f"backend 'cuda': ONNX Runtime {onnxruntime.__version__} cannot start {wanted} (its CUDA or "
                 "cuDNN libraries do not load); see `seas-export doctor`, or choose another --backend"
             )
-        return BoundSession(session, found.file, self._device, found.is_engine or self._variant == GRAPHS)
+        return BoundSession(session, content, self._device, found.is_engine or self._variant == GRAPHS)
 
     def _graph_file(self, bundle: Bundle, graph: str) -> GraphFile:
         """Return what to load for a graph; TensorRT's provider makes engines of its own."""

@@ -5,7 +5,9 @@ Nothing in them was compiled, so one serves every GPU and every version that has
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from seas_runtime.engines.errors import EngineMissing
 from seas_runtime.engines.store import EngineStore
 
 if TYPE_CHECKING:
+    from seas_runtime.bundle.content import GraphContent
     from seas_runtime.bundle.reading import Bundle
 
 CUDA_FORM = "graph 2"
@@ -32,6 +35,9 @@ class GraphFile:
     file: Path
     precision: str
     store: EngineStore
+    load: Callable[[], GraphContent]
+    """Returns what is loaded: of an engine after its hashes have been compared, which may raise
+    EngineDamaged; the bundle's own were compared before."""
     engine: Engine | None = None
 
     @property
@@ -39,20 +45,11 @@ class GraphFile:
         """Whether it was written for this provider."""
         return self.engine is not None
 
-    def checked(self) -> GraphFile:
-        """Return it after comparing an engine's hashes, which the bundle's own were compared with before.
-
-        Raises EngineDamaged.
-        """
-        if self.engine is not None:
-            self.store.verify(self.engine)
-        return self
-
 
 def own_graph(bundle: Bundle, graph: str) -> GraphFile:
     """Return the bundle's own graph."""
-    store = EngineStore(bundle.path, bundle.manifest)
-    return GraphFile(bundle.graph_path(graph), bundle.manifest.precision, store)
+    store, load = EngineStore.of(bundle), partial(bundle.graph, graph)
+    return GraphFile(bundle.graph_path(graph), bundle.manifest.precision, store, load)
 
 
 def graph_file(bundle: Bundle, graph: str) -> GraphFile:
@@ -66,4 +63,5 @@ def graph_file(bundle: Bundle, graph: str) -> GraphFile:
         engine = own.store.find(graph, "cuda", CUDA_FORM, ANY_GPU)
     except EngineMissing:
         return own
-    return GraphFile(engine.file, engine.identity.precision, own.store, engine)
+    load = partial(own.store.graph, engine)
+    return GraphFile(engine.file, engine.identity.precision, own.store, load, engine)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seas_runtime.backends.contract import first_line
-from seas_runtime.engines.engine import machine_identity
 from seas_runtime.engines.errors import EngineDamaged
 from seas_runtime.engines.record import BatchRange, EngineIdentity, EngineRecord
+from seas_runtime.engines.seal import seals
 from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import TensorSpec
@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 class CompiledGraph:
     """A graph's engines for one processor, version and set of options, one for each batch size.
 
-    They only save time: where one is missing, damaged, another machine's, or cannot be written, the graph is
-    compiled again.
+    They only save time: where one is missing, damaged, not sealed by this machine's key, or cannot be
+    written, the graph is compiled again.
     """
 
     def __init__(
         self, bundle: Bundle, graph: str, version: str, processor: str, options: dict[str, Any]
     ) -> None:
-        self._store = EngineStore(bundle.path, bundle.manifest)
+        self._store = EngineStore.of(bundle)
         self._bundle, self._graph, self._version, self._processor = bundle, graph, version, processor
         self._options = {name.lower(): str(value) for name, value in sorted(options.items())}
 
@@ -57,7 +57,7 @@ class CompiledGraph:
             return None
         for engine in self._store.engines()[0]:
             kept = replace(engine.identity, batch=expected.batch)
-            if kept == expected and engine.record.origin == machine_identity():
+            if kept == expected and engine.trust:
                 return engine.record.inputs, engine.record.outputs
         return None
 
@@ -65,7 +65,7 @@ class CompiledGraph:
         """Return the graph imported, compiled for one batch size, or None."""
         try:
             engine = self._store.get(self._identity(batch))
-            if engine is None or engine.record.origin != machine_identity():
+            if engine is None or not engine.trust:
                 return None
             with engine.open() as content:
                 return core.import_model(_held(content), device, options)
@@ -96,6 +96,8 @@ class CompiledGraph:
             data = blob.getbuffer()
             if shutil.disk_usage(self._bundle.path).free < 4 * len(data):
                 return
+            if not seals():
+                return  # nobody could tell it from another's afterwards
             with self._store.workspace() as folder:
                 file = folder / "compiled.blob"
                 file.write_bytes(data)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from seas_runtime.backends.cores import CPUINFO, processor_flags, usable_cores
 from seas_runtime.backends.host import OnProcessor
 from seas_runtime.backends.openvino.cache import CONVOLUTIONS, CompiledGraph, Signature
 from seas_runtime.backends.openvino.importing import import_openvino
+from seas_runtime.backends.openvino.reading import read_model
 from seas_runtime.backends.openvino.session import OpenVinoSession, OpenVinoTensor
 from seas_runtime.errors import UserError
 from seas_runtime.installing import install
@@ -22,6 +24,7 @@ from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import BATCH, GraphSpec, Shape, TensorSpec
 
 if TYPE_CHECKING:
+    from seas_runtime.bundle.content import GraphContent
     from seas_runtime.bundle.reading import Bundle
 
 logger = logging.getLogger(__name__)
@@ -76,35 +79,46 @@ class OpenVinoCpu(OnProcessor):
         A small bundle's graph is imported, or compiled and kept, when it is bound, for the batch size that it
         is bound to.
         """
-        file, spec = bundle.graph_path(graph), bundle.manifest.graphs[graph]
+        spec, source = bundle.manifest.graphs[graph], partial(bundle.graph, graph)
         small = sum(entry.size for entry in bundle.manifest.files.values()) <= SMALL_BUNDLE
         if not (small and spec.has(BATCH)):
-            compiled = self._compile(file, spec, None)
-            return OpenVinoSession(file, _signature(compiled), lambda batch: compiled, None)
+            content = source()
+            compiled = self._compile(content, spec, None)
+            held = compiled, content
+            return OpenVinoSession(content.file, _signature(compiled), lambda batch: held, None)
         options = {**self._options, CONVOLUTIONS: self._convolutions}
         kept = CompiledGraph(bundle, graph, self._version, self._processor, options)
-        signature = kept.signature() or _signature(self._read(file, spec))
+        signature = kept.signature() or _signature(self._read(source(), spec))
 
-        def compiled_for(batch: int | None) -> Any:
+        def compiled_for(batch: int | None) -> tuple[Any, Any]:
             assert batch is not None  # there is an input that tells it
-            return self._import(kept, file, spec, batch, signature)
+            return self._import(kept, source, spec, batch, signature)
 
-        return OpenVinoSession(file, signature, compiled_for, spec)
+        return OpenVinoSession(bundle.graph_path(graph), signature, compiled_for, spec)
 
     def _import(
-        self, kept: CompiledGraph, file: Path, spec: GraphSpec, batch: int, signature: Signature
-    ) -> Any:
-        """Import a graph that was compiled for a batch size before, or compile it to be kept."""
+        self,
+        kept: CompiledGraph,
+        source: Callable[[], GraphContent],
+        spec: GraphSpec,
+        batch: int,
+        signature: Signature,
+    ) -> tuple[Any, Any]:
+        """Import a graph that was compiled for a batch size before, or compile it to be kept.
+
+        Returns it with what must be held as long.
+        """
         imported = kept.load(self._core, batch, "CPU", self._options)
         if imported is not None:
-            return imported
-        compiled = self._compile(file, spec, batch)
+            return imported, None
+        content = source()
+        compiled = self._compile(content, spec, batch)
         self._to_keep.append((kept, batch, compiled, signature))
-        return compiled
+        return compiled, content
 
-    def _compile(self, file: Path, spec: GraphSpec, batch: int | None) -> Any:
+    def _compile(self, content: GraphContent, spec: GraphSpec, batch: int | None) -> Any:
         """Compile a graph for one batch size, or for any, its convolutions in the form that pays here."""
-        model = self._read(file, spec, batch)
+        model = self._read(content, spec, batch)
         if self._convolutions == FORM:
             from seas_runtime.backends.openvino.convolutions import (
                 use_winograd,
@@ -112,23 +126,25 @@ class OpenVinoCpu(OnProcessor):
 
             try:
                 written = use_winograd(model, self._half)
-                logger.debug("%s: %d convolutions in Winograd's form", file.name, written)
+                logger.debug("%s: %d convolutions in Winograd's form", content.file.name, written)
             except Exception as error:  # OpenVINO's own, or what another version of it does otherwise
-                logger.warning("%s: convolutions stay as they are: %s", file.name, first_line(error))
-                model = self._read(file, spec, batch)
+                logger.warning("%s: convolutions stay as they are: %s", content.file.name, first_line(error))
+                model = self._read(content, spec, batch)
         try:
-            return self._core.compile_model(model, "CPU", self._options)
+            compiled = self._core.compile_model(model, "CPU", self._options)
         except Exception as error:  # OpenVINO raises RuntimeError and its own
-            raise self._unusable(file, error) from error
+            raise self._unusable(content.file, error) from error
+        content.confirm()
+        return compiled
 
-    def _read(self, file: Path, spec: GraphSpec, batch: int | None = None) -> Any:
+    def _read(self, content: GraphContent, spec: GraphSpec, batch: int | None = None) -> Any:
         try:
-            model = self._core.read_model(str(file))
+            model = read_model(self._core, content)
             if batch is not None:
                 model.reshape(_sized(model, spec, batch))
             return model
         except Exception as error:  # as above
-            raise self._unusable(file, error) from error
+            raise self._unusable(content.file, error) from error
 
     def _unusable(self, file: Path, error: Exception) -> UserError:
         return UserError(

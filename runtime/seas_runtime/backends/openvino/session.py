@@ -48,10 +48,13 @@ class OpenVinoSession:
         self,
         file: Path,
         signature: Signature,
-        compiled: Callable[[int | None], Any],
+        compiled: Callable[[int | None], tuple[Any, Any]],
         spec: GraphSpec | None,
     ) -> None:
-        """`compiled` gives the graph for a batch size, which `spec` finds in feeds; or for any without it."""
+        """`compiled` gives the graph for a batch size, which `spec` finds in feeds; or for any without it.
+
+        And with it what must be held as long as it runs.
+        """
         self._file = file
         self.inputs, self.outputs = signature
         self._compiled, self._spec = compiled, spec
@@ -71,15 +74,15 @@ class OpenVinoSession:
             batch = self._spec.sizes({name: place.shape for name, place in feeds.items()})[BATCH]
         request = self._requests.get(batch)
         if request is None:
-            request = self._requests[batch] = _Request(self._compiled(batch), self._file)
+            request = self._requests[batch] = _Request(*self._compiled(batch), self._file)
         return request.call(feeds, outputs)
 
 
 class _Request:
     """A compiled model's one request."""
 
-    def __init__(self, compiled: Any, file: Path) -> None:
-        self._file = file
+    def __init__(self, compiled: Any, held: Any, file: Path) -> None:
+        self._file, self._held = file, held
         self._request = compiled.create_infer_request()
         # With a size of one, compiling drops nodes that changed nothing: their names become the port's too.
         ports = (*compiled.inputs, *compiled.outputs)

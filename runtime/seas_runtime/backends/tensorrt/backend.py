@@ -27,7 +27,7 @@ class TensorRtSession:
 
     def __init__(self, backend: TensorRtBackend, bundle: Bundle, graph: str) -> None:
         self._backend, self._graph = backend, graph
-        self._store = EngineStore(bundle.path, bundle.manifest)
+        self._store = EngineStore.of(bundle)
         self._spec = bundle.manifest.graphs[graph]
         record = self._find(None).record
         self.inputs, self.outputs = record.inputs, record.outputs

@@ -56,8 +56,8 @@ def holds_ours(out: Path, kind: Kind, option: str = "") -> bool:
     """
     where = f"{option} {out}".strip()
     if os.path.lexists(out) and not out.is_dir():
-        found = "a link to nowhere" if out.is_symlink() and not out.exists() else "a file"
-        raise UserError(f"{where}: expected a folder or nothing, found {found}; choose another name")
+        what = "a link to nowhere" if out.is_symlink() and not out.exists() else "a file"
+        raise UserError(f"{where}: expected a folder or nothing, found {what}; choose another name")
     found = entries(out) if out.is_dir() else set()
     if not found:
         return False

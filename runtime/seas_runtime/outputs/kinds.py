@@ -48,7 +48,7 @@ def entries(folder: Path, *, passed_over: bool = False) -> set[str]:
     def fail(error: OSError) -> None:
         raise error
 
-    found = set()
+    found: set[str] = set()
     with os_errors(folder, "read"):
         for place, folders, files in os.walk(folder, onerror=fail):
             here = Path(place)
@@ -102,13 +102,10 @@ def remove(folder: Path, paths: Iterable[str], key: str = "") -> None:
         place = folder / path
         if not behind_link(folder, path) and (place.is_symlink() or not place.is_dir()):
             place.unlink(missing_ok=True)
-    for place in sorted(_parents(given), key=len, reverse=True):
-        if (
-            (folder / place).is_dir()
-            and not (folder / place).is_symlink()
-            and not any((folder / place).iterdir())
-        ):
-            (folder / place).rmdir()
+    for parent in sorted(_parents(given), key=len, reverse=True):
+        place = folder / parent
+        if place.is_dir() and not place.is_symlink() and not any(place.iterdir()):
+            place.rmdir()
 
 
 def is_inside(path: str) -> bool:

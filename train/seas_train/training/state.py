@@ -29,7 +29,7 @@ _WEIGHTS, _OPTIMIZER, _AVERAGE, _STATE = (
     "state.json",
 )
 STATE = Kind("a training state", _STATE, (_WEIGHTS, _OPTIMIZER, _AVERAGE, _STATE, MARKER))
-STAGE = Kind(
+STAGE: Kind = Kind(
     "a stage of training",
     RUN_FILE,
     (

@@ -9,7 +9,7 @@ from seas_runtime.printable import printable_values
 from seas_runtime.units import mib
 
 if TYPE_CHECKING:
-    from seas_runtime.manifest.types import Manifest
+    from seas_runtime.bundle.reading import Bundle
 
 
 def describe_bundle(
@@ -17,10 +17,12 @@ def describe_bundle(
 ) -> dict[str, Any]:
     """What a bundle is, as plain values; hashes are checked only with `verify`, a signature with its key.
 
+    With `verify` the engines' hashes are compared too.
+
     Raises:
         UserError: it is no bundle, or a broken one.
     """
-    from seas_runtime.bundle.reading import Bundle
+    from seas_runtime.bundle.reading import Bundle, find_clutter
     from seas_runtime.methods.table import find_method
 
     bundle = Bundle.read(path, verify, require_signature)
@@ -55,7 +57,8 @@ def describe_bundle(
         "size": sum(entry.size for entry in manifest.files.values()),
         "half": dict(manifest.half),
         "parity": dict(manifest.parity),
-        "engines": describe_engines(path, manifest),
+        "engines": describe_engines(bundle, verify),
+        "clutter": find_clutter(path),
         "provenance": dict(manifest.provenance),
         "licences": [
             {"name": licence.name, "applies_to": licence.applies_to} for licence in manifest.licences
@@ -97,16 +100,17 @@ def in_words(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def describe_engines(path: Path, manifest: Manifest, verify: bool = False) -> dict[str, Any]:
+def describe_engines(bundle: Bundle, verify: bool = False) -> dict[str, Any]:
     """What engines lie in a bundle, as plain values; their hashes are computed only with `verify`.
 
-    `state` is `current`, or `stale` where the graph or its weights have changed since. `damaged` says, one
-    text each, what cannot be believed.
+    `state` is `current`, or `stale` where the graph or its weights have changed since. `trust` is `signed`
+    where the bundle's signature, which was asked for, covers it, `sealed` where it was built here, and else
+    nothing. `damaged` says, one text each, what cannot be believed.
     """
     from seas_runtime.engines.errors import EngineDamaged
     from seas_runtime.engines.store import EngineStore
 
-    store = EngineStore(path, manifest)
+    store, manifest = EngineStore.of(bundle), bundle.manifest
     try:
         found, damaged = store.engines()
     except EngineDamaged as error:
@@ -133,6 +137,7 @@ def describe_engines(path: Path, manifest: Manifest, verify: bool = False) -> di
                 "size": engine.record.file.size,
                 "shipped": engine.record.shipped,
                 "state": "current" if known and store.content(made.graph) == made.content else "stale",
+                "trust": engine.trust,
                 "key": made.key,
             }
         )
@@ -144,7 +149,7 @@ def _engine_lines(engines: dict[str, Any]) -> list[str]:
     lines = [
         f"  {entry['graph']}: {entry['target']} {entry['version']} on {', '.join(entry['devices'])}, "
         f"{entry['precision']}, batch {entry['batch']}, {mib(entry['size'])}, {entry['state']}"
-        f"{', shipped' if entry['shipped'] else ''}"
+        f"{', shipped' if entry['shipped'] else ''}, {entry['trust'] or 'not sealed by this machine'}"
         for entry in engines["found"]
     ]
     lines += [f"  damaged: {text}" for text in engines["damaged"]]

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from seas_runtime.bundle.reading import ENGINES_FOLDER, Bundle, find_clutter
 from seas_runtime.bundle.signature import SIGNATURE_NAME
+from seas_runtime.engines.engine import ENGINE_NAME, Engine
+from seas_runtime.engines.record import INDEX_NAME, WEIGHTS_NAME
+from seas_runtime.engines.store import EngineStore
 from seas_runtime.errors import UserError
 from seas_runtime.files import os_errors, read_bytes, read_json, temporary_sibling
 from seas_runtime.installing import install
@@ -19,18 +22,24 @@ from seas_runtime.outputs.checking import check_file
 
 @dataclass(frozen=True)
 class Signed:
-    """A signature's file, the fingerprint of the bundle that it is of, and how many files it covers."""
+    """A signature's file, the fingerprint of the bundle that it is of, and how many files it covers.
+
+    `engines` are those that it covers too: shipped ones.
+    """
 
     signature: Path
     fingerprint: str
     files: int
+    engines: int = 0
 
 
 def sign_bundle(bundle: Path, key: Path, password: Path | None = None, force: bool = False) -> Signed:
     """Sign the bundle in folder `bundle` with the elliptic-curve private key in a PEM file.
 
-    `password` is a file whose first line opens an encrypted key. The bundle's hashes are checked first; the
-    engine cache is left out. Raises UserError for a bundle that is not whole, one that is signed already
+    `password` is a file whose first line opens an encrypted key. The bundle's hashes are checked first. Of
+    its engines those are signed with it that were built to be shipped; the cache is left out.
+
+    Raises UserError for a bundle that is not whole, one that is signed already
     (without `force`), a key that cannot be used, or where the tool is not installed.
     """
     content = Bundle.read(bundle)
@@ -46,8 +55,8 @@ def sign_bundle(bundle: Path, key: Path, password: Path | None = None, force: bo
             f"signing needs the package model-signing, which is not whole here ({error}). "
             f"Install it: {install('sign')}"
         ) from error
-    clutter = list(map(Path, find_clutter(bundle)))
-    ignored = [Path(SIGNATURE_NAME), Path(ENGINES_FOLDER), *clutter]
+    shipped, others = _engines(content)
+    ignored = [Path(SIGNATURE_NAME), *others, *map(Path, find_clutter(bundle))]
     temporary = temporary_sibling(file)
     with os_errors(file):
         try:
@@ -67,7 +76,27 @@ def sign_bundle(bundle: Path, key: Path, password: Path | None = None, force: bo
             temporary.replace(file)
         finally:
             temporary.unlink(missing_ok=True)
-    return Signed(file, content.fingerprint, len(content.manifest.files) + 1)
+    return Signed(file, content.fingerprint, len(content.manifest.files) + 1, len(shipped))
+
+
+def _engines(bundle: Bundle) -> tuple[list[Engine], list[Path]]:
+    """Return the engines to sign, compared with their hashes, and all else that lies beside them."""
+    store = EngineStore.of(bundle)
+    shipped = [engine for engine in store.engines()[0] if engine.record.shipped]
+    for engine in shipped:
+        store.verify(engine)
+    if not shipped:
+        return [], [Path(ENGINES_FOLDER)]
+    signed = {
+        engine.folder / name
+        for engine in shipped
+        for name in (ENGINE_NAME, INDEX_NAME, WEIGHTS_NAME)
+        if name != WEIGHTS_NAME or name in engine.record.companions
+    }
+    keep = {engine.folder for engine in shipped}
+    others = [path for path in store.folder.iterdir() if path not in keep]
+    others += [path for folder in keep for path in folder.iterdir() if path not in signed]
+    return shipped, [path.relative_to(bundle.path) for path in others]
 
 
 def _is_signature(file: Path) -> bool:

@@ -35,6 +35,15 @@ class CheckedFiles:
         self._states: dict[str, _State] = {}
         self._digests: dict[str, str] = {}
 
+    def limit(self, name: str, limit: int) -> None:
+        """Refuse a file of more than `limit` bytes, before any of it is read."""
+        size = self.entries[name].size
+        if size > limit:
+            raise UserError(
+                f"{self.folder / name}: {size_words(size)} are too much for such a file: expected at most "
+                f"{size_words(limit)}; {self._advice}"
+            )
+
     def compare(self, name: str) -> None:
         """Compare a file with its listing, and note which file it was."""
         with os_errors(self.folder / name, "read"), self._open(name) as file:
@@ -42,12 +51,8 @@ class CheckedFiles:
 
     def read(self, name: str, limit: int) -> bytes:
         """Return a file's bytes, at most `limit`: those that were compared, and no others that lie there."""
+        self.limit(name, limit)
         path, entry = self.folder / name, self.entries[name]
-        if entry.size > limit:
-            raise UserError(
-                f"{path}: {size_words(entry.size)} are too large for such a file: expected at most "
-                f"{size_words(limit)}; {self._advice}"
-            )
         with os_errors(path, "read"), self._open(name) as file:
             data = b"".join(iter(lambda: file.read(_BLOCK), b""))
         digest = hashlib.sha256(data).hexdigest()

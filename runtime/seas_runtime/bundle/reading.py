@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seas_runtime.bundle.checked import ADVICE, CheckedFiles
-from seas_runtime.bundle.content import GraphContent, Graphs, graphs_of
+from seas_runtime.bundle.content import GRAPH_LIMIT, GraphContent, Graphs, graphs_of
 from seas_runtime.bundle.manifest_reading import MANIFEST_SIZE_LIMIT, read_manifest
 from seas_runtime.bundle.signature import SIGNATURE_NAME, check_signature_file
 from seas_runtime.clutter import is_clutter
@@ -164,6 +164,10 @@ def check_files(path: Path, manifest: Manifest, verify: bool = True) -> CheckedF
             f"{path / extra[0]}: the file is not listed in {MANIFEST_NAME}; remove it, or {ADVICE}"
         )
     checked = CheckedFiles(path, manifest.files, verify)
+    for table in manifest.tables.values():
+        checked.limit(table, TABLE_LIMIT)
+    for graph in manifest.graphs.values():
+        checked.limit(graph.file, GRAPH_LIMIT)
     for name in manifest.files if verify else ():
         checked.compare(name)
     return checked

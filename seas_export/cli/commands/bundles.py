@@ -37,11 +37,10 @@ def verify(
     json: options.Json = False,
 ) -> None:
     """Check a bundle's schema and hashes; with --parity its figures, with --signature who made it."""
-    from seas_export.bundles.describe import describe_bundle, describe_engines
-    from seas_runtime.bundle.reading import read_manifest_file
+    from seas_export.bundles.describe import describe_bundle
     from seas_runtime.errors import CheckFailed, UserError
     from seas_runtime.generation.records import MAX_COUNT
-    from seas_runtime.manifest.fields import check_integer
+    from seas_runtime.manifest.fields import check_integer, listed
 
     check_integer("--pairs", pairs, 1, MAX_COUNT)
     if parity and checkpoint is None:
@@ -51,7 +50,7 @@ def verify(
     if checkpoint is not None and not parity:
         raise UserError("--checkpoint: is only used with --parity. Add --parity, or leave it out.")
     facts = describe_bundle(bundle, verify=True, require_signature=signature)
-    engines = describe_engines(bundle, read_manifest_file(bundle)[0], verify=True)
+    engines = facts["engines"]
     data = {
         "bundle": str(bundle),
         "fingerprint": facts["fingerprint"],
@@ -59,12 +58,24 @@ def verify(
         "whole": True,
         "signed_by": None if signature is None else str(signature),
         "engines": engines,
+        "clutter": facts["clutter"],
     }
     text = f"{bundle}: whole, {facts['files']} files match their hashes."
     if engines["found"]:
         text += f" {len(engines['found'])} engines match theirs."
     if signature is not None:
-        text += f"\nSigned by the owner of {signature}."
+        text += f"\nSigned by the owner of {signature}: the manifest and the {facts['files']} files of it."
+    trusts = [engine["trust"] or "neither" for engine in engines["found"]]
+    if trusts:
+        counts = [f"{trusts.count(trust)} {trust}" for trust in ("signed", "sealed", "neither")]
+        text += f"\nEngines: {', '.join(counts)}."
+    if "neither" in trusts:
+        text += (
+            " Those are no part of what was signed, and no work of this machine's key: with "
+            "--require-signature they are not loaded."
+        )
+    if facts["clutter"]:
+        text += f"\nLeft there by systems or file shares, and never read: {listed(facts['clutter'])}."
     if engines["damaged"]:
         output.report({**data, "whole": False}, text, json)
         raise CheckFailed("\n".join(engines["damaged"]))

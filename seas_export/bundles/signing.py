@@ -112,7 +112,8 @@ def _password(file: Path | None) -> bytes | None:
     """The first line of a file, as the key's reader wants it."""
     if file is None:
         return None
-    lines = read_bytes(file, "password file", 4096).splitlines()
+    with os_errors(file, "read"), file.open("rb") as opened:  # a pipe too: the shell's <(...)
+        lines = opened.read(4096).splitlines()
     if not lines or not lines[0]:
         raise UserError(f"{file}: expected the key's password in the first line, found nothing")
     return lines[0]

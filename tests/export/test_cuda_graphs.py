@@ -279,6 +279,7 @@ def with_engines(own_bundle: Path) -> Bundle:
 def test_an_engine_says_what_the_bundles_graph_says(with_engines: Bundle, graph: str, tmp_path: Path) -> None:
     found = graph_file(with_engines, graph)
     assert found.is_engine
+    assert found.load().data == found.file.read_bytes()  # it passes the check of what came from anywhere
     assert found.precision == "fp32"
     model = ir.load(found.file)
     count = operators(model)

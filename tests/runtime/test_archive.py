@@ -175,6 +175,12 @@ def bomb(size: int, said: int | None = None) -> Spoil:
     return spoil
 
 
+def small_bombs(archive: Archive) -> None:
+    """Let forty megabytes lie in forty kilobytes, one megabyte an entry."""
+    for index in range(40):
+        listing(f"tables/{index}.bin", bytes(1 << 20), method=zipfile.ZIP_DEFLATED)(archive)
+
+
 def renamed_file(name: str) -> Spoil:
     """Give a graph's file another name, in archive and manifest alike."""
 
@@ -230,6 +236,16 @@ HOSTILE: dict[str, tuple[Spoil, str]] = {
     "file as folder": (listing("graphs/step.onnx/evil"), "is a file"),
     "bomb": (bomb(8 << 20), "no weights"),
     "bomb that says it is small": (bomb(8 << 20, said=4000), "found more|broken zip"),
+    "bombs that are small each": (
+        small_bombs,
+        "are no bundle",
+    ),
+    "a list of entries beyond all bounds": (
+        lambda archive: archive.patches.append(
+            lambda data: data[:-10] + (5 << 20).to_bytes(4, "little") + data[-6:]
+        ),
+        "found a list of 5242880 bytes",
+    ),
     "size beyond the disk": (
         lambda archive: (
             in_directory(24, "<I", 0xFFFFFFF0)(archive),

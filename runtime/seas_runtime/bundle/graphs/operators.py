@@ -1,7 +1,7 @@
 """The operators and attributes that graphs of ours have; no others run.
 
-The list is what export and the engines' forms write (`tests/export/test_operators.py` compares it with
-them), with the rest of each family: arithmetic on elements and sums. Control flow, functions, random numbers,
+The list is what export and the engines' forms write, which the tests of both load through the check, with
+the rest of each family: arithmetic on elements and sums. Control flow, functions, random numbers,
 sequences, strings and other domains are not in it.
 """
 

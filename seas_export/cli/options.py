@@ -79,6 +79,15 @@ Reproduce = Annotated[
         help="Whose rules where they differ: paper or authors (their code). docs/fidelity.md has the table.",
     ),
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help="The published data set that it is of, whatever the folders' layout: mvtec, visa or mvtec3d; "
+        "guidance and augmentation follow from it.",
+        show_default=False,
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any option of the configuration; repeat for more."),

@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
+from seas_export.config.presets import PRESETS
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import PRECISIONS
 from seas_runtime.methods.seas import MASK_STEPS
@@ -100,6 +101,8 @@ class BuildConfig(Settings):
     """Of the base's weights."""
     reproduce: Annotated[str, one_of(*REPRODUCED)] | None = None
     """Whose rules; None for ours."""
+    preset: Annotated[str, one_of(*PRESETS)] | None = None
+    """The published data set that the photographs are of, whatever their layout; None goes by the layout."""
     out: Path | None = None
     """None for out/PRODUCT."""
     seed: Whole = 0

@@ -42,6 +42,7 @@ from seas_runtime.outputs.checking import check_out
 from seas_runtime.outputs.replacing import replace_directory
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.base import Geometry
+from seas_train.diffusion.solver import SolverRules
 
 GRAPHS_FOLDER = "graphs"
 TABLES_FOLDER = "tables"
@@ -153,7 +154,8 @@ def _write(
     """Write graphs and tables in float32 into `folder`; return their manifest, without parity figures."""
     with WeightStore(folder / GRAPHS_FOLDER) as store:
         graphs = _make_graphs(checkpoint, method, spec, store, say)
-    say("write graphs and tables")
+    spacing = SolverRules.of(checkpoint.meta["generation"]).spacing
+    say(f"write graphs and tables; {DPMPP_2M} spaces its timesteps by {spacing}")
     save_graphs(graphs, folder / GRAPHS_FOLDER)
     tables = _write_tables(checkpoint, method, folder, steps)
     geometry, meta = checkpoint.geometry, checkpoint.meta
@@ -262,7 +264,8 @@ def _tensor_spec(value: ir.Value) -> TensorSpec:
 
 def _write_tables(checkpoint: Checkpoint, method: ExportMethod, folder: Path, steps: int) -> dict[str, str]:
     """Write the method's tables and every schedule; return their files."""
-    schedules = make_schedules(checkpoint.scheduler.config, steps, blend=method.blend)
+    rules = SolverRules.of(checkpoint.meta["generation"])
+    schedules = make_schedules(checkpoint.scheduler.config, steps, rules=rules, blend=method.blend)
     tables = {
         **method.tables(checkpoint),
         SCHEDULE: {key: array for made in schedules.values() for key, array in made.to_tensors().items()},

@@ -24,7 +24,7 @@ from seas_runtime.outputs.kinds import Kind
 from seas_runtime.outputs.replacing import replace_directory
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.model_folders import model_index, quiet_transformers
-from seas_train.diffusion.solver import dpm_solver
+from seas_train.diffusion.solver import SolverRules, dpm_solver
 
 GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "model.onnx_data"
 INDEX_FILE = "model_index.json"
@@ -171,7 +171,8 @@ def _write_configurations(checkpoint: Checkpoint, folder: Path) -> None:
     text = json.loads(checkpoint.text_encoder.config.to_json_string())
     write_json(folder / TEXT_ENCODER / "config.json", {**text, "architectures": ["CLIPTextModel"]})
     # The authors' sampler, which their pipelines take from here.
-    dpm_solver(checkpoint.scheduler.config, 25).save_pretrained(folder / "scheduler")
+    rules = SolverRules.of(checkpoint.meta["generation"])
+    dpm_solver(checkpoint.scheduler.config, 25, rules).save_pretrained(folder / "scheduler")
     with quiet_transformers():
         checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
     _write_slow_tokenizer(folder / "tokenizer")

@@ -15,28 +15,33 @@ import numpy.typing as npt
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import COLUMNS, Schedule
-from seas_train.diffusion.solver import dpm_solver
+from seas_train.diffusion.solver import SolverRules, base_spacing, dpm_solver
 
 DPMPP_2M = "dpmpp_2m"
 DDIM = "ddim"
 STEP_COUNTS = (10, 15, 20, 25, 50)
 """Tabulated for every sampler; a bundle's default number of steps is added where it is not among them."""
+_DIFFUSERS_SHORT = 15
+"""Below this many steps diffusers' `lower_order_final` takes effect."""
 START_TIMESTEPS = 1500
 """The schedule is stretched to this many steps for the start alone (authors' inference)."""
 
 _Float64 = npt.NDArray[np.float64]
 
 
-def make_scheduler(sampler: str, config: Any, steps: int) -> Any:
+def make_scheduler(sampler: str, config: Any, steps: int, rules: SolverRules | None = None) -> Any:
     """Return diffusers' scheduler object for `sampler`, with the base's configuration and its timesteps set.
 
-    DPM-Solver++ 2M ends at t = 0 by a second-order step (authors' sampler).
+    `rules` are DPM-Solver++ 2M's (the authors' sampler). DDIM spaces its timesteps as the configuration says,
+    but for linspace: its steps are of one length, which those timesteps are not.
     """
     from diffusers import DDIMScheduler
 
     if sampler == DPMPP_2M:
-        return dpm_solver(config, steps)
-    scheduler = DDIMScheduler.from_config(config, clip_sample=False, set_alpha_to_one=False)
+        return dpm_solver(config, steps, rules)
+    spacing = base_spacing(config)
+    options = {} if spacing != "linspace" else {"timestep_spacing": "leading"}
+    scheduler = DDIMScheduler.from_config(config, clip_sample=False, set_alpha_to_one=False, **options)
     scheduler.set_timesteps(steps)
     return scheduler
 
@@ -48,7 +53,9 @@ def make_start_scheduler(config: Any) -> Any:
     return DDPMScheduler.from_config(config, num_train_timesteps=START_TIMESTEPS)
 
 
-def make_schedule(sampler: str, config: Any, steps: int, *, blend: bool = False) -> Schedule:
+def make_schedule(
+    sampler: str, config: Any, steps: int, *, rules: SolverRules | None = None, blend: bool = False
+) -> Schedule:
     """Return the table of `sampler` at `steps` steps for a base's scheduler configuration.
 
     With `blend`, each row also has sqrt(abar_t) and sqrt(1 - abar_t), at which a background is noised.
@@ -63,7 +70,7 @@ def make_schedule(sampler: str, config: Any, steps: int, *, blend: bool = False)
     if not 1 <= steps < trained:
         raise UserError(f"steps: expected 1 to {trained - 1}, found {steps}")
     _check_config(config)
-    scheduler = make_scheduler(sampler, config, steps)
+    scheduler = make_scheduler(sampler, config, steps, rules)
     table = _ROWS[sampler](scheduler)
     if blend:  # s = 1, so x0 = p x + q e says at what levels of signal and noise x is
         p, q = (table[:, COLUMNS.index(name)] for name in ("p", "q"))
@@ -73,10 +80,12 @@ def make_schedule(sampler: str, config: Any, steps: int, *, blend: bool = False)
     return Schedule(sampler, table.astype(np.float32), start.astype(np.float32))
 
 
-def make_schedules(config: Any, steps: int, *, blend: bool = False) -> dict[str, Schedule]:
+def make_schedules(
+    config: Any, steps: int, *, rules: SolverRules | None = None, blend: bool = False
+) -> dict[str, Schedule]:
     """Return every table of a bundle by key; `steps` is its default number of steps."""
     made = (
-        make_schedule(sampler, config, count, blend=blend)
+        make_schedule(sampler, config, count, rules=rules, blend=blend)
         for sampler in _ROWS
         for count in _counts(steps, config)
     )
@@ -94,6 +103,10 @@ def _check_config(config: Any) -> None:
         "prediction_type": "epsilon",
         "thresholding": False,
         "use_karras_sigmas": False,
+        "use_exponential_sigmas": False,
+        "use_beta_sigmas": False,
+        "use_flow_sigmas": False,
+        "use_lu_lambdas": False,
         "rescale_betas_zero_snr": False,
     }
     for key, value in expected.items():
@@ -105,16 +118,22 @@ def _check_config(config: Any) -> None:
 
 
 def _dpmpp_2m_rows(scheduler: Any) -> _Float64:
-    """DPM-Solver++ 2M, midpoint (Lu et al. 2022, algorithm 2), first step of first order."""
+    """DPM-Solver++ 2M, midpoint (Lu et al. 2022, algorithm 2), first step of first order.
+
+    The last one too where diffusers' `step` would have it so: fewer than 15, with `lower_order_final`.
+    """
     sigmas = np.asarray(scheduler.sigmas, np.float64)  # [N + 1], ratio of noise to signal
     alpha = 1 / np.sqrt(1 + sigmas**2)
     sigma = sigmas * alpha
     log_snr = -np.log(sigmas)  # lambda
+    timesteps = np.asarray(scheduler.timesteps, np.float64)
+    ends_low = scheduler.config.lower_order_final and len(timesteps) < _DIFFUSERS_SHORT
+    first_order = {0, len(timesteps) - 1} if ends_low else {0}
     rows = []
-    for i, timestep in enumerate(np.asarray(scheduler.timesteps, np.float64)):
+    for i, timestep in enumerate(timesteps):
         step = log_snr[i + 1] - log_snr[i]
         gain = -alpha[i + 1] * np.expm1(-step)
-        ratio = 0.0 if i == 0 else 0.5 * step / (log_snr[i] - log_snr[i - 1])  # 1 / (2 r)
+        ratio = 0.0 if i in first_order else 0.5 * step / (log_snr[i] - log_snr[i - 1])  # 1 / (2 r)
         rows.append(
             (
                 timestep,

@@ -12,6 +12,7 @@ from seas_runtime.manifest.types import GOOD
 from seas_runtime.outputs.checking import check_out
 from seas_train.data import PhotographsConfig, load_product
 from seas_train.data.layouts import find_product
+from seas_train.data.published import as_published
 from seas_train.settings import require
 
 
@@ -37,6 +38,10 @@ class ImportRequest:
     """None for the authors'."""
     tau: float | None = None
     """None for the authors'."""
+    keep_statistics: bool = False
+    """Keep the head's stored statistics; otherwise they are measured anew on generated pairs."""
+    preset: str | None = None
+    """The published data set that the photographs are of, whatever their layout."""
     force: bool = False
     """Replace a checkpoint that is there."""
     allow_pickle: bool = False
@@ -54,12 +59,15 @@ class ImportResult:
     references: int
     guidance: float
     tau: float
+    spacing: str
+    """Of the sampler's timesteps, as the scheduler's file says."""
 
     def to_text(self) -> str:
         """For a person: above all which defect has which tokens, as nothing else would tell a mistake."""
         lines = [
             f"{self.checkpoint}: {self.product}, trained by the authors' code on {self.base}; "
-            f"{self.references} references, guidance {self.guidance:g}, tau {self.tau:g}"
+            f"{self.references} references, guidance {self.guidance:g}, tau {self.tau:g}, "
+            f"timestep spacing {self.spacing}"
         ]
         lines += [f"  {name}: {' '.join(words)}" for name, words in self.tokens.items()]
         return "\n".join(lines)
@@ -89,8 +97,11 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
         latent_factor=geometry.latent_factor,
         defects_needed=False,
     )
+    product = as_published(product, request.preset)
     for line in product.report.warning_lines():
         say(line)
+    if not request.keep_statistics:
+        say("measure the mask head's statistics anew, on pairs that are generated for it")
     say(f"encode {len(product.normals)} normal photographs as references")
     made = import_checkpoint(
         generation,
@@ -100,6 +111,7 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
         defects=named,
         guidance=request.guidance,
         tau=request.tau,
+        keep_statistics=request.keep_statistics,
     )
     tokens: dict[str, tuple[str, ...]] = {GOOD: (made.prompts.normal_token,)}
     tokens.update({defect: made.prompts.defect_tokens(defect) for defect in made.prompts.defects})
@@ -111,6 +123,7 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
         made.references,
         made.guidance,
         made.tau,
+        made.spacing,
     )
 
 

@@ -17,7 +17,7 @@ from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, check_place,
 from seas_export.pipeline.parts.judging import evaluate, judge, set_aside
 from seas_export.pipeline.result import ASIDE, BuildResult
 from seas_export.pipeline.source import Source, find_source
-from seas_export.pipeline.training.training import load_trainable, training_config
+from seas_export.pipeline.training.training import load_trainable, photographs_by, training_config
 from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, bundle_digest_without_verdicts
 from seas_export.version import version
@@ -133,17 +133,18 @@ class _Build:
     def _product(self, base: Base) -> Product:
         """The checked product; the sample is rendered first where it is the source."""
         from seas_train.data import load_product
-        from seas_train.data.published import recognition_line
+        from seas_train.data.published import as_published, recognition_line
 
         size = base.geometry.image_size
         if self.source.sample:
             self._sample(size)
         product = load_product(
             self.source.directory,
-            self.config.photographs,
+            photographs_by(self.config.reproduce, self.config.photographs),
             size=size,
             latent_factor=base.geometry.latent_factor,
         )
+        product = as_published(product, self.config.preset)
         names = [defect.name for defect in product.defects]
         if line := recognition_line(product.name, product.layout, names):
             self.say(f"recognised: {line}")

@@ -106,8 +106,9 @@ def described_loop(
 @pytest.mark.slow
 def test_the_authors_loop(authors: Path, run: Run, toy_product: Path, tmp_path: Path) -> None:
     out = tmp_path / "checkpoint"
-    ended = run("import-seas", *words(authors, toy_product, out), "--json")
+    ended = run("import-seas", *words(authors, toy_product, out), "--keep-statistics", "--json")
     assert ended.code == 0, ended.err
+    assert ended.json["spacing"] == "linspace"
     assert ended.json["tokens"]["spot"] == ["sks1", "sks2", "sks3", "sks4"]
     checkpoint = load_checkpoint(out)
     prompt = "a ob1 with sks5 sks6 sks7 sks8"

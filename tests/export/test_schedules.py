@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 
 from seas_export.graphs.schedules import (
     DDIM,
@@ -17,6 +17,7 @@ from seas_export.graphs.schedules import (
 )
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Schedule, schedules_from_tensors
+from seas_train.diffusion.solver import SolverRules, base_spacing
 from tests.schedules import apply_step, scaled_input
 
 SHAPE = (2, 4, 8, 8)
@@ -125,3 +126,90 @@ def test_what_the_tables_do_not_cover_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         make_schedule(sampler, config(**changes), steps)
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("steps", [3, 10, 14, 15, 25])
+def test_tables_follow_the_scheduler_files_spacing(spacing: str, offset: int, steps: int) -> None:
+    """Against the installed diffusers, told nothing but the file and the end at t = 0."""
+    said = config(timestep_spacing=spacing, steps_offset=offset)
+    rules = SolverRules(short_first_order=True)  # its default
+    schedule = make_schedule(DPMPP_2M, said, steps, rules=rules)
+    theirs = DPMSolverMultistepScheduler.from_config(said, final_sigmas_type="sigma_min")
+    theirs.set_timesteps(steps)
+    assert schedule.table[:, 0].tolist() == theirs.timesteps.tolist()
+    assert apart(run_table(schedule), run_diffusers(theirs)) <= 1e-5
+
+
+@pytest.mark.parametrize("steps", [3, 10, 14])
+def test_short_tables_end_as_they_are_told_to(steps: int) -> None:
+    """diffusers ends fewer than 15 steps by a first-order one; without that, by a second-order one."""
+    first, second = (
+        make_schedule(DPMPP_2M, config(), steps, rules=SolverRules(short_first_order=low))
+        for low in (True, False)
+    )
+    assert np.array_equal(first.table[:-1], second.table[:-1])
+    assert first.table[-1, 6] == 0 != second.table[-1, 6]
+    theirs = DPMSolverMultistepScheduler.from_config(
+        config(), final_sigmas_type="sigma_min", lower_order_final=False
+    )
+    theirs.set_timesteps(steps)
+    expected = run_diffusers(theirs)
+    assert apart(run_table(second), expected) <= 1e-5
+    assert apart(run_table(first), expected) > 1e-3
+
+
+def test_fifteen_steps_end_alike() -> None:
+    made = [
+        make_schedule(DPMPP_2M, config(), 15, rules=SolverRules(short_first_order=low)).table
+        for low in (True, False)
+    ]
+    assert np.array_equal(*made)
+
+
+def test_a_spacing_that_the_file_leaves_out_is_the_solvers_own() -> None:
+    """PNDM's default is leading, and diffusers writes defaults out with the rest."""
+    loaded = PNDMScheduler.from_config(config())
+    assert loaded.config["timestep_spacing"] == "leading"
+    assert base_spacing(loaded.config) == base_spacing(config()) == "linspace"
+    assert base_spacing(PNDMScheduler.from_config(config(timestep_spacing="leading")).config) == "leading"
+    assert make_schedule(DPMPP_2M, loaded.config, 25).table[0, 0] == 999
+
+
+def test_a_checkpoint_that_says_nothing_was_made_for_linspace() -> None:
+    assert SolverRules.of({"guidance": 8.0, "tau": 0.2}) == SolverRules("linspace", False)
+    said = {"timestep_spacing": "leading", "short_schedules": "first_order"}
+    assert SolverRules.of(said) == SolverRules("leading", True)
+
+
+def test_ddim_keeps_its_even_steps() -> None:
+    made = [
+        make_schedule(DDIM, config(timestep_spacing=spacing), 10).table for spacing in ("linspace", "leading")
+    ]
+    assert np.array_equal(*made)
+
+
+def apart(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, as a share of the range."""
+    return float(np.abs(found - expected).max() / np.ptp(expected))
+
+
+def _guess(index: int) -> np.ndarray:
+    return np.random.default_rng(index).standard_normal(SHAPE).astype(np.float32)
+
+
+def run_table(schedule: Schedule) -> np.ndarray:
+    """The latents that a table takes a fixed start and fixed predictions to."""
+    latents, previous = _guess(1000), np.zeros(SHAPE, np.float32)
+    for index in range(schedule.steps):
+        latents, previous = apply_step(schedule, index, latents, previous, _guess(index))
+    return latents
+
+
+def run_diffusers(scheduler: DPMSolverMultistepScheduler) -> np.ndarray:
+    latents = torch.from_numpy(_guess(1000))
+    for index, timestep in enumerate(scheduler.timesteps):
+        latents = scheduler.step(torch.from_numpy(_guess(index)), timestep, latents).prev_sample
+    result: np.ndarray = latents.numpy()
+    return result

@@ -32,6 +32,13 @@ EMBEDDINGS, REFERENCES = "embeddings", "references"
 GRAPHS = (STEP, DECODE_MASK, DECODE_IMAGE)
 MASK_STEPS = 3
 """The last steps whose probability maps are averaged (section 3.4); no pair has fewer steps."""
+SCALED, IN_ORDER, ABOVE = "scaled", "in_order", "above"
+RULES = {"references": SCALED, "start": IN_ORDER, "threshold": ABOVE}
+"""Keys of the section `generation` that a bundle has where it leaves our rules, each with its only value:
+the references are scaled already; pairs start from the first references in their order, as in the authors'
+code; a pixel is defective above tau, not at tau."""
+FIRST_REFERENCES = 10
+"""With `start`: how many of the references are used (authors' inference)."""
 
 
 def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
@@ -69,7 +76,27 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
     """Refuse a section that has not the number of masked steps and the threshold."""
     fields.integer("mask_steps", 1, sampler.steps)
     fields.number("tau", 0.0, 1.0)
+    for key, value in RULES.items():
+        if fields.has(key):
+            fields.choice(key, (value,))
     fields.close()
+
+
+def follows(generation: Mapping[str, Any], key: str) -> bool:
+    """Whether a section `generation`, a bundle's or a checkpoint's, has the other rule of `RULES[key]`."""
+    return generation.get(key) == RULES[key]
+
+
+def choose_reference(generation: Mapping[str, Any], noise: PairNoise, index: int, count: int) -> int:
+    """Return which of `count` references the pair of that index starts from."""
+    if follows(generation, "start"):
+        return index % min(count, FIRST_REFERENCES)
+    return noise.choice(Stream.REFERENCE, count)
+
+
+def defective(generation: Mapping[str, Any], probabilities: Array, tau: Array) -> Array:
+    """Return where the mean probability is at least tau, or above it, by the bundle's rule."""
+    return probabilities > tau if follows(generation, "threshold") else probabilities >= tau
 
 
 def readouts(manifest: Manifest) -> tuple[Readout, ...]:
@@ -78,7 +105,7 @@ def readouts(manifest: Manifest) -> tuple[Readout, ...]:
 
 
 def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inputs:
-    """Return what pairs start from: the *unscaled* latent of a random normal image, noised (section 3.4)."""
+    """Return what pairs start from: the latent of a normal image as it is stored, noised (section 3.4)."""
     sampling = pairs[0].request.sampling
     schedule = content.schedule(sampling.sampler, sampling.steps)
     pool, embeddings = content.tables[REFERENCES]["latents"], content.tables[EMBEDDINGS]
@@ -87,7 +114,11 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
         for pair in pairs
     ]
     shape = pool.shape[1:]
-    chosen = [noise.choice(Stream.REFERENCE, len(pool)) for noise in noises]
+    generation = content.manifest.generation
+    chosen = [
+        choose_reference(generation, noise, pair.index, len(pool))
+        for pair, noise in zip(pairs, noises, strict=True)
+    ]
     drawn = np.stack([noise.normal(Stream.START, shape) for noise in noises])
     fresh = {
         step: np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
@@ -111,13 +142,16 @@ def masks(
     """Return the mean of the last steps' probabilities, cut at each request's tau (section 3.4)."""
     probabilities = np.asarray(np.mean(readings[DECODE_MASK], axis=0, dtype=np.float32))
     thresholds = np.array([request.sampling.tau for request in requests], np.float32)
-    return Masks(probabilities >= thresholds[:, None, None], probabilities)
+    cut = defective(content.manifest.generation, probabilities, thresholds[:, None, None])
+    return Masks(cut, probabilities)
 
 
 def clean(content: Content, place: int) -> FloatArray:
     """Return a normal image's latents, scaled."""
     pool = content.tables[REFERENCES]["latents"]
-    reference = pool[place % len(pool)][None]
+    reference: FloatArray = pool[place % len(pool)][None]
+    if follows(content.manifest.generation, "references"):
+        return reference
     scaled: FloatArray = reference * np.float32(content.manifest.latent.scaling_factor)
     return scaled
 

@@ -100,6 +100,15 @@ def import_seas(
         float | None, typer.Option("--guidance", help="By default 8; 2 for VisA, 5 for MVTec 3D AD.")
     ] = None,
     tau: Annotated[float | None, typer.Option("--tau", help="Mask threshold; 0.2 by default.")] = None,
+    keep_statistics: Annotated[
+        bool,
+        typer.Option(
+            "--keep-statistics",
+            help="Keep the statistics that training left in the mask head; by default they are measured anew "
+            "on a few generated pairs.",
+        ),
+    ] = False,
+    preset: options.Preset = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
     window: options.Window = None,
@@ -126,6 +135,8 @@ def import_seas(
             ),
             guidance=guidance,
             tau=tau,
+            keep_statistics=keep_statistics,
+            preset=preset,
             force=force,
             allow_pickle=allow_pickle,
         ),

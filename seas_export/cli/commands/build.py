@@ -44,6 +44,7 @@ def build(
         typer.Option("--pairs", help="Pairs of each defect, and normals, to generate; 8 by default."),
     ] = None,
     batch: Annotated[int | None, typer.Option("--batch", help="Pairs made at a time; 4 by default.")] = None,
+    preset: options.Preset = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
     window: options.Window = None,
@@ -125,7 +126,7 @@ def build(
         ),
     }
     values = given(product=product, data=data, base=base, out=out, seed=seed, threads=threads)
-    values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce, strict=strict))
+    values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce, strict=strict, preset=preset))
     values.update({name: group for name, group in groups.items() if group})
     if fitting := options.memory_options(memory, lora):
         values = merge({"train": fitting}, values)

@@ -38,6 +38,7 @@ def train(
     preview_every: Annotated[
         int | None, typer.Option("--preview-every", help="Steps between preview sheets; 0 for none.")
     ] = None,
+    preset: options.Preset = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
     window: options.Window = None,
@@ -80,6 +81,7 @@ def train(
         memory=options.memory_options(memory, lora),
         allow_pickle=allow_pickle,
         reproduce=reproduce,
+        preset=preset,
     )
     words = set_ or []
     given = options.given(seed=seed, save_every=save_every, preview_every=preview_every)

@@ -13,6 +13,7 @@ from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODE
 from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS, part_module, probability
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
+from seas_runtime.methods.seas import follows
 from seas_train import Checkpoint
 from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
@@ -33,7 +34,7 @@ def _make_tensors(
     geometry, unet, vae = checkpoint.geometry, checkpoint.unet, checkpoint.vae
     random = np.random.default_rng(seed)
     chosen = random.integers(len(checkpoint.references), size=batch)
-    references = checkpoint.references[torch.from_numpy(chosen)]  # [B,C,h,w], unscaled
+    references = unscaled_references(checkpoint)[torch.from_numpy(chosen)]  # [B,C,h,w]
     scaled = references * geometry.scaling_factor
     index = schedule.steps // 2
     timestep, _, p, q = (float(value) for value in schedule.table[index, :4])
@@ -68,6 +69,13 @@ def _make_tensors(
         DECODE_MASK: {"latents": scaled, **taps},
         DECODE_IMAGE: {"latents": scaled},
     }
+
+
+def unscaled_references(checkpoint: Checkpoint) -> Tensor:
+    """Return the references [n,C,h,w] as the VAE gave them, in whichever scale they are stored."""
+    if follows(checkpoint.meta["generation"], "references"):
+        return checkpoint.references / checkpoint.geometry.scaling_factor
+    return checkpoint.references
 
 
 def reference_module(name: str, checkpoint: Checkpoint) -> Callable[..., Any]:

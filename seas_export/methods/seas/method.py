@@ -12,16 +12,17 @@ from seas_engines.precision.evaluator import Case
 from seas_export.graphs.trace import TEXT_ENCODER, VAE_ENCODER
 from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.seas.compose import compose
-from seas_export.methods.seas.expected import make_inputs, reference_module
+from seas_export.methods.seas.expected import make_inputs, reference_module, unscaled_references
 from seas_export.methods.seas.parts import PART_NAMES, VAE_TAPS, make_parts
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import UNCONDITIONAL, Manifest
 from seas_runtime.methods.contract import Content, Inputs
-from seas_runtime.methods.seas import EMBEDDINGS, MASK_STEPS, REFERENCES
+from seas_runtime.methods.seas import EMBEDDINGS, MASK_STEPS, REFERENCES, RULES, follows
 from seas_train import Checkpoint
 from seas_train.data import Product
 from seas_train.diffusion.prompt_encoding import tokenize
+from seas_train.diffusion.solver import SolverRules
 from seas_train.diffusion.taps import decode_image
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
@@ -37,8 +38,10 @@ def tables(checkpoint: Checkpoint) -> dict[str, dict[str, Array]]:
 
 
 def generation(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return how many last steps give a mask, and where it is cut."""
-    return {"mask_steps": MASK_STEPS, "tau": float(checkpoint.meta["generation"]["tau"])}
+    """Return how many last steps give a mask, where it is cut, and the rules that are not ours."""
+    settings = checkpoint.meta["generation"]
+    rules = {key: value for key, value in RULES.items() if follows(settings, key)}
+    return {"mask_steps": MASK_STEPS, "tau": float(settings["tau"]), **rules}
 
 
 def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
@@ -46,7 +49,7 @@ def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
     prompts = [*checkpoint.prompts.values(), ""]
     ids = tokenize(checkpoint.tokenizer, prompts, checkpoint.geometry.context_length)
     with torch.inference_mode():
-        latents = checkpoint.references[:1] * checkpoint.geometry.scaling_factor
+        latents = unscaled_references(checkpoint)[:1] * checkpoint.geometry.scaling_factor
         image = decode_image(checkpoint.vae, latents).clamp(-1, 1).numpy()
     noise = np.random.Generator(np.random.Philox(_SEED)).uniform(-1, 1, image.shape).astype(np.float32)
     return {
@@ -79,6 +82,7 @@ def mask_scores(
         limit=pairs,
         normals=normals,
         half_precision=bool(trained.get("half_precision", False)),
+        rules=SolverRules.of(checkpoint.meta["generation"]),
     )
     return scores.to_dict()
 

@@ -19,7 +19,7 @@ from seas_export.methods.contract import ReferencePair
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD, SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
-from seas_runtime.methods.seas import MASK_STEPS
+from seas_runtime.methods.seas import MASK_STEPS, choose_reference, defective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,8 +123,9 @@ class ReferenceLoop:
         with torch.inference_mode():
             images, probabilities, latents = self._run(defect, indices, seed, guidance)
         seconds = (time.perf_counter() - began) / len(indices)
+        settings = self.checkpoint.meta["generation"]
         for image, probability, latent in zip(images, probabilities, latents, strict=True):
-            mask = np.where(probability >= tau, np.uint8(255), np.uint8(0))
+            mask = np.where(defective(settings, probability, np.float32(tau)), np.uint8(255), np.uint8(0))
             yield ReferencePair(image, mask, probability, latent, seconds)
 
     def _run(
@@ -134,9 +135,11 @@ class ReferenceLoop:
 
         from seas_export.graphs.schedules import make_scheduler
         from seas_train.diffusion.sampling import denoise
+        from seas_train.diffusion.solver import SolverRules
         from seas_train.diffusion.taps import to_uint8
 
-        scheduler = make_scheduler(self.sampler, self.checkpoint.scheduler.config, self.steps)
+        rules = SolverRules.of(self.checkpoint.meta["generation"])
+        scheduler = make_scheduler(self.sampler, self.checkpoint.scheduler.config, self.steps, rules)
         latents = self._noised_references(defect, indices, seed).to(self._device)  # [B,C,h,w]
         contexts = torch.cat([self._context(""), self._context(self.checkpoint.prompts[defect])])
         contexts = contexts.repeat_interleave(len(indices), dim=0)  # [2B,L,D], unconditional half first
@@ -160,12 +163,16 @@ class ReferenceLoop:
         return to_uint8(pixels).cpu().numpy(), mean.cpu().numpy(), latents.cpu().numpy()
 
     def _noised_references(self, defect: str, indices: Sequence[int], seed: int) -> Tensor:
-        """The authors' start: unscaled latents of normal images, at the end of the stretched schedule."""
+        """The authors' start: latents of normal images, at the end of the stretched schedule."""
         import torch
 
         references = self.checkpoint.references
         noises = [PairNoise(seed, index, 0, defect, self._schema) for index in indices]
-        chosen = [noise.choice(Stream.REFERENCE, len(references)) for noise in noises]
+        settings = self.checkpoint.meta["generation"]
+        chosen = [
+            choose_reference(settings, noise, index, len(references))
+            for index, noise in zip(indices, noises, strict=True)
+        ]
         shape = tuple(references.shape[1:])
         fresh = torch.from_numpy(np.stack([noise.normal(Stream.START, shape) for noise in noises]))
         last = torch.tensor([len(self._start.alphas_cumprod) - 1])

@@ -14,6 +14,7 @@ from seas_export.config.build import REPRODUCED
 from seas_runtime.errors import UserError
 from seas_runtime.outputs.checking import check_out, check_writable, holds_ours, refuse_overlap
 from seas_train.data import PhotographsConfig, load_product
+from seas_train.data.published import as_published
 from seas_train.settings import COMMAND_LINE, merge, overlay, parse_assignments, read_yaml, require
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class TrainRequest:
     """Training options that make it fit, over the base's defaults and the file."""
     allow_pickle: bool = False
     reproduce: str | None = None
+    preset: str | None = None
+    """The published data set that the photographs are of, whatever their layout."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +117,22 @@ def _inputs(
     options = merge(request.memory, parse_assignments(assignments))
     base = load_trainable(request.base, request.allow_pickle)
     geometry = base.geometry
+    photographs = photographs_by(rules, request.photographs)
     product = load_product(
-        request.directory, request.photographs, size=geometry.image_size, latent_factor=geometry.latent_factor
+        request.directory, photographs, size=geometry.image_size, latent_factor=geometry.latent_factor
     )
+    product = as_published(product, request.preset)
     for line in product.report.warning_lines():
         say(line)
     config = training_config(base, product, values, str(file or "defaults"), rules)
     return base, product, overlay(config, {**options, **given}, COMMAND_LINE)
+
+
+def photographs_by(rules: str | None, photographs: PhotographsConfig) -> PhotographsConfig:
+    """How the method reads photographs by the rules of `--reproduce`."""
+    from seas_train.methods.table import find_method
+
+    return find_method().photographs(photographs, rules)
 
 
 def load_trainable(base: str, allow_pickle: bool) -> Base:

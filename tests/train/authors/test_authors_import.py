@@ -20,6 +20,9 @@ from seas_train.methods.seas.authors.prompts import AuthorsPrompts, make_prompts
 from tests.authors import write_authors
 from tests.bases import IMAGE_SIZE, write_tiny_base
 
+SAMPLER_RULES = {"timestep_spacing": "linspace", "short_schedules": "first_order"}
+"""What their scheduler's file says, which is nothing, and diffusers' default."""
+
 
 @pytest.fixture(scope="module")
 def authors(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,7 +39,7 @@ def theirs(authors: Path, tmp_path: Path) -> Path:
 def run(folder: Path, product: Product, out: Path, **options: Any) -> Imported:
     generation = read_generation(folder / "generation-checkpoint", str(folder / "base"))
     mask = folder / "mask-checkpoint" / "rmp"
-    return import_checkpoint(generation, mask, product, out, **options)
+    return import_checkpoint(generation, mask, product, out, **{"keep_statistics": True, **options})
 
 
 def test_the_checkpoint_is_the_authors_with_the_bases_vae(
@@ -70,7 +73,7 @@ def test_the_checkpoint_is_the_authors_with_the_bases_vae(
     with torch.no_grad():
         latent = base.vae.encode(pixels).latent_dist.mean  # unscaled
     assert torch.allclose(checkpoint.references[1], latent[0], atol=1e-5)
-    assert checkpoint.meta["generation"] == {"guidance": 8.0, "tau": 0.2}
+    assert checkpoint.meta["generation"] == {"guidance": 8.0, "tau": 0.2, **SAMPLER_RULES}
     assert checkpoint.meta["base"]["fingerprint"] == base.fingerprint
     assert checkpoint.scheduler.config.beta_end == 0.012
 
@@ -81,7 +84,11 @@ def test_names_that_are_given_are_dealt_out_in_sorted_order(
     made = run(authors, tiny_product, tmp_path / "c", defects=["scratch", "Chip off"], guidance=2.0, tau=0.4)
     assert made.prompts.defects == ("chip_off", "scratch")
     assert made.prompts.defect_tokens("scratch") == ("sks5", "sks6", "sks7", "sks8")
-    assert load_checkpoint(tmp_path / "c").meta["generation"] == {"guidance": 2.0, "tau": 0.4}
+    assert load_checkpoint(tmp_path / "c").meta["generation"] == {
+        "guidance": 2.0,
+        "tau": 0.4,
+        **SAMPLER_RULES,
+    }
 
 
 def test_photographs_of_normals_alone_are_enough(

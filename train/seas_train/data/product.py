@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seas_runtime.errors import UserError
 from seas_train.data.check import Checked, check_files
-from seas_train.data.images import Preprocessing, read_image
+from seas_train.data.images import Preprocessing, Resize, read_image
 from seas_train.data.layouts import READERS, Found, FoundDefect, Layout, Pair, choose_layout, find_files
 from seas_train.data.masks import read_mask
 from seas_train.data.names import find_by_name, match_key, product_name, safe_name, shown_label, unique_names
@@ -122,7 +122,7 @@ def _read(
     root = Path(directory).absolute()  # not resolved: a link's name is the product's
     root = root.resolve() if root.name == ".." else root
     layout, wanted = choose_layout(root, config.layout), config.defects
-    preprocessing = Preprocessing(size, config.fit, masks=config.masks)
+    preprocessing = Preprocessing(size, config.fit, masks=config.masks, resize=config.resize or Resize.SHARP)
     problems = Problems()
     found = find_files(root, layout, problems)
     if not defects_needed:

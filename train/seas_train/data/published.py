@@ -7,10 +7,12 @@ not being here: what lies in the folders is what is trained on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seas_train.data.layouts import Layout
 from seas_train.data.names import match_key, safe_name
+from seas_train.data.product import Product
+from seas_train.settings import require
 
 TITLES = {Layout.MVTEC: "MVTec AD", Layout.VISA: "VisA", Layout.MVTEC3D: "MVTec 3D AD"}
 
@@ -94,6 +96,18 @@ PUBLISHED: dict[tuple[Layout, str], Published] = {
     **_products(Layout.MVTEC3D, _MVTEC3D),
 }
 """The 15 products of MVTec AD, 12 of VisA and 10 of MVTec 3D AD."""
+
+
+def as_published(product: Product, preset: str | None) -> Product:
+    """Return a product that is trained and generated as one of the published data set `preset`.
+
+    Converted folders have another layout than the data set's own; None leaves what the layout says.
+    """
+    if preset is None:
+        return product
+    known = tuple(layout.value for layout in TITLES)
+    require(preset in known, "--preset", " | ".join(known), preset)
+    return replace(product, layout=Layout(preset))
 
 
 def recognise(name: str, layout: Layout, defects: Sequence[str]) -> Published | None:

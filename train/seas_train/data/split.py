@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from seas_train.data.images import Fit, Masks, Window
+from seas_train.data.images import Fit, Masks, Resize, Window
 from seas_train.data.layouts import Layout
 from seas_train.settings import Count, Settings
 
@@ -24,6 +24,8 @@ class PhotographsConfig(Settings):
     """The values of the files that become black and white; see Preprocessing.window."""
     masks: Masks = Masks.AUTO
     """How masks are read."""
+    resize: Resize | None = None
+    """How pictures are scaled; None for sharp, or as the rules want it that are reproduced."""
     shots: Count | None = None
     """Training pairs of each defect; None for the first third."""
     normals: Count = 60

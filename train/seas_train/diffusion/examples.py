@@ -70,6 +70,8 @@ class Examples:
         flip: bool,
         normal_augmentations: int | None = None,
         half_precision: bool = False,
+        mirrored_share: float = 0.5,
+        paired_normals: bool = False,
     ) -> None:
         """List the images, and read the masks.
 
@@ -81,6 +83,8 @@ class Examples:
             normal_augmentations: how many augmentations each normal image is drawn in, spread evenly over the
                 images, where encoding all of them takes too long; all by default.
             half_precision: encode in bfloat16 on a CPU that computes it natively.
+            mirrored_share: of the images that are drawn.
+            paired_normals: list no more normals than defect images, the first ones.
         """
         size = product.preprocessing.size
         self.product = product
@@ -92,10 +96,12 @@ class Examples:
             for pair in defect.train
         )
         empty = torch.zeros(1, size, size, dtype=torch.bool)
+        used = product.normals[: len(self.defects)] if paired_normals else product.normals
         self.normals = tuple(
             Example(path, None, empty, self._some(index, normal_augmentations))
-            for index, path in enumerate(product.normals)
+            for index, path in enumerate(used)
         )
+        self._mirrored_share = mirrored_share
         self._half_precision = half_precision
         self._vae: Any = None
         self._moments: dict[tuple[Path, Augmentation], Tensor] = {}  # [2, C, h, w]
@@ -136,7 +142,8 @@ class Examples:
 
     def references(self) -> Tensor:
         """Unscaled posterior means [n, C, h, w] f32 of the normal images as they are."""
-        return self.moments(self.normals, [self.augmentations[0]] * len(self.normals))[:, 0].contiguous()
+        normals = [Example(path, None, torch.empty(0), ()) for path in self.product.normals]
+        return self.moments(normals, [self.augmentations[0]] * len(normals))[:, 0].contiguous()
 
     def draw(
         self, pool: Sequence[Example], count: int, random: np.random.Generator
@@ -146,7 +153,15 @@ class Examples:
         rounds = -(-count // len(pool))
         order = [int(index) for _ in range(rounds) for index in random.permutation(len(pool))]
         drawn = [pool[index] for index in order[:count]]
-        return drawn, [e.augmentations[int(random.integers(len(e.augmentations)))] for e in drawn]
+        return drawn, [self._augmentation(example, random) for example in drawn]
+
+    def _augmentation(self, example: Example, random: np.random.Generator) -> Augmentation:
+        choices = example.augmentations
+        mirrored = [choice for choice in choices if choice.mirrored]
+        if self._mirrored_share != 0.5 and 0 < len(mirrored) < len(choices):
+            wanted = random.random() < self._mirrored_share
+            choices = tuple(choice for choice in choices if choice.mirrored == wanted)
+        return choices[int(random.integers(len(choices)))]
 
     def masks(self, examples: Sequence[Example], choices: Sequence[Augmentation]) -> Tensor:
         """Masks [B, 1, H, W] bool, augmented as the latents are."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from seas_train.bases.base import Base
 from seas_train.checkpoint import Checkpoint
-from seas_train.data import Product
+from seas_train.data import PhotographsConfig, Product
 
 
 class Train(Protocol):
@@ -43,3 +43,5 @@ class Method:
     """Name of each artifact of its checkpoints -> reads it from its folder."""
     check_checkpoint: Callable[[Checkpoint], None]
     """Raises UserError where a loaded checkpoint's parts do not fit together."""
+    photographs: Callable[[PhotographsConfig, str | None], PhotographsConfig] = lambda config, rules: config
+    """How photographs are read by the rules that the second argument says, as `defaults`' third does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from dataclasses import dataclass
 from enum import Enum
@@ -12,6 +13,7 @@ import torch
 
 from seas_train.settings import Bound, Count, Positive, Settings, Share, Weight, Whole
 
+logger = logging.getLogger(__name__)
 _BELOW_ONE = Bound("0 or more and below 1", lambda value: 0 <= value < 1)
 _BETAS = Bound("two numbers in 0..1 (1 excluded)", lambda betas: all(0 <= beta < 1 for beta in betas))
 
@@ -78,6 +80,10 @@ def make_optimizer(config: OptimizerConfig, groups: list[dict[str, Any]]) -> tor
 
         eight_bit: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(groups, **options)
         return eight_bit
+    if config.eight_bit:
+        logger.info(
+            "optimizer: 8-bit AdamW needs bitsandbytes and a CUDA device; this run takes the plain one"
+        )
     # One pass over the weights: on a CPU the plain one takes a sixth of a step of a base as small as `micro`.
     return torch.optim.AdamW(groups, **options, fused=True)
 

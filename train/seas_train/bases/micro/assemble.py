@@ -64,6 +64,7 @@ def new_scheduler() -> PNDMScheduler:
         set_alpha_to_one=False,
         steps_offset=1,
         prediction_type="epsilon",
+        timestep_spacing="linspace",  # what generation uses; PNDM's own default would be saved as said
     )
     # PNDM never clips; DDIM and DPM-Solver built from this configuration read it and would.
     scheduler.register_to_config(clip_sample=False)

@@ -3,7 +3,7 @@
 from seas_train.data.images.decode import Opened, UnreadableImage, open_image
 from seas_train.data.images.fit import crop_box, fit_image, read_image
 from seas_train.data.images.pixels import rgb_pixels
-from seas_train.data.images.preprocessing import BIT_DEPTHS, Fit, Masks, Preprocessing, Window
+from seas_train.data.images.preprocessing import BIT_DEPTHS, Fit, Masks, Preprocessing, Resize, Window
 from seas_train.data.images.quiet import quiet_decoders
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Masks",
     "Opened",
     "Preprocessing",
+    "Resize",
     "UnreadableImage",
     "Window",
     "crop_box",

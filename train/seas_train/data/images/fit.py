@@ -10,7 +10,7 @@ from PIL import Image
 
 from seas_train.data.images.decode import open_image
 from seas_train.data.images.pixels import rgb_pixels
-from seas_train.data.images.preprocessing import Fit, Preprocessing
+from seas_train.data.images.preprocessing import Fit, Preprocessing, Resize
 from seas_train.data.images.quiet import quiet_decoders
 
 
@@ -23,17 +23,21 @@ def read_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
 def fit_image(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Fit an RGB picture: uint8 [size, size, 3]."""
     box, inner = crop_box(image.size, preprocessing.fit), _inner_size(image.size, preprocessing)
-    pixels = np.asarray(image.resize(inner, Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
+    bilinear = preprocessing.resize is Resize.BILINEAR
+    method = Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+    pixels = np.asarray(image.resize(inner, method, box=box), dtype=np.uint8)
     return np.pad(pixels, (*_margins(inner, preprocessing.size), (0, 0)), mode="edge")
 
 
 def fit_foreground(foreground: Image.Image, preprocessing: Preprocessing) -> NDArray[np.bool_]:
-    """Fit a mask of 0 and 255 (mode L) as fit_image fits its photograph, by nearest neighbour.
+    """Fit a mask of 0 and 255 (mode L) as fit_image fits its photograph, by nearest neighbour or bilinearly.
 
     Bool [size, size], True on the defect.
     """
     box, inner = crop_box(foreground.size, preprocessing.fit), _inner_size(foreground.size, preprocessing)
-    values = np.asarray(foreground.resize(inner, Image.Resampling.NEAREST, box=box)) > 0
+    bilinear = preprocessing.resize is Resize.BILINEAR
+    method = Image.Resampling.BILINEAR if bilinear else Image.Resampling.NEAREST
+    values = np.asarray(foreground.resize(inner, method, box=box)) > (127 if bilinear else 0)
     return np.pad(values, _margins(inner, preprocessing.size))
 
 

@@ -36,6 +36,13 @@ class Masks(str, Enum):
     INVERTED = "inverted"  # as auto decides, with defect and background the other way round
 
 
+class Resize(str, Enum):
+    """Ways to scale pictures."""
+
+    SHARP = "sharp"  # photographs bicubic, masks by nearest neighbour
+    BILINEAR = "bilinear"  # both, as in the authors' code; masks are cut at a half
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """Brings every image and mask of a product to [size, size]."""
@@ -48,6 +55,7 @@ class Preprocessing:
     """The values of the files that become 0 and 255; None for the whole range: 0 to 255, to what `bit_depth`
     holds, and to 1.0 in files of floating point. Files of 8 bits stay as they are where it ends above 255."""
     masks: Masks = Masks.AUTO
+    resize: Resize = Resize.SHARP
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -65,6 +73,8 @@ class Preprocessing:
             values["window"] = list(self.window)
         if self.masks is not Masks.AUTO:
             values["masks"] = self.masks.value
+        if self.resize is not Resize.SHARP:
+            values["resize"] = self.resize.value
         return values
 
     @classmethod
@@ -78,6 +88,7 @@ class Preprocessing:
                 int(values.get("bit_depth", 16)),
                 None if window is None else (float(window[0]), float(window[1])),
                 Masks(values.get("masks", Masks.AUTO)),
+                Resize(values.get("resize", Resize.SHARP)),
             )
         except KeyError as error:
             raise UserError(f"preprocessing: expected a key {error}, found {sorted(values)}") from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 from seas_train.bases.base import Base
 from seas_train.data import Layout
+from seas_train.diffusion.solver import base_spacing
 from seas_train.methods.seas.finetune.config import FinetuneConfig
 from seas_train.methods.seas.mask_head.config import MaskHeadConfig
 from seas_train.settings import Count, Fraction, Settings, Whole, within
@@ -43,14 +44,65 @@ class ReferenceScale(str, Enum):
     """Multiplied by the scaling factor, as the U-Net was trained to see latents."""
 
 
+class StartPhotograph(str, Enum):
+    """The reference that a pair starts from."""
+
+    DRAWN = "drawn"
+    """One of all, by the seed."""
+    IN_ORDER = "in_order"
+    """The first ten of the folder one after the other, as in the authors' code."""
+
+
+class Threshold(str, Enum):
+    """Whether a pixel whose probability is tau itself is defective."""
+
+    AT_LEAST = "at_least"
+    ABOVE = "above"
+    """It is not, as in the authors' code."""
+
+
+class TimestepSpacing(str, Enum):
+    """How the sampler's timesteps lie in the noise schedule (diffusers' `timestep_spacing`)."""
+
+    BASE = "base"
+    """As the base's scheduler file says; linspace where it says nothing, as diffusers' solver has it."""
+    LINSPACE = "linspace"
+    LEADING = "leading"
+    TRAILING = "trailing"
+
+
+class ShortSchedules(str, Enum):
+    """The last step of the sampler with fewer than 15 steps."""
+
+    SECOND_ORDER = "second_order"
+    """As with more steps."""
+    FIRST_ORDER = "first_order"
+    """diffusers' default, and so the authors' code."""
+
+
 @dataclass(frozen=True)
 class GenerationConfig(Settings):
     """Defaults of generation that the checkpoint recommends."""
 
     guidance: Annotated[float, within(0, 100)] = 8.0
     tau: Fraction = AUTHORS_TAU
-    """A pixel is defective where the mean probability is at least this."""
+    """A pixel is defective where the mean probability is at least this; see `threshold`."""
     references: ReferenceScale = ReferenceScale.UNSCALED
+    start: StartPhotograph = StartPhotograph.DRAWN
+    threshold: Threshold = Threshold.AT_LEAST
+    timestep_spacing: TimestepSpacing = TimestepSpacing.BASE
+    short_schedules: ShortSchedules = ShortSchedules.SECOND_ORDER
+
+    def described(self, scheduler: Any) -> dict[str, Any]:
+        """The checkpoint's section `generation`, in which the spacing is the one that is meant.
+
+        Args:
+            scheduler: the base's.
+        """
+        values = self.to_dict()
+        if self.timestep_spacing is TimestepSpacing.BASE:
+            values["timestep_spacing"] = base_spacing(scheduler.config)
+        return values
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
-from seas_train.data import Layout
+from seas_train.data import Layout, PhotographsConfig
+from seas_train.data.images.preprocessing import Resize
 from seas_train.methods.seas.config import AUTHORS_TAU, TrainConfig, authors_guidance
+from seas_train.methods.seas.finetune.config import NormalTerm
 
 
 class Reproduced(str, Enum):
@@ -38,19 +41,52 @@ _RULES: Mapping[Reproduced, Mapping[str, Mapping[str, Any]]] = {
         "generation": {"references": "scaled"},
     },
     Reproduced.AUTHORS: {
-        "finetune": {"attention": "authors", "trained_tokens": "all"},
-        "mask_head": {"statistics_batches": 0},
-        "generation": {"references": "unscaled"},
+        "finetune": {
+            "attention": "authors",
+            "trained_tokens": "all",
+            "alignment_mask": "fractions",
+            "paired_normals": True,
+            "mirrored_share": 2 / 3,
+        },
+        "mask_head": {
+            "statistics_batches": 0,
+            "normal_path": "features",
+            "coarse_statistics": True,
+            "decoded": "ddpm",
+            "coarse_target": "whole",
+            "focal_mean": "maps",
+            "focal_smoothing": 1e-5,
+            "optimizer": {"gradient_accumulation": 2, "eight_bit": True},
+        },
+        "generation": {
+            "references": "unscaled",
+            "start": "in_order",
+            "threshold": "above",
+            "timestep_spacing": "base",
+            "short_schedules": "first_order",
+        },
     },
 }
+
+
+def reproduced_photographs(config: PhotographsConfig, rules: str | None) -> PhotographsConfig:
+    """How photographs are read by the rules of `rules`, None for ours; what is said already stays."""
+    if rules != Reproduced.AUTHORS.value or config.resize is not None:
+        return config
+    return replace(config, resize=Resize.BILINEAR)
 
 
 def reproduced(config: TrainConfig, whose: Reproduced, layout: Layout) -> TrainConfig:
     """A configuration with the rules of the paper or of the authors' code.
 
-    Rules only: steps, learning rates, the optimizer and the head's widths stay the base's own. For Stable
-    Diffusion 1.x these are the authors' already; for a base as small as `micro` theirs would not learn.
+    Rules only: steps, learning rates, stage 1's optimizer and the head's widths stay the base's own. For
+    Stable Diffusion 1.x these are the authors' already; for a base as small as `micro` theirs would not
+    learn.
     """
-    generation = {"guidance": authors_guidance(layout)}
-    changed = config.updated(_BOTH).updated({"generation": generation})
+    of_layout: dict[str, dict[str, Any]] = {"generation": {"guidance": authors_guidance(layout)}}
+    if whose is Reproduced.AUTHORS:
+        touched = layout in (Layout.VISA, Layout.MVTEC3D)
+        term = NormalTerm.TOUCHED if touched else NormalTerm.WHOLE
+        of_layout["finetune"] = {"normal_term": term.value}
+    changed = config.updated(_BOTH).updated(of_layout)
     return changed.updated(_RULES[whose], f"--reproduce {whose.value}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from seas_train.bases.base import Base
 from seas_train.data import Product
+from seas_train.diffusion.solver import SolverRules
 from seas_train.methods.contract import Method
 from seas_train.methods.seas.checkpoint import MASK_HEAD, check_checkpoint, save_checkpoint
 from seas_train.methods.seas.config import ReferenceScale, TrainConfig
@@ -18,7 +19,7 @@ from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.mask_head.network.head import load_mask_head
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
-from seas_train.methods.seas.reproduce import Reproduced, reproduced
+from seas_train.methods.seas.reproduce import Reproduced, reproduced, reproduced_photographs
 from seas_train.methods.seas.taps import TapGeometry
 from seas_train.training.loop import run_training
 
@@ -60,7 +61,10 @@ def train(
     finetune_losses = run_training(first, run_dir, config.loop, resume=resume, progress=progress)
     fine_tuned = first.result(stage_fingerprint(product, base, config))
 
-    second = MaskHeadStage(fine_tuned, first.examples, config.mask_head, config.seed)
+    generation = config.generation.described(base.scheduler)
+    rules = SolverRules.of(generation)
+    logger.info("sampler: timestep spacing %s", rules.spacing)
+    second = MaskHeadStage(fine_tuned, first.examples, config.mask_head, config.seed, rules)
     mask_losses = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
     mask_head = second.finish()
 
@@ -82,7 +86,7 @@ def train(
             "shots": {defect.name: len(defect.train) for defect in product.defects},
             "training": config.to_dict(),
             "losses": {first.name: finetune_losses, second.name: mask_losses},
-            "generation": config.generation.to_dict(),
+            "generation": generation,
             "fingerprint": train_fingerprint(product, base, config),
         },
     )
@@ -121,6 +125,7 @@ def _fingerprint(product: Product, base: Base, values: dict[str, Any]) -> str:
 
 METHOD = Method(
     check_base=check_base,
+    photographs=reproduced_photographs,
     defaults=defaults,
     train=train,
     artifacts={MASK_HEAD: load_mask_head},

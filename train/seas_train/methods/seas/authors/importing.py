@@ -15,11 +15,13 @@ from seas_runtime.methods.seas import MASK_STEPS
 from seas_train.data import Product
 from seas_train.data.names import match_key, shown_label
 from seas_train.diffusion.examples import Examples
+from seas_train.diffusion.solver import SolverRules, base_spacing
 from seas_train.methods.seas.authors.generation import Generation
 from seas_train.methods.seas.authors.head import read_authors_head
 from seas_train.methods.seas.authors.prompts import AuthorsPrompts, check_tokens, count_defects, make_prompts
+from seas_train.methods.seas.authors.statistics import PAIRS, measure_statistics
 from seas_train.methods.seas.checkpoint import save_checkpoint
-from seas_train.methods.seas.config import AUTHORS_TAU, authors_guidance
+from seas_train.methods.seas.config import AUTHORS_TAU, ShortSchedules, authors_guidance
 from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
 
@@ -45,6 +47,8 @@ class Imported:
     """Number of normal photographs that became references."""
     guidance: float
     tau: float
+    spacing: str
+    """Of the sampler's timesteps, as the scheduler's file says."""
 
 
 def import_checkpoint(
@@ -56,6 +60,7 @@ def import_checkpoint(
     defects: Sequence[str] | None = None,
     guidance: float | None = None,
     tau: float | None = None,
+    keep_statistics: bool = False,
 ) -> Imported:
     """Write a checkpoint folder from the authors' models and mask head; it appears whole or not at all.
 
@@ -68,6 +73,8 @@ def import_checkpoint(
         defects: the names of the folders of all defects that were trained, in any order.
         guidance: by default the authors' for the layout of the photographs: 8, VisA 2, MVTec 3D AD 5.
         tau: by default the authors' 0.2.
+        keep_statistics: keep the head's stored statistics, which are training's; otherwise they are measured
+            anew on pairs that are generated for it.
 
     Raises:
         UserError: tokens, names, mask head and models do not fit together, or nothing can be written.
@@ -88,12 +95,26 @@ def import_checkpoint(
     references = examples.references()
     guidance = authors_guidance(product.layout) if guidance is None else guidance
     tau = AUTHORS_TAU if tau is None else tau
+    rules = {
+        "timestep_spacing": base_spacing(models.scheduler.config),
+        "short_schedules": ShortSchedules.FIRST_ORDER.value,
+    }
+    if not keep_statistics:
+        measure_statistics(
+            head,
+            models,
+            [prompts.texts[defect] for defect in prompts.defects],
+            references,
+            guidance=guidance,
+            rules=SolverRules.of(rules),
+        )
     sources: dict[str, Any] = {
         "generation": generation.fingerprint,
         "mask": sha256_file(mask),
         "base": models.fingerprint,
         "data": product.fingerprint,
         "defects": list(prompts.defects),
+        **({} if keep_statistics else {"statistics": {"measured_on": PAIRS, "guidance": guidance}}),
     }
     named = zip(prompts.defects, sorted(labels), strict=True)
     shown = {name: shown_label(label) for name, label in named if match_key(label) != match_key(name)}
@@ -117,8 +138,8 @@ def import_checkpoint(
             },
             "training": {"imported_from": "HUST-SLOW/SeaS", "files": sources, **SAMPLER},
             "losses": {},
-            "generation": {"guidance": guidance, "tau": tau},
+            "generation": {"guidance": guidance, "tau": tau, **rules},
             "fingerprint": hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest(),
         },
     )
-    return Imported(out, prompts, len(references), guidance, tau)
+    return Imported(out, prompts, len(references), guidance, tau, rules["timestep_spacing"])

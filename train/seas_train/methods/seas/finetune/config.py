@@ -31,6 +31,24 @@ class TrainedTokens(str, Enum):
     """The whole table, as in the authors' code."""
 
 
+class AlignmentMask(str, Enum):
+    """The mask that the DA loss compares its maps with."""
+
+    POOLED = "pooled"
+    """Max-pooled to the map's size, 0 and 1."""
+    FRACTIONS = "fractions"
+    """Resized bilinearly to the latent's size, then max-pooled, fractions kept, as in the authors' code."""
+
+
+class NormalTerm(str, Enum):
+    """The pixels at which the normal token's map is drawn to zero; they differ where a mask has fractions."""
+
+    WHOLE = "whole"
+    """Where the mask is 1 (the authors' for MVTec AD)."""
+    TOUCHED = "touched"
+    """Where it is over 0 (the authors' for VisA and MVTec 3D AD)."""
+
+
 @dataclass(frozen=True)
 class FinetuneConfig(Settings):
     """Stage 1. The defaults are the authors' for SD 1.4 (configs/seas.yaml of SeaS), but for `steps`: 800 a
@@ -50,6 +68,13 @@ class FinetuneConfig(Settings):
     alignment_weight: Weight = 1.0
     """Weight of the DA loss beside the two noise losses."""
     attention: AttentionMaps = AttentionMaps.PAPER
+    alignment_mask: AlignmentMask = AlignmentMask.POOLED
+    normal_term: NormalTerm = NormalTerm.WHOLE
+    paired_normals: bool = False
+    """Train on no more normals than there are training pairs, the first ones, in both stages: the authors'
+    code counts them modulo that number."""
+    mirrored_share: Share = 0.5
+    """Share of the images that are mirrored where `flip` is on (authors: 2/3)."""
     rotate: bool = True
     """Random rotations by multiples of 90 degrees; off for products that have an upright, as VisA's."""
     flip: bool = True

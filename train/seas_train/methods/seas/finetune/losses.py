@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_WHOLE = 1 - 1e-6
+"""More than this is 1: the weights of a resize may round."""
+
 
 def noise_loss(prediction: Tensor, noise: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean squared error of the predicted noise [B, C, h, w]; on the normal images it is the NA loss.
@@ -47,8 +50,20 @@ def pool_mask(mask: Tensor, size: int) -> Tensor:
     return functional.adaptive_max_pool2d(mask.float(), size)[:, 0]
 
 
+def fraction_mask(mask: Tensor, latent: int, size: int) -> Tensor:
+    """A mask [B, 1, H, W] at size x size, [B, size, size] f32 in 0..1: bilinear to the latent's size, then
+    max-pooled, so that a defect that lies across cells counts in part."""
+    resized = functional.interpolate(mask.float(), size=(latent, latent), mode="bilinear")
+    return functional.adaptive_max_pool2d(resized, size)[:, 0]
+
+
 def alignment_loss(
-    anomaly_map: Tensor, normal_map: Tensor, mask: Tensor, *, over_batch: bool = False
+    anomaly_map: Tensor,
+    normal_map: Tensor,
+    mask: Tensor,
+    *,
+    over_batch: bool = False,
+    touched: bool = False,
 ) -> Tensor:
     """The DA loss (equation 3) at one resolution.
 
@@ -59,14 +74,17 @@ def alignment_loss(
     Args:
         anomaly_map: [B, h, w], the mean of the N anomaly tokens' attention maps, not yet normalised.
         normal_map: [B, h, w], the normal token's attention map.
-        mask: [B, h, w] of 0 and 1.
+        mask: [B, h, w] in 0..1.
         over_batch: normalise and average over the batch, as the authors' code, not per sample.
+        touched: the normal token's term is taken wherever the mask is over 0, not only where it is 1. Where
+            that is nowhere it is 0.
     """
     anomaly = (min_max(anomaly_map, over_batch=over_batch) - mask).square().mean()
-    inside = min_max(normal_map, over_batch=over_batch).square() * mask
+    within = (mask > (0 if touched else _WHOLE)).float()
+    inside = min_max(normal_map, over_batch=over_batch).square() * within
     if over_batch:
-        return anomaly + inside.sum() / mask.sum().clamp_min(1)
-    per_sample = inside.sum((1, 2)) / mask.sum((1, 2)).clamp_min(1)
+        return anomaly + inside.sum() / within.sum().clamp_min(1)
+    per_sample = inside.sum((1, 2)) / within.sum((1, 2)).clamp_min(1)
     return anomaly + per_sample.mean()
 
 

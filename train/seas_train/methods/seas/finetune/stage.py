@@ -19,10 +19,17 @@ from seas_train.diffusion.examples import Example, Examples
 from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.sampling import preview_sheet
 from seas_train.methods.seas.finetune.attention import REDUCTIONS
-from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig, TrainedTokens
+from seas_train.methods.seas.finetune.config import (
+    AlignmentMask,
+    AttentionMaps,
+    FinetuneConfig,
+    NormalTerm,
+    TrainedTokens,
+)
 from seas_train.methods.seas.finetune.lora import add_adapters, merged
 from seas_train.methods.seas.finetune.losses import (
     alignment_loss,
+    fraction_mask,
     high_noise_weights,
     noise_loss,
     pool_mask,
@@ -74,6 +81,8 @@ class FinetuneStage(Stage):
             rotate=config.rotate,
             flip=config.flip,
             normal_augmentations=config.normal_augmentations,
+            mirrored_share=config.mirrored_share,
+            paired_normals=config.paired_normals,
             half_precision=config.half_precision,
         )
         self.prompts = Prompts(tuple(defect.name for defect in product.defects), config.anomaly_tokens)
@@ -211,12 +220,18 @@ class FinetuneStage(Stage):
             alignment_loss(
                 token_maps(maps[reduction].float(), positions),
                 maps[reduction][..., self._normal_position].float(),
-                pool_mask(masks, maps[reduction].shape[1]),
+                self._mask_at(masks, maps[reduction].shape[1]),
                 over_batch=self.config.attention is AttentionMaps.AUTHORS,
+                touched=self.config.normal_term is NormalTerm.TOUCHED,
             )
             for reduction in REDUCTIONS
         ]
         return torch.stack(terms).sum()
+
+    def _mask_at(self, masks: Tensor, size: int) -> Tensor:
+        if self.config.alignment_mask is AlignmentMask.FRACTIONS:
+            return fraction_mask(masks, self.geometry.latent_size, size)
+        return pool_mask(masks, size)
 
     def preview(self) -> NDArray[np.uint8]:
         """Two generated images per prompt, a row each."""

@@ -3,16 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
 from seas_train.methods.seas.taps import TapGeometry
-from seas_train.settings import Count, Fraction, Positive, Settings, Weight, Whole, require
+from seas_train.settings import Count, Fraction, Positive, Settings, Share, Weight, Whole, require
 from seas_train.training.optimizer import OptimizerConfig
+
+
+class NormalPath(str, Enum):
+    """How the normals' features come to image resolution, past the refinement (equation 7)."""
+
+    LOGITS = "logits"
+    """Through the output layer, and its logits upsampled; its norm sees the defects' features alone."""
+    FEATURES = "features"
+    """Upsampled, joined with the defects' refined ones, and through the output layer together, as in the
+    authors' code."""
+
+
+class DecodedStep(str, Enum):
+    """The step of the noise schedule after which the VAE decodes the defect samples."""
+
+    DDIM = "ddim"
+    """Without fresh noise."""
+    DDPM = "ddpm"
+    """With fresh noise, as in the authors' code."""
+
+
+class CoarseTarget(str, Enum):
+    """The mask that the coarse map is drawn to."""
+
+    POOLED = "pooled"
+    """Max-pooled, so that small defects survive."""
+    WHOLE = "whole"
+    """Resized bilinearly, and of that what is 1, as in the authors' code: small defects do not survive."""
+
+
+class FocalMean(str, Enum):
+    """How the focal loss is averaged at a resolution."""
+
+    HALVES = "halves"
+    """The mean over the defects' maps plus that over the normals'."""
+    MAPS = "maps"
+    """The mean over all maps, as in the authors' code: half of it."""
 
 
 @dataclass(frozen=True)
 class MaskHeadConfig(Settings):
-    """Stage 2. The defaults are the authors' for SD 1.4, but for `steps`: 800 a defect.
+    """Stage 2. Sizes and rates are the authors' for SD 1.4 (800 steps a defect), rules are ours; theirs
+    differ in the optimizer, too: see docs/fidelity.md.
 
     Images are augmented as stage 1's are.
     """
@@ -37,6 +76,15 @@ class MaskHeadConfig(Settings):
     """Focal loss: how much pixels that are already right are discounted."""
     alpha: Fraction | None = None
     """Focal loss: weight in 0..1 of the defect's pixels, the others' is 1 - alpha; none weighs all alike."""
+    normal_path: NormalPath = NormalPath.LOGITS
+    coarse_statistics: bool = False
+    """Whether the coarse map moves the stored statistics of the output layer too, twice a step in all."""
+    decoded: DecodedStep = DecodedStep.DDIM
+    coarse_target: CoarseTarget = CoarseTarget.POOLED
+    focal_mean: FocalMean = FocalMean.HALVES
+    focal_smoothing: Share = 0.0
+    """Focal loss: s, by which the target's 0 and 1 are moved towards each other, and which is added to the
+    truth's probability (authors: 1e-5); 0 is the loss of the paper that it is from."""
     max_timestep: Count | None = None
     """Timesteps are drawn below this one; none draws from the whole noise schedule. Generation reads masks
     in its last three steps alone, of 25 those at 120, 80 and 40 of 1000."""

@@ -17,6 +17,7 @@ from seas_runtime.figures import iou
 from seas_runtime.manifest.types import GOOD
 from seas_train.data import Product
 from seas_train.diffusion.prompt_encoding import encode_prompts
+from seas_train.diffusion.solver import SolverRules
 from seas_train.methods.seas.mask_head.latents import Models, generation_features, mask_timesteps
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.training.precision import native_autocast
@@ -135,6 +136,7 @@ def evaluate_masks(
     normals: int | None = None,
     batch: int = 4,
     half_precision: bool = False,
+    rules: SolverRules | None = None,
 ) -> MaskScores:
     """Score the head on the pairs and normals that the product keeps for testing.
 
@@ -149,13 +151,14 @@ def evaluate_masks(
         normals: normal images; None for all.
         batch: images at once; changes nothing but the time.
         half_precision: run the models in bfloat16 on a CPU that computes it natively.
+        rules: of the sampler, which decide the timesteps.
 
     A defect without a held-out pair is left out.
 
     Raises:
         UserError: a defect has no prompt.
     """
-    timesteps = mask_timesteps(models.scheduler)
+    timesteps = mask_timesteps(models.scheduler, rules=rules)
     scores = []
     for defect in product.defects:
         pairs = defect.test[:limit]

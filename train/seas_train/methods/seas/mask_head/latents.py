@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seas_runtime.methods.seas import MASK_STEPS
-from seas_train.diffusion.solver import dpm_solver
+from seas_train.diffusion.solver import SolverRules, dpm_solver
 from seas_train.diffusion.taps import decode_taps, unet_with_taps
 
 
@@ -71,9 +71,31 @@ def previous_sample(scheduler: Any, sample: Tensor, prediction: Tensor, timestep
     return signal * original + spread * prediction
 
 
+def ancestral_sample(
+    scheduler: Any, sample: Tensor, prediction: Tensor, timesteps: Tensor, noise: Tensor
+) -> Tensor:
+    """Return x_{t-1} [B,C,h,w] of x_t and the predicted noise by a step of DDPM (Ho et al. 2020, equations 6
+    and 7): the posterior's mean, and fresh noise of its deviation. Arguments are `previous_sample`'s.
+
+    noise: [B,C,h,w], standard normal.
+    """
+    signal, spread = _signal_and_noise(scheduler.alphas_cumprod, timesteps)
+    before, spread_before = _signal_and_noise(scheduler.alphas_cumprod, timesteps - 1)
+    original = (sample - spread * prediction) / signal
+    kept = signal / before  # sqrt(alpha_t)
+    beta, left = 1 - kept**2, spread_before**2 / spread**2
+    mean = before * beta / spread**2 * original + kept * left * sample
+    return mean + (left * beta).sqrt() * noise
+
+
 @torch.no_grad()
 def training_features(
-    models: Models, sample: Tensor, timesteps: Tensor, context: Tensor, defects: int
+    models: Models,
+    sample: Tensor,
+    timesteps: Tensor,
+    context: Tensor,
+    defects: int,
+    noise: Tensor | None = None,
 ) -> Features:
     """Return the features of x_t as stage 2 reads them.
 
@@ -87,11 +109,11 @@ def training_features(
         timesteps: [B] int64.
         context: [B,L,D].
         defects: how many samples to decode.
+        noise: [defects,C,h,w], standard normal, for a step of DDPM; None for one of DDIM.
     """
     prediction, coarse, fine = unet_with_taps(models.unet, sample, timesteps, context)
-    previous = previous_sample(
-        models.scheduler, sample[:defects], prediction[:defects].float(), timesteps[:defects]
-    )
+    step = (models.scheduler, sample[:defects], prediction[:defects].float(), timesteps[:defects])
+    previous = previous_sample(*step) if noise is None else ancestral_sample(*step, noise)
     return Features(coarse, fine, decode_taps(models.vae, previous / models.vae.config.scaling_factor))
 
 
@@ -104,7 +126,9 @@ def generation_features(models: Models, sample: Tensor, timestep: int, context: 
     return Features(coarse, fine, decode_taps(models.vae, sample / models.vae.config.scaling_factor))
 
 
-def mask_timesteps(scheduler: Any, steps: int = 25, mask_steps: int = MASK_STEPS) -> list[int]:
+def mask_timesteps(
+    scheduler: Any, steps: int = 25, mask_steps: int = MASK_STEPS, rules: SolverRules | None = None
+) -> list[int]:
     """Return the timesteps at which generation reads masks, DPM-Solver++'s last (120, 80, 40 in SD 1.x)."""
-    sampler = dpm_solver(scheduler.config, steps)
+    sampler = dpm_solver(scheduler.config, steps, rules)
     return [int(timestep) for timestep in sampler.timesteps[-mask_steps:]]

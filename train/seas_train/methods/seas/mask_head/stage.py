@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from seas_train.diffusion.examples import Augmentation, Example, Examples
 from seas_train.diffusion.prompt_encoding import encode_prompts
+from seas_train.diffusion.solver import SolverRules
 from seas_train.methods.seas.mask_head.calibration import best_threshold, move_threshold
-from seas_train.methods.seas.mask_head.config import MaskHeadConfig
+from seas_train.methods.seas.mask_head.config import DecodedStep, MaskHeadConfig, NormalPath
 from seas_train.methods.seas.mask_head.latents import mask_timesteps, training_features
-from seas_train.methods.seas.mask_head.losses import mask_loss
+from seas_train.methods.seas.mask_head.losses import FocalRules, mask_loss
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
 from seas_train.methods.seas.mask_head.preview import preview_sheet
@@ -34,14 +36,22 @@ logger = logging.getLogger(__name__)
 
 
 class BothPaths(nn.Module):
-    """The head as it is trained: refined logits of the defect samples, coarse logits of all."""
+    """The head as it is trained: refined logits of the defect samples, coarse logits of all.
 
-    def __init__(self, head: MaskHead) -> None:
+    `normals` and `coarse_statistics` are the configuration's; by default the output layer's stored statistics
+    are those of refined features alone, as generation has them.
+    """
+
+    def __init__(
+        self, head: MaskHead, normals: NormalPath = NormalPath.LOGITS, coarse_statistics: bool = False
+    ) -> None:
         super().__init__()
         self.head = head
+        self._normals, self._coarse_statistics = normals, coarse_statistics
 
     def forward(self, coarse: Tensor, fine: Tensor, vae_taps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return logits [D,2,8h,8w] and [B,2,h,w].
+        """Return logits [D,2,8h,8w] and [B,2,h,w]; the first are of all samples where the normals' features
+        are joined.
 
         Args:
             coarse: U-Net features [B,C,h/2,w/2], the D defect samples before the normals.
@@ -49,8 +59,16 @@ class BothPaths(nn.Module):
             vae_taps: VAE features of the D defect samples, at 2, 4 and 8 times h x w.
         """
         features = self.head.features(coarse, fine)
-        refined = self.head.refine(features[: vae_taps[0].shape[0]], vae_taps)
-        return self.head.logits(refined), self.head.coarse_logits(features)
+        defects = vae_taps[0].shape[0]
+        refined = self.head.refine(features[:defects], vae_taps)
+        if self._normals is NormalPath.FEATURES:
+            size = refined.shape[2:]
+            of_normals = functional.interpolate(features[defects:], size=size, mode="bilinear")
+            refined = torch.cat([refined, of_normals.to(refined.dtype)])
+        logits = self.head.logits(refined)
+        if self._coarse_statistics:
+            return logits, self.head.logits(features)
+        return logits, self.head.coarse_logits(features)
 
 
 class MaskHeadStage(Stage):
@@ -61,11 +79,19 @@ class MaskHeadStage(Stage):
         examples: the product's training images.
         config: stage 2's configuration.
         seed: what the head's first weights, and the batches of `finish`, follow from.
+        rules: of generation's sampler, which decide the timesteps at which masks are read.
     """
 
     name: ClassVar[str] = "mask_head"
 
-    def __init__(self, tuned: FineTuned, examples: Examples, config: MaskHeadConfig, seed: int = 0) -> None:
+    def __init__(
+        self,
+        tuned: FineTuned,
+        examples: Examples,
+        config: MaskHeadConfig,
+        seed: int = 0,
+        rules: SolverRules | None = None,
+    ) -> None:
         self.config = config
         self.optimizer = config.optimizer
         self.steps = config.steps
@@ -74,11 +100,16 @@ class MaskHeadStage(Stage):
         self._examples = examples
         self._seed = seed
         self._contexts = torch.empty(0)
-        self._timesteps = mask_timesteps(tuned.models.scheduler)
+        self._timesteps = mask_timesteps(tuned.models.scheduler, rules=rules)
         self._device = torch.device("cpu")
         self._ready = False
         self._finished = False
-        self.module = BothPaths(initial_head(config, tuned, seed))
+        self.module = BothPaths(
+            initial_head(config, tuned, seed), config.normal_path, config.coarse_statistics
+        )
+        self._focal = FocalRules(
+            config.gamma, config.alpha, config.focal_smoothing, config.focal_mean, config.coarse_target
+        )
 
     @property
     def head(self) -> MaskHead:
@@ -125,7 +156,7 @@ class MaskHeadStage(Stage):
     def losses(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The focal loss and its terms: defects refined and coarse, normals upsampled and coarse."""
         refined, coarse = self._forward(model, tensors)
-        terms = mask_loss(refined, coarse, tensors["masks"], gamma=self.config.gamma, alpha=self.config.alpha)
+        terms = mask_loss(refined, coarse, tensors["masks"], self._focal)
         return {
             "loss": terms.total,
             "refined": terms.defect_refined,
@@ -171,13 +202,13 @@ class MaskHeadStage(Stage):
     def _measure_statistics(self) -> None:
         norms = batch_norms(self.head)
         before = [norm.momentum for norm in norms]
-        self.module.train()
+        measured = BothPaths(self.head).train()
         for index in range(self.config.statistics_batches):
             for norm in norms:
                 norm.momentum = 1 / (index + 1)  # the plain mean over all batches so far
             batch = self._draw(step_random(self._seed, _STATISTICS, index), torch.tensor(self._timesteps))
             with torch.no_grad():
-                self._forward(self.module, {name: t.to(self._device) for name, t in batch.tensors.items()})
+                self._forward(measured, {name: t.to(self._device) for name, t in batch.tensors.items()})
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum
 
@@ -218,8 +249,12 @@ class MaskHeadStage(Stage):
         noise = torch.randn(latents.shape, generator=random.torch)
         chosen = timesteps[torch.randint(len(timesteps), (len(examples),), generator=random.torch)]
         defects = self.config.defect_images
+        fresh = {}
+        if self.config.decoded is DecodedStep.DDPM:
+            fresh["step_noise"] = torch.randn(latents[:defects].shape, generator=random.torch)
         return Batch(
             tensors={
+                **fresh,
                 "sample": self._models.scheduler.add_noise(latents, noise, chosen),
                 "timesteps": chosen,
                 "prompts": torch.tensor([0 if e.defect is None else e.defect + 1 for e in examples]),
@@ -234,7 +269,12 @@ class MaskHeadStage(Stage):
         context = self._contexts[tensors["prompts"]]
         with native_autocast(self._device, self.config.half_precision):
             features = training_features(
-                self._models, sample, tensors["timesteps"], context, tensors["masks"].shape[0]
+                self._models,
+                sample,
+                tensors["timesteps"],
+                context,
+                tensors["masks"].shape[0],
+                tensors.get("step_noise"),
             )
             # On CPUs convolutions and batch norms over channels-last tensors take about half the time.
             vae_taps = [tap.contiguous(memory_format=torch.channels_last) for tap in features.vae]

@@ -1,7 +1,7 @@
 """Measures an imported head's norms anew, on features as generation gives them.
 
 The authors' head normalises by the batch at hand at all times, so its stored statistics are training's, of
-all timesteps, and fit generation badly. Ours must do without a batch: these are the means over generated batches.
+all timesteps, and fit generation badly. Ours does without a batch: it has the means over generated batches.
 """
 
 from __future__ import annotations

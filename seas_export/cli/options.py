@@ -61,7 +61,7 @@ Defects = Annotated[
 BASES = (
     "micro; a folder of Stable Diffusion 1.4, 1.5 or a relative in diffusers' format (DreamShaper, BK-SDM "
     "base, small, tiny); a single .safetensors or .ckpt file of Stable Diffusion 1.x; or a Hugging Face "
-    "name, such as CompVis/stable-diffusion-v1-4. Not SDXL, SD 3, Flux, v-prediction, inpainting."
+    "name, such as CompVis/stable-diffusion-v1-4; v-prediction too. Not SDXL, SD 3, Flux, inpainting."
 )
 Base = Annotated[str, typer.Option("--base", help=BASES)]
 AllowPickle = Annotated[

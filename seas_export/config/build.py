@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from seas_export.config.presets import PRESETS
+from seas_export.extras import Extras
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import PRECISIONS
-from seas_runtime.methods.seas import MASK_STEPS
+from seas_runtime.methods.seas import MASK_STEPS, MAX_ADD_NOISE_STEP, START_TIMESTEPS
+from seas_runtime.methods.seas_options import STARTS, SeasOptions
 from seas_train.data import PhotographsConfig
 from seas_train.data.names import product_name
 from seas_train.settings import (
@@ -59,6 +61,17 @@ class ExportConfig(Settings):
     """For target rtx, the compute capabilities to build engines for; None for this machine's GPU."""
     steps: Annotated[int, within(MASK_STEPS, 1000)] = 25
     """Denoising steps; at least the three that masks are averaged over."""
+    own_prompts: bool = False
+    """Put the tokenizer into the bundle, so that prompts of one's own can be given at generation."""
+    guidance_rescale: Annotated[float, within(0, 1)] | None = None
+    """The bundle's default phi (Lin et al. 2023); None leaves it out of the step graph."""
+    add_noise_step: Annotated[int, within(1, MAX_ADD_NOISE_STEP)] = START_TIMESTEPS
+    """Steps that the noise schedule is stretched to for the start."""
+
+    @property
+    def extras(self) -> Extras:
+        """What the bundle has beside what every bundle has."""
+        return Extras(self.own_prompts, self.guidance_rescale, self.add_noise_step)
 
 
 @dataclass(frozen=True)
@@ -73,16 +86,29 @@ class GenerateConfig(Settings):
     3.5)."""
     tau: Annotated[float, within(0, 1)] | None = None
     """Threshold on the mask's probability; None for the bundle's."""
+    negative_prompt: str | None = None
+    """What guidance leads away from; needs `export.own_prompts`."""
+    guidance_rescale: Annotated[float, within(0, 1)] | None = None
+    """phi; None for the bundle's. Needs `export.guidance_rescale`."""
+    start: Annotated[str, one_of(*STARTS)] | None = None
+    """What pairs start from: a noised reference (None), or noise alone."""
     gate: bool = True
     keep: bool = False
     """Put pairs of defects that are not usable in the data set too, not beside it."""
     backend: str = "auto"
     """Runs the graphs; `auto` is the fastest here. A data set is continued on the backend that began it."""
 
+    @property
+    def options(self) -> SeasOptions | None:
+        """The method's part of a request; None where nothing is asked for."""
+        asked = SeasOptions(None, self.negative_prompt, self.guidance_rescale, self.start)
+        return None if asked == SeasOptions() else asked
+
     def __post_init__(self) -> None:
         from seas_runtime.backends.contract import AUTO, BACKENDS
 
         super().__post_init__()
+        _ = self.options  # checks the negative prompt
         known = (*BACKENDS, AUTO)
         require(self.backend.partition(":")[0] in known, "backend", " | ".join(known), self.backend)
 

@@ -20,6 +20,7 @@ from seas_export.export import parity as parity_figures
 from seas_export.export.parity.report import ParityReport
 from seas_export.export.precision import choose_half, write_half_graphs, write_half_tables
 from seas_export.export.provenance import licences, provenance
+from seas_export.extras import NONE, Extras
 from seas_export.graphs.schedules import DPMPP_2M, make_schedules
 from seas_export.graphs.trace import trace_or_fail
 from seas_export.graphs.weights import WeightStore, save_graphs
@@ -84,6 +85,7 @@ def export_bundle(
     steps: int = 25,
     parity: bool = True,
     force: bool = False,
+    extras: Extras = NONE,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Export a checkpoint as a bundle, checked against PyTorch; it appears whole or not at all.
@@ -97,6 +99,7 @@ def export_bundle(
         steps: denoising steps of the default schedule.
         parity: whether to compare with PyTorch.
         force: replace a bundle that is there.
+        extras: what it has beside what every bundle has.
         progress: is told what is done, line by line.
 
     Raises:
@@ -116,7 +119,7 @@ def export_bundle(
     with replace_directory(out, BUNDLE) as folder:
         full = folder / _FLOAT32 if half else folder
         first = replace(spec, fused_attention=False, split_upsampling=False) if half else spec
-        manifest = _write(loaded, method, full, first, target, steps, say)
+        manifest = _write(loaded, method, full, first, target, steps, extras, say)
         fingerprint = write_manifest(full, manifest)
         expected, report = None, None
         if parity:
@@ -126,7 +129,8 @@ def export_bundle(
         del loaded  # PyTorch's weights are freed before the graphs' are loaded:
         gc.collect()  # what tracing leaves are cycles that hold them
         if half:
-            manifest = _in_half(Bundle.read(full, verify=False), method, folder, cases, geometry, spec, say)
+            whole = Bundle.read(full, verify=False)
+            manifest = _in_half(whole, method, folder, cases, geometry, spec, extras, say)
             fingerprint = write_manifest(folder, manifest)
         if expected is not None:
             say("compare with PyTorch: run the graphs")
@@ -149,15 +153,16 @@ def _write(
     spec: TargetSpec,
     target: str,
     steps: int,
+    extras: Extras,
     say: Progress,
 ) -> Manifest:
     """Write graphs and tables in float32 into `folder`; return their manifest, without parity figures."""
     with WeightStore(folder / GRAPHS_FOLDER) as store:
-        graphs = _make_graphs(checkpoint, method, spec, store, say)
+        graphs = _make_graphs(checkpoint, method, spec, store, extras, say)
     spacing = SolverRules.of(checkpoint.meta["generation"]).spacing
     say(f"write graphs and tables; {DPMPP_2M} spaces its timesteps by {spacing}")
     save_graphs(graphs, folder / GRAPHS_FOLDER)
-    tables = _write_tables(checkpoint, method, folder, steps)
+    tables = _write_tables(checkpoint, method, folder, steps, extras)
     geometry, meta = checkpoint.geometry, checkpoint.meta
     return Manifest(
         method=method.name,
@@ -171,7 +176,7 @@ def _write(
         prompts=checkpoint.prompts,
         unconditional="",
         sampler=SamplerDefaults(DPMPP_2M, steps, float(meta["generation"].get("guidance", 1.0))),
-        generation=method.generation(checkpoint),
+        generation=method.generation(checkpoint, extras),
         precision=Precision.FP32.value,
         opset=spec.opset,
         target=target,
@@ -187,7 +192,12 @@ def _write(
 
 
 def _make_graphs(
-    checkpoint: Checkpoint, method: ExportMethod, spec: TargetSpec, store: WeightStore, say: Progress
+    checkpoint: Checkpoint,
+    method: ExportMethod,
+    spec: TargetSpec,
+    store: WeightStore,
+    extras: Extras,
+    say: Progress,
 ) -> dict[str, ir.Model]:
     """Trace the parts, writing each one's weights before the next, and compose what generation runs."""
     models = {}
@@ -197,7 +207,7 @@ def _make_graphs(
         store.move([models[part.name]])
         del part
     say("compose what generation runs")
-    return {**models, **method.compose(models, checkpoint.geometry, ir.DataType.FLOAT, spec, store)}
+    return {**models, **method.compose(models, checkpoint.geometry, ir.DataType.FLOAT, spec, store, extras)}
 
 
 def _in_half(
@@ -207,13 +217,14 @@ def _in_half(
     cases: Mapping[str, Sequence[Case]],
     geometry: Geometry,
     spec: TargetSpec,
+    extras: Extras,
     say: Progress,
 ) -> Manifest:
     """Write a float32 bundle in half precision into `folder` and remove it; return the new manifest."""
     choice = choose_half(full, method, cases, full.path, say)
     say(f"half precision: nodes that stay in float32: {choice.count}; write graphs and tables")
     with WeightStore(folder / GRAPHS_FOLDER) as store:
-        graphs = write_half_graphs(full, method, choice, geometry, spec, store)
+        graphs = write_half_graphs(full, method, choice, geometry, spec, store, extras)
     save_graphs(graphs, folder / GRAPHS_FOLDER)
     write_half_tables(full, method, folder)
     shutil.rmtree(full.path)
@@ -262,12 +273,20 @@ def _tensor_spec(value: ir.Value) -> TensorSpec:
     return TensorSpec(value.name, str(value.dtype.numpy()), shape)
 
 
-def _write_tables(checkpoint: Checkpoint, method: ExportMethod, folder: Path, steps: int) -> dict[str, str]:
+def _write_tables(
+    checkpoint: Checkpoint, method: ExportMethod, folder: Path, steps: int, extras: Extras
+) -> dict[str, str]:
     """Write the method's tables and every schedule; return their files."""
     rules = SolverRules.of(checkpoint.meta["generation"])
-    schedules = make_schedules(checkpoint.scheduler.config, steps, rules=rules, blend=method.blend)
+    schedules = make_schedules(
+        checkpoint.scheduler.config,
+        steps,
+        rules=rules,
+        blend=method.blend,
+        add_noise_step=extras.add_noise_step,
+    )
     tables = {
-        **method.tables(checkpoint),
+        **method.tables(checkpoint, extras),
         SCHEDULE: {key: array for made in schedules.values() for key, array in made.to_tensors().items()},
     }
     (folder / TABLES_FOLDER).mkdir()

@@ -23,6 +23,7 @@ from seas_engines.precision.half import infer_types, to_half
 from seas_engines.targets.dialect import Dialect
 from seas_engines.targets.targets import Precision, TargetSpec
 from seas_export.export.parity.report import BOUNDS
+from seas_export.extras import Extras
 from seas_export.graphs.graph_builder import origin
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.contract import ExportMethod
@@ -104,6 +105,7 @@ def write_half_graphs(
     geometry: Geometry,
     spec: TargetSpec,
     store: WeightStore,
+    extras: Extras,
 ) -> dict[str, ir.Model]:
     """Return the graphs of a float32 bundle in half precision, their weights in `store`."""
     parts: dict[str, ir.Model] = {}
@@ -117,7 +119,7 @@ def write_half_graphs(
         store.move([model])
         release_weights(weights)
         parts[name] = model
-    return {**parts, **method.compose(parts, geometry, ir.DataType.FLOAT16, spec, store)}
+    return {**parts, **method.compose(parts, geometry, ir.DataType.FLOAT16, spec, store, extras)}
 
 
 def write_half_tables(bundle: Bundle, method: ExportMethod, folder: Path) -> None:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import COLUMNS, Schedule
+from seas_runtime.methods.seas import START_TIMESTEPS
+from seas_train.bases.model_folders import EPSILON, V_PREDICTION
 from seas_train.diffusion.solver import SolverRules, base_spacing, dpm_solver
 
 DPMPP_2M = "dpmpp_2m"
@@ -23,8 +25,6 @@ STEP_COUNTS = (10, 15, 20, 25, 50)
 """Tabulated for every sampler; a bundle's default number of steps is added where it is not among them."""
 _DIFFUSERS_SHORT = 15
 """Below this many steps diffusers' `lower_order_final` takes effect."""
-START_TIMESTEPS = 1500
-"""The schedule is stretched to this many steps for the start alone (authors' inference)."""
 
 _Float64 = npt.NDArray[np.float64]
 
@@ -46,19 +46,27 @@ def make_scheduler(sampler: str, config: Any, steps: int, rules: SolverRules | N
     return scheduler
 
 
-def make_start_scheduler(config: Any) -> Any:
-    """Return the scheduler that noises a reference to the start: `add_noise(reference, noise, 1499)`."""
+def make_start_scheduler(config: Any, steps: int = START_TIMESTEPS) -> Any:
+    """Return the scheduler that noises a reference to the start: `add_noise(reference, noise, steps - 1)`."""
     from diffusers import DDPMScheduler
 
-    return DDPMScheduler.from_config(config, num_train_timesteps=START_TIMESTEPS)
+    return DDPMScheduler.from_config(config, num_train_timesteps=steps)
 
 
 def make_schedule(
-    sampler: str, config: Any, steps: int, *, rules: SolverRules | None = None, blend: bool = False
+    sampler: str,
+    config: Any,
+    steps: int,
+    *,
+    rules: SolverRules | None = None,
+    blend: bool = False,
+    add_noise_step: int = START_TIMESTEPS,
 ) -> Schedule:
     """Return the table of `sampler` at `steps` steps for a base's scheduler configuration.
 
-    With `blend`, each row also has sqrt(abar_t) and sqrt(1 - abar_t), at which a background is noised.
+    With `blend`, each row also has sqrt(abar_t) and sqrt(1 - abar_t), at which a background is noised. A
+    model that predicts v (Salimans and Ho 2022: v = sqrt(abar) noise - sqrt(1 - abar) x0) has other p and q
+    alone. `add_noise_step` is how many steps the schedule is stretched to for the start.
 
     Raises:
         UserError: unknown sampler, steps out of range, or a scheduler configuration that these tables do not
@@ -72,20 +80,29 @@ def make_schedule(
     _check_config(config)
     scheduler = make_scheduler(sampler, config, steps, rules)
     table = _ROWS[sampler](scheduler)
-    if blend:  # s = 1, so x0 = p x + q e says at what levels of signal and noise x is
-        p, q = (table[:, COLUMNS.index(name)] for name in ("p", "q"))
-        table = np.column_stack([table, 1 / p, -q / p])
-    final = float(make_start_scheduler(config).alphas_cumprod[-1])
+    # s = 1, so x0 = p x + q e says at what levels of signal and noise x is
+    p, q = (table[:, COLUMNS.index(name)] for name in ("p", "q"))
+    signal, spread = 1 / p, -q / p
+    if config.get("prediction_type") == V_PREDICTION:
+        table[:, COLUMNS.index("p")], table[:, COLUMNS.index("q")] = signal, -spread
+    if blend:
+        table = np.column_stack([table, signal, spread])
+    final = float(make_start_scheduler(config, add_noise_step).alphas_cumprod[-1])
     start = np.array([np.sqrt(final), np.sqrt(1 - final)])
     return Schedule(sampler, table.astype(np.float32), start.astype(np.float32))
 
 
 def make_schedules(
-    config: Any, steps: int, *, rules: SolverRules | None = None, blend: bool = False
+    config: Any,
+    steps: int,
+    *,
+    rules: SolverRules | None = None,
+    blend: bool = False,
+    add_noise_step: int = START_TIMESTEPS,
 ) -> dict[str, Schedule]:
     """Return every table of a bundle by key; `steps` is its default number of steps."""
     made = (
-        make_schedule(sampler, config, count, rules=rules, blend=blend)
+        make_schedule(sampler, config, count, rules=rules, blend=blend, add_noise_step=add_noise_step)
         for sampler in _ROWS
         for count in _counts(steps, config)
     )
@@ -98,9 +115,14 @@ def _counts(steps: int, config: Any) -> Iterable[int]:
 
 
 def _check_config(config: Any) -> None:
-    """Refuse what would make the update other than linear, or the prediction other than noise."""
+    """Refuse what would make the update other than linear, or the prediction other than noise or v."""
+    prediction = config.get("prediction_type", EPSILON)
+    if prediction not in (EPSILON, V_PREDICTION):
+        raise UserError(
+            f"scheduler: prediction_type: expected {EPSILON} or {V_PREDICTION}, found {prediction}; "
+            "these schedules do not cover it"
+        )
     expected = {
-        "prediction_type": "epsilon",
         "thresholding": False,
         "use_karras_sigmas": False,
         "use_exponential_sigmas": False,

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from seas_engines.precision.evaluator import Case
 from seas_engines.targets.targets import TargetSpec
+from seas_export.extras import Extras
 from seas_export.graphs.trace import Part
 from seas_export.graphs.weights import WeightStore
 from seas_runtime.manifest.schedule import Array, Schedule
@@ -83,12 +84,13 @@ class ExportMethod:
     parts: Callable[[Checkpoint], Iterator[Part]]
     """Yield what is traced, one after another, in the order of their names."""
     compose: Callable[
-        [Mapping[str, ir.Model], Geometry, ir.DataType, TargetSpec, WeightStore], dict[str, ir.Model]
+        [Mapping[str, ir.Model], Geometry, ir.DataType, TargetSpec, WeightStore, Extras],
+        dict[str, ir.Model],
     ]
     """Return the graphs that generation runs, from traced parts; the type is of embeddings and taps."""
-    tables: Callable[[Checkpoint], Mapping[str, Mapping[str, Array]]]
+    tables: Callable[[Checkpoint, Extras], Mapping[str, Mapping[str, Array]]]
     """Return the tables beside the schedules."""
-    generation: Callable[[Checkpoint], Mapping[str, Any]]
+    generation: Callable[[Checkpoint, Extras], Mapping[str, Any]]
     """Return the manifest's section of that name."""
     fewest_steps: int
     blend: bool

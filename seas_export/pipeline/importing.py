@@ -42,6 +42,8 @@ class ImportRequest:
     """Keep the head's stored statistics; otherwise they are measured anew on generated pairs."""
     preset: str | None = None
     """The published data set that the photographs are of, whatever their layout."""
+    anomaly_tokens: int = 4
+    """Of each defect, as many as were trained."""
     force: bool = False
     """Replace a checkpoint that is there."""
     allow_pickle: bool = False
@@ -112,8 +114,9 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
         guidance=request.guidance,
         tau=request.tau,
         keep_statistics=request.keep_statistics,
+        anomaly_tokens=request.anomaly_tokens,
     )
-    tokens: dict[str, tuple[str, ...]] = {GOOD: (made.prompts.normal_token,)}
+    tokens: dict[str, tuple[str, ...]] = {GOOD: made.prompts.product_tokens}
     tokens.update({defect: made.prompts.defect_tokens(defect) for defect in made.prompts.defects})
     return ImportResult(
         made.checkpoint,
@@ -147,6 +150,8 @@ def _check_out(request: ImportRequest, directory: Path) -> None:
     require(tau is None or 0 < tau < 1, "--tau", "a number between 0 and 1", tau)
     from seas_train.checkpoint import CHECKPOINT
 
+    tokens = request.anomaly_tokens
+    require(1 <= tokens <= 64, "--anomaly-tokens", "1 to 64", tokens)
     inputs = {
         "--generation": request.generation,
         "--mask": request.mask,

@@ -244,6 +244,7 @@ class _Build:
                 precision=wanted.precision,
                 target=wanted.target,
                 steps=wanted.steps,
+                extras=wanted.extras,
                 parity=True,
                 force=True,
                 progress=self.say,

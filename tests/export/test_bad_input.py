@@ -61,9 +61,9 @@ BAD_CHECKPOINTS: dict[str, tuple[Spoil, str]] = {
     ),
     "VAE cut off": (write("vae/diffusion_pytorch_model.safetensors", b"\0" * 9), r"vae could not be loaded"),
     "no tokenizer": (remove("tokenizer"), r"tokenizer.tokenizer_config\.json is missing"),
-    "v-prediction": (
-        change("scheduler/scheduler_config.json", prediction_type="v_prediction"),
-        r"prediction_type: expected epsilon, found v_prediction",
+    "x0 prediction": (
+        change("scheduler/scheduler_config.json", prediction_type="sample"),
+        r"prediction_type: expected epsilon or v_prediction, found sample",
     ),
 }
 

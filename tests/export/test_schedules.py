@@ -38,24 +38,26 @@ def config(**changes: object) -> dict[str, object]:
     return {**values, **changes}
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("sampler", [DPMPP_2M, DDIM])
 @pytest.mark.parametrize("steps", [*STEP_COUNTS, 1, 2, 7, 40])
-def test_table_is_diffusers_scheduler_step_by_step(sampler: str, steps: int) -> None:
-    schedule = make_schedule(sampler, config(), steps)
-    scheduler = make_scheduler(sampler, config(), steps)
+def test_table_is_diffusers_scheduler_step_by_step(sampler: str, steps: int, prediction: str) -> None:
+    settings = config(prediction_type=prediction)
+    schedule = make_schedule(sampler, settings, steps)
+    scheduler = make_scheduler(sampler, settings, steps)
     random = np.random.default_rng(steps)
     latents = random.standard_normal(SHAPE).astype(np.float32)
     theirs, previous = torch.from_numpy(latents), np.zeros(SHAPE, np.float32)
     assert len(scheduler.timesteps) == schedule.steps == steps
     for index, timestep in enumerate(scheduler.timesteps):
-        prediction = random.standard_normal(SHAPE).astype(np.float32)
+        predicted = random.standard_normal(SHAPE).astype(np.float32)
         assert schedule.table[index, 0] == timestep
         assert np.array_equal(
             scaled_input(schedule, index, latents),
             scheduler.scale_model_input(torch.from_numpy(latents), timestep),
         )
-        latents, previous = apply_step(schedule, index, latents, previous, prediction)
-        theirs = scheduler.step(torch.from_numpy(prediction), timestep, theirs).prev_sample
+        latents, previous = apply_step(schedule, index, latents, previous, predicted)
+        theirs = scheduler.step(torch.from_numpy(predicted), timestep, theirs).prev_sample
         assert np.abs(latents - theirs.numpy()).max() <= 2e-5 * np.abs(theirs.numpy()).max()
 
 
@@ -112,10 +114,10 @@ def test_every_table_of_a_bundle_can_be_read() -> None:
         ({}, DPMPP_2M, 0, r"steps: expected 1 to 999, found 0"),
         ({}, DDIM, 1000, r"steps: expected 1 to 999, found 1000"),
         (
-            {"prediction_type": "v_prediction"},
+            {"prediction_type": "sample"},
             DPMPP_2M,
             25,
-            r"prediction_type: expected epsilon, found v_prediction",
+            r"prediction_type: expected epsilon or v_prediction, found sample",
         ),
         ({"thresholding": True}, DPMPP_2M, 25, r"thresholding: expected False, found True"),
         ({"rescale_betas_zero_snr": True}, DDIM, 25, r"rescale_betas_zero_snr: expected False, found True"),

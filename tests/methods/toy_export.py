@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seas_engines.targets.targets import TargetSpec
+from seas_export.extras import Extras
 from seas_export.graphs.graph_builder import GraphBuilder
 from seas_export.graphs.trace import Part
 from seas_export.graphs.weights import WeightStore
@@ -56,6 +57,7 @@ def compose(
     dtype: ir.DataType,
     spec: TargetSpec,
     store: WeightStore,
+    extras: Extras,
 ) -> dict[str, ir.Model]:
     size, channels = geometry.latent_size, geometry.latent_channels
     latent: list[int | str] = [BATCH, channels, size, size]
@@ -111,7 +113,7 @@ def compose(
     return {STEP: step, DECODE_IMAGE: decode}
 
 
-def tables(checkpoint: Any) -> dict[str, dict[str, Array]]:
+def tables(checkpoint: Any, extras: Extras) -> dict[str, dict[str, Array]]:
     with torch.inference_mode():
         contexts = {key: checkpoint.context(text)[0].numpy() for key, text in checkpoint.prompts.items()}
     backgrounds = checkpoint.references.numpy() * np.float32(checkpoint.geometry.scaling_factor)
@@ -124,7 +126,7 @@ METHOD = ExportMethod(
     parts=parts,
     compose=compose,
     tables=tables,
-    generation=lambda checkpoint: {"offset": OFFSET},
+    generation=lambda checkpoint, extras: {"offset": OFFSET},
     fewest_steps=1,
     blend=True,
     half_tables=("contexts",),

@@ -268,5 +268,5 @@ def test_a_batch_has_one_sampling(generator: Generator, other: dict[str, Any]) -
 
 
 def test_options_of_another_method_are_refused(generator: Generator) -> None:
-    with pytest.raises(UserError, match="options: expected NoOptions, those of method seas, found"):
+    with pytest.raises(UserError, match="options: expected SeasOptions, those of method seas, found"):
         generator.generate("stain", 1, options={"strength": 0.5})

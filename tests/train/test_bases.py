@@ -66,9 +66,9 @@ BAD_BASES: dict[str, tuple[Callable[[Path], None], str]] = {
     "SDXL": (edit("model_index.json", _class_name="StableDiffusionXLPipeline"), "SDXL"),
     "Flux": (edit("model_index.json", _class_name="FluxPipeline"), "says FluxPipeline"),
     "inpainting": (edit("unet", "config.json", in_channels=9), "inpainting model"),
-    "v-prediction": (
-        edit("scheduler", "scheduler_config.json", prediction_type="v_prediction"),
-        "v-prediction",
+    "x0 prediction": (
+        edit("scheduler", "scheduler_config.json", prediction_type="sample"),
+        "prediction_type: expected epsilon or v_prediction, found sample",
     ),
     "SDXL's U-Net": (edit("unet", "config.json", addition_embed_type="text_time"), "more than a prompt"),
     "another VAE": (edit("vae", "config.json", _class_name="AutoencoderTiny"), "expected AutoencoderKL"),

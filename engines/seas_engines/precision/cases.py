@@ -91,6 +91,8 @@ def _step_feeds(
     noise = np.random.Generator(np.random.Philox([_SEED, place])).standard_normal(clean.shape)
     noise = noise.astype(np.float32)
     _, _, p, q, *_ = schedule.table[step]
+    if p < 1:  # the model predicts v: x0 = signal x - spread v
+        p, q = 1 / p, q / p
     arrays: dict[str, Array] = {
         **{name: clean for name in method.carries},
         **{name: noise for name in given.steps},

@@ -80,7 +80,7 @@ def read_manifest(value: object, where: str) -> Manifest:
         opset=fields.integer("opset", 1, 1000),
         target=fields.text("target"),
         graphs=_read_graphs(fields),
-        tables=_read_tables(fields.fields("tables"), method.tables),
+        tables=_read_tables(fields.fields("tables"), method.tables, method.optional_tables),
         parity=MappingProxyType(fields.mapping("parity")),
         files=_read_files(fields),
         provenance=MappingProxyType(fields.mapping("provenance")),
@@ -231,8 +231,9 @@ def _read_tensors(fields: Fields, key: str) -> tuple[TensorSpec, ...]:
     return tuple(tensors)
 
 
-def _read_tables(fields: Fields, names: Sequence[str]) -> Mapping[str, str]:
-    tables = {name: fields.text(name) for name in (*names, SCHEDULE)}
+def _read_tables(fields: Fields, names: Sequence[str], optional: Sequence[str]) -> Mapping[str, str]:
+    there = [name for name in optional if fields.has(name)]
+    tables = {name: fields.text(name) for name in (*names, *there, SCHEDULE)}
     fields.close()
     return MappingProxyType(tables)
 

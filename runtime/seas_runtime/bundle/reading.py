@@ -45,6 +45,8 @@ class Bundle:
     schedules: Mapping[str, Schedule]
     graphs: Graphs = field(repr=False)
     signed: Mapping[str, str] | None = None
+    contexts: dict[str, Array] = field(default_factory=dict)
+    """By prompt of one's own, [L, D]; see `seas_runtime.generation.encoding`."""
 
     @classmethod
     def read(

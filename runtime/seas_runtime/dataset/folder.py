@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from seas_runtime.errors import UserError
 from seas_runtime.files import os_errors, read_json, write_json
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
-from seas_runtime.generation.resolve import find_defect, resolve
+from seas_runtime.generation.resolve import find_name, resolve
 from seas_runtime.manifest.fields import Fields, check_integer, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD
-from seas_runtime.methods.request import Request, Sampling
+from seas_runtime.methods.request import Request, Sampling, given_options
 from seas_runtime.outputs.checking import holds_ours
 
 SCHEMA = 1
@@ -60,16 +60,17 @@ class DatasetRequest:
     def resolve(self, generator: Generator) -> DatasetRequest:
         """Fill in the bundle's defaults and put the defects in the bundle's order, normals last."""
         known = (*generator.manifest.defects, GOOD)
-        wanted = {find_defect(generator.manifest, defect, ALL) for defect in self.defects}
+        wanted = {find_name(generator.manifest, defect, self.options, ALL) for defect in self.defects}
         wanted = set(known) if ALL in wanted else wanted
         filled = resolve(self.of(GOOD), generator.bundle)
-        defects = tuple(defect for defect in known if defect in wanted)
+        others = sorted(wanted - set(known))  # names of one's own
+        defects = tuple(defect for defect in (*others, *known) if defect in wanted)
         return replace(self, defects=defects, sampling=filled.sampling, options=filled.options)
 
 
 def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str, Any]:
     """Return what `dataset.json` says; the pairs follow from it. `request` is a resolved one."""
-    options, manifest = asdict(request.options), generator.manifest
+    options, manifest = given_options(request.options), generator.manifest
     labels = {name: manifest.labels[name] for name in request.defects if name in manifest.labels}
     return {
         "schema": SCHEMA,
@@ -161,8 +162,8 @@ def _check_continues(out: Path, before: dict[str, Any], description: dict[str, A
     did not.
     """
     advice = "choose another folder, or replace the dataset with --force"
-    for key, value in description.items():
-        found = before.get(key)
+    for key, value in {"options": {}, **description}.items():
+        found = before.get(key, {} if key == "options" else None)
         if key.startswith("backend_") and key not in before:
             continue
         if key != "count" and found != value:

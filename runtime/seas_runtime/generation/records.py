@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seas_runtime.methods.request import Request
+from seas_runtime.methods.request import Request, given_options
 
 MAX_COUNT = 1_000_000
 """Pairs of a request: the files' names have six digits."""
@@ -98,6 +98,7 @@ class PairRecord:
             "steps": sampling.steps,
             "guidance": sampling.guidance,
             "tau": sampling.tau,
+            **({"options": options} if (options := given_options(self.request.options)) else {}),
             "bundle": self.bundle,
             "times": {name: round(seconds, 6) for name, seconds in self.times.to_dict().items()},
         }

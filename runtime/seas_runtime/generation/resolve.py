@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.fields import describe
+from seas_runtime.generation.encoding import encode_prompts
+from seas_runtime.manifest.fields import RESERVED_NAMES, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD, STEP, Manifest
 from seas_runtime.methods.request import Request
 from seas_runtime.methods.table import find_method
@@ -36,13 +38,14 @@ def resolve(request: Request, bundle: Bundle) -> Request:
     Raises UserError for a defect, sampler or steps that the bundle has not, and options of another method.
     """
     manifest, sampling = bundle.manifest, request.sampling
-    defect = find_defect(manifest, request.defect)
-    kind = find_method(manifest.method).options
+    method = find_method(manifest.method)
+    kind = method.options
     options = kind() if request.options is None else request.options
     if not isinstance(options, kind):
         raise UserError(
             f"options: expected {kind.__name__}, those of method {manifest.method}, found {describe(options)}"
         )
+    defect = find_name(manifest, request.defect, options)
     schedule = bundle.schedule(sampling.sampler, sampling.steps)
     if schedule.noisy_steps and manifest.graphs[STEP].input("noise") is None:
         raise UserError(
@@ -56,4 +59,25 @@ def resolve(request: Request, bundle: Bundle) -> Request:
         guidance=float(manifest.sampler.guidance if sampling.guidance is None else sampling.guidance),
         tau=manifest.tau if sampling.tau is None else float(sampling.tau),
     )
-    return replace(request, defect=defect, sampling=filled, options=options)
+    resolved = replace(request, defect=defect, sampling=filled, options=options)
+    method.check_options(bundle, resolved)
+    encode_prompts(bundle, method.prompts(options))
+    return resolved
+
+
+def find_name(manifest: Manifest, wanted: str, options: Any, *others: str) -> str:
+    """Return what pairs are called: as `find_defect`, or, by a prompt of one's own, as a folder may be.
+
+    Raises UserError for what is neither.
+    """
+    if not find_method(manifest.method).free_names(options):
+        return find_defect(manifest, wanted, *others)
+    found = manifest.find_defect(wanted) if isinstance(wanted, str) else wanted
+    if found in (*manifest.defects, GOOD):
+        return found
+    if not isinstance(wanted, str) or not is_safe_name(wanted) or wanted.casefold() in RESERVED_NAMES:
+        raise UserError(
+            f"defect {describe(wanted)}: expected a name usable as a folder for the pairs of your prompt, "
+            f"other than {', '.join(RESERVED_NAMES[1:])}"
+        )
+    return wanted

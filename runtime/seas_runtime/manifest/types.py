@@ -26,6 +26,8 @@ STEP_UNGUIDED = "step_unguided"
 """`step` without the unconditional half, for guidance 1. Bundles of earlier versions have none."""
 SCHEDULE = "schedule"
 """The table that every method has; its tensors are schedules."""
+TEXT_ENCODER, TOKENIZER = "text_encoder", "tokenizer"
+"""The graph and the table that prompts of one's own need; bundles may lack the table."""
 BATCH, STEPS = "batch", "steps"
 """Names of dynamic dimensions: pairs made together, and rows of a schedule."""
 Shape = tuple[int | str, ...]

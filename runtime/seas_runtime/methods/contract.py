@@ -33,6 +33,11 @@ class Content(Protocol):
         """Its tensors, checked by the method."""
         ...
 
+    @property
+    def contexts(self) -> Mapping[str, Array]:
+        """What its text encoder made of a request's prompts, [L, D] each."""
+        ...
+
     def schedule(self, sampler: str | None = None, steps: int | None = None) -> Schedule:
         """Return a schedule, the bundle's own by default."""
         ...
@@ -108,5 +113,13 @@ class Method:
     """Return what a person asks of its own: by name a JSON value, and what that is in words."""
     options: type = NoOptions
     """The dataclass of its part of a request."""
+    optional_tables: tuple[str, ...] = ()
+    """Tables that a bundle may have besides."""
+    prompts: Callable[[Any], Sequence[str]] = field(default=lambda options: ())
+    """Return the prompts of its options, which the bundle's text encoder has to encode."""
+    free_names: Callable[[Any], bool] = field(default=lambda options: False)
+    """Return whether pairs of these options may be called otherwise than a defect."""
+    check_options: Callable[[Content, Request], None] = field(default=lambda content, request: None)
+    """Refuse, by a UserError, options that the bundle cannot do."""
     rejection: Callable[..., str | None] = field(default=gates.rejection)
     """Why a pair is rejected: see `gates.rejection`."""

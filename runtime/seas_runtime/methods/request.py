@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from seas_runtime.manifest.fields import check_integer, check_number
@@ -43,6 +43,12 @@ class Request:
 
     def __post_init__(self) -> None:
         check_integer("seed", self.seed, 0, MAX_SEED)
+
+
+def given_options(options: Any) -> dict[str, Any]:
+    """Return the method's options that are given, as JSON values: None stands for the bundle's own."""
+    values = {} if options is None else asdict(options)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)

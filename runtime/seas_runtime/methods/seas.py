@@ -20,6 +20,7 @@ from seas_runtime.manifest.types import (
     GOOD,
     STEP,
     STEP_UNGUIDED,
+    TOKENIZER,
     UNCONDITIONAL,
     Manifest,
     SamplerDefaults,
@@ -27,9 +28,15 @@ from seas_runtime.manifest.types import (
 from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout, Tables
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PairRequest, Request
+from seas_runtime.methods.seas_options import RESCALE, SeasOptions, check_options
+from seas_runtime.methods.tokenizer import read_tokenizer
 
 EMBEDDINGS, REFERENCES = "embeddings", "references"
 GRAPHS = (STEP, DECODE_MASK, DECODE_IMAGE)
+START_TIMESTEPS = 1500
+"""The schedule is stretched to this many steps for the start alone (authors' inference)."""
+ADD_NOISE_STEP, MAX_ADD_NOISE_STEP = "add_noise_step", 100_000
+"""The steps that the schedule was stretched to for the start, where they are not the authors' 1500."""
 MASK_STEPS = 3
 """The last steps whose probability maps are averaged (section 3.4); no pair has fewer steps."""
 SCALED, IN_ORDER, ABOVE = "scaled", "in_order", "above"
@@ -56,7 +63,11 @@ def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
         "context": context,
         "noise": Expected(latents.dtypes, latents.shape, optional=True),
     }
-    guided = {"guidance": Expected(FLOAT, (1,)), "negative_context": context}
+    guided = {
+        "guidance": Expected(FLOAT, (1,)),
+        "negative_context": context,
+        RESCALE: Expected(FLOAT, (1,), optional=True),
+    }
     stepped = {"next_latents": latents, "x0": latents, **taps}
     return {
         STEP: ({**step, **guided}, stepped),
@@ -79,6 +90,10 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
     for key, value in RULES.items():
         if fields.has(key):
             fields.choice(key, (value,))
+    if fields.has(RESCALE):
+        fields.number(RESCALE, 0.0, 1.0)
+    if fields.has(ADD_NOISE_STEP):
+        fields.integer(ADD_NOISE_STEP, 1, MAX_ADD_NOISE_STEP)
     fields.close()
 
 
@@ -105,8 +120,11 @@ def readouts(manifest: Manifest) -> tuple[Readout, ...]:
 
 
 def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inputs:
-    """Return what pairs start from: the latent of a normal image as it is stored, noised (section 3.4)."""
-    sampling = pairs[0].request.sampling
+    """Return what pairs start from: the latent of a normal image as it is stored, noised (section 3.4).
+
+    With the option, they start from noise alone instead.
+    """
+    sampling, options = pairs[0].request.sampling, pairs[0].request.options or SeasOptions()
     schedule = content.schedule(sampling.sampler, sampling.steps)
     pool, embeddings = content.tables[REFERENCES]["latents"], content.tables[EMBEDDINGS]
     noises = [
@@ -114,26 +132,41 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
         for pair in pairs
     ]
     shape = pool.shape[1:]
-    generation = content.manifest.generation
-    chosen = [
-        choose_reference(generation, noise, pair.index, len(pool))
-        for pair, noise in zip(pairs, noises, strict=True)
-    ]
     drawn = np.stack([noise.normal(Stream.START, shape) for noise in noises])
+    chosen: list[int | None] = [None] * len(noises)
+    latents = drawn
+    if options.start != "noise":
+        generation = content.manifest.generation
+        places = [
+            choose_reference(generation, noise, pair.index, len(pool))
+            for pair, noise in zip(pairs, noises, strict=True)
+        ]
+        chosen, latents = list(places), schedule.start_latents(pool[places], drawn)
+    negative = embeddings[UNCONDITIONAL]
+    if options.negative_prompt is not None:
+        negative = content.contexts[options.negative_prompt]
     fresh = {
         step: np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
         for step in schedule.noisy_steps
     }
     return Inputs(
         values={
-            "latents": schedule.start_latents(pool[chosen], drawn),  # [B, C, h, w]
+            "latents": latents,  # [B, C, h, w]
             "guidance": np.array([sampling.guidance]),
-            "context": np.stack([embeddings[pair.request.defect] for pair in pairs]),  # [B, L, D]
-            "negative_context": embeddings[UNCONDITIONAL][None],  # [1, L, D]
+            RESCALE: np.array([options.rescale(content.manifest.generation)]),
+            "context": np.stack([_context(content, options, pair) for pair in pairs]),  # [B, L, D]
+            "negative_context": negative[None],  # [1, L, D]
         },
         steps={"noise": fresh},
         origins=tuple({"reference": place} for place in chosen),
     )
+
+
+def _context(content: Content, options: SeasOptions, pair: PairRequest) -> Array:
+    """Return the context of the prompt: one's own, or the defect's."""
+    if options.prompt is not None:
+        return content.contexts[options.prompt]
+    return content.tables[EMBEDDINGS][pair.request.defect]
 
 
 def masks(
@@ -163,6 +196,13 @@ def describe(content: Content) -> dict[str, tuple[Any, str]]:
         "references": (len(content.tables[REFERENCES]["latents"]), "number of normal images to start from"),
         "mask_steps": (generation["mask_steps"], "number of last steps whose masks are averaged"),
         "tau": (generation["tau"], "mask threshold"),
+        **({RESCALE: (generation[RESCALE], "guidance rescale")} if RESCALE in generation else {}),
+        **(
+            {ADD_NOISE_STEP: (generation[ADD_NOISE_STEP], "steps of the schedule stretched for the start")}
+            if ADD_NOISE_STEP in generation
+            else {}
+        ),
+        "own_prompts": (TOKENIZER in content.tables, "prompts of one's own can be encoded"),
     }
 
 
@@ -170,6 +210,8 @@ def check_tables(manifest: Manifest, tables: Tables, files: Mapping[str, str]) -
     """Refuse embeddings and references that do not fit the graphs."""
     _check_embeddings(files[EMBEDDINGS], tables[EMBEDDINGS], manifest)
     _check_references(files[REFERENCES], tables[REFERENCES], manifest)
+    if TOKENIZER in tables:
+        read_tokenizer(tables[TOKENIZER], files[TOKENIZER])
 
 
 def _check_embeddings(file: str, embeddings: Mapping[str, Array], manifest: Manifest) -> None:
@@ -227,4 +269,9 @@ METHOD = Method(
     masks=masks,
     clean=clean,
     describe=describe,
+    options=SeasOptions,
+    optional_tables=(TOKENIZER,),
+    prompts=lambda options: options.prompts,
+    free_names=lambda options: getattr(options, "prompt", None) is not None,
+    check_options=check_options,
 )

@@ -109,6 +109,9 @@ def import_seas(
         ),
     ] = False,
     preset: options.Preset = None,
+    anomaly_tokens: Annotated[
+        int, typer.Option("--anomaly-tokens", help="Prompt tokens that each defect was trained with.")
+    ] = 4,
     layout: options.Layout = None,
     fit: options.Fit = None,
     window: options.Window = None,
@@ -137,6 +140,7 @@ def import_seas(
             tau=tau,
             keep_statistics=keep_statistics,
             preset=preset,
+            anomaly_tokens=anomaly_tokens,
             force=force,
             allow_pickle=allow_pickle,
         ),

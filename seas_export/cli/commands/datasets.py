@@ -9,15 +9,22 @@ import typer
 
 from seas_export.cli import options, output
 
+UNSEEN = "unseen"
+"""What pairs of a prompt of one's own are called by default: the paper's unseen anomalies."""
+
 
 @output.command("Run the same command again: whole pairs are kept and generation continues after them.")
 def generate(
     bundle: options.BundleFolder,
     out: Annotated[Path, typer.Option("--out", help="Data set folder to make or to continue.")],
     defect: Annotated[
-        list[str],
-        typer.Option("--defect", help="A defect's name, `good` for normals, or `all`; repeat for more."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--defect",
+            help="A defect's name, `good` for normals, or `all`; repeat for more. With --prompt, what its "
+            "pairs are called: `unseen` by default.",
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("--count", help="Pairs of each.")] = 8,
     seed: options.Seed = 0,
     batch: Annotated[
@@ -33,6 +40,33 @@ def generate(
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="One of the bundle's schedules.")] = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="One of the bundle's samplers.")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            help="A prompt of your own, such as 'a <ob> with <hole_1> <crack_1>'; inspect lists the tokens.",
+        ),
+    ] = None,
+    negative_prompt: Annotated[
+        str | None, typer.Option("--negative-prompt", help="What guidance leads away from.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            help="Encode the prompts with this checkpoint, the one that was exported; needs PyTorch.",
+        ),
+    ] = None,
+    guidance_rescale: Annotated[
+        float | None,
+        typer.Option(
+            "--guidance-rescale", help="0 to 1, against overexposure; for bundles exported with it."
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", help="reference (a noised photograph, the default) or noise alone."),
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", help="Reject and retry pairs that cannot be right.")
     ] = True,
@@ -49,19 +83,31 @@ def generate(
     from seas_export.progress import pairs_progress
     from seas_export.verdict.files import unusable
     from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
+    from seas_runtime.errors import UserError
+    from seas_runtime.methods.seas_options import SeasOptions
 
+    if not defect and prompt is None:
+        raise UserError("--defect: expected the name of a defect, found none. Give it: --defect all")
+    asked = SeasOptions(prompt, negative_prompt, guidance_rescale, start)
+    if checkpoint is not None and not asked.prompts:
+        raise UserError("--checkpoint: encodes --prompt and --negative-prompt. Give one, or leave it out.")
     request = DatasetRequest(
-        defects=tuple(defect),
+        defects=tuple(defect or [UNSEEN]),
         count=count,
         seed=seed,
         batch=batch,
         sampling=Sampling(sampler, steps, guidance, tau, gate),
+        options=asked if asked != SeasOptions() else None,
     )
     generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
     if generator.chosen:
         output.say(generator.chosen)
     for line in unusable(generator.manifest, request.defects):
         output.say(line)
+    if checkpoint is not None:
+        from seas_export.bundles.own_prompts import encode_with_checkpoint
+
+        encode_with_checkpoint(generator.bundle, checkpoint, asked.prompts)
     with pairs_progress("generate") as progress:
         summary = write_dataset(generator, request, out, progress, force=force, restore=restore)
     rows: list[tuple[object, ...]] = [

@@ -109,6 +109,23 @@ def export(
         str,
         typer.Option("--layout", help="bundle, or optimum: the plain parts, for Hugging Face's pipelines."),
     ] = "bundle",
+    own_prompts: Annotated[
+        bool,
+        typer.Option("--own-prompts", help="Put the tokenizer in: `generate --prompt` then works."),
+    ] = False,
+    guidance_rescale: Annotated[
+        float | None,
+        typer.Option(
+            "--guidance-rescale",
+            help="Let steps rescale guidance, 0 to 1 by default; without it bundles cannot.",
+        ),
+    ] = None,
+    add_noise_step: Annotated[
+        int | None,
+        typer.Option(
+            "--add-noise-step", help="Steps that the noise schedule is stretched to for the start; 1500."
+        ),
+    ] = None,
     parity: Annotated[
         bool, typer.Option("--parity/--no-parity", help="Check every graph against PyTorch.")
     ] = True,
@@ -119,7 +136,8 @@ def export(
     from seas_export.config.build import ExportConfig, ExportLayout
     from seas_train.settings import COMMAND_LINE, choice, overlay
 
-    options_given = {"precision": precision, "target": target, "steps": steps}
+    options_given = {"precision": precision, "target": target, "steps": steps, "own_prompts": own_prompts}
+    options_given |= options.given(guidance_rescale=guidance_rescale, add_noise_step=add_noise_step)
     config = overlay(ExportConfig(), options_given, COMMAND_LINE, "export")
     if choice(ExportLayout, layout, "--layout") is ExportLayout.OPTIMUM:
         _export_optimum(checkpoint, out, config, force, json)
@@ -132,6 +150,7 @@ def export(
         precision=config.precision,
         target=config.target,
         steps=config.steps,
+        extras=config.extras,
         parity=parity,
         force=force,
         progress=output.say,
@@ -141,12 +160,18 @@ def export(
 
 def _export_optimum(checkpoint: Path, out: Path, config: ExportConfig, force: bool, json: bool) -> None:
     """Write the plain parts; the target is whatever runs ONNX."""
+    from seas_export.config.build import ExportConfig
     from seas_export.export.optimum import export_optimum
     from seas_runtime.errors import UserError
 
     if config.target != "cpu":
         raise UserError(
             f"--target {config.target}: --layout optimum writes plain graphs, for any target. Leave it out."
+        )
+    if config.extras != ExportConfig().extras:
+        raise UserError(
+            "--own-prompts, --guidance-rescale, --add-noise-step: are a bundle's. Leave them out with "
+            "--layout optimum."
         )
     export_optimum(checkpoint, out, precision=config.precision, force=force, progress=output.say)
     data = {"folder": str(out), "layout": "optimum", "precision": config.precision}

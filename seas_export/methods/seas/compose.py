@@ -15,22 +15,31 @@ from seas_engines.graphs.attention import fuse_attention
 from seas_engines.graphs.guidance import divide
 from seas_engines.graphs.upsampling import split_upsampling
 from seas_engines.targets.targets import TargetSpec
+from seas_export.extras import NONE, Extras
 from seas_export.graphs.graph_builder import GraphBuilder
 from seas_export.graphs.trace import UNET, VAE_DECODER
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS
 from seas_runtime.manifest.schedule import COLUMNS
 from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, STEPS
+from seas_runtime.methods.seas_options import RESCALE
 from seas_train.bases.base import Geometry
 
 
 def compose_step(
-    unet: ir.Model, geometry: Geometry, dtype: ir.DataType, opset: int, guided: bool = True
+    unet: ir.Model,
+    geometry: Geometry,
+    dtype: ir.DataType,
+    opset: int,
+    guided: bool = True,
+    *,
+    rescaled: bool = False,
 ) -> ir.Model:
     """Return the graph of one denoising step: scheduler, guidance and U-Net.
 
     Guidance 1 leaves the unconditional half unread: without `guided` the U-Net runs on the conditional half
-    alone, and the inputs `guidance` and `negative_context` are not there.
+    alone, and the inputs `guidance` and `negative_context` are not there. With `rescaled` it also takes
+    `guidance_rescale`: see `_rescaled`.
     """
     build = GraphBuilder(STEP if guided else STEP_UNGUIDED, opset)
     float32 = ir.DataType.FLOAT
@@ -44,6 +53,7 @@ def compose_step(
     guidance = build.input("guidance", float32, [1]) if guided else None
     context = build.input("context", dtype, [BATCH, *words])
     negative_context = build.input("negative_context", dtype, [1, *words]) if guided else None
+    phi = build.input(RESCALE, float32, [1]) if guided and rescaled else None
 
     (row,) = build.op("Gather", schedule, step_index, axis=0)  # [1,8]
     (columns,) = build.op("Reshape", row, build.constant(np.array([len(COLUMNS), 1, 1, 1], np.int64)))
@@ -58,7 +68,7 @@ def compose_step(
         )
     else:
         noise, tap_coarse, tap_fine = _guided(
-            build, unet, scaled, timestep, context, negative_context, guidance
+            build, unet, scaled, timestep, context, negative_context, guidance, phi
         )
     x0 = _sum(build, (p, latents), (q, noise))
     next_latents = _sum(build, (a, latents), (b, x0), (c, previous_x0))
@@ -84,6 +94,7 @@ def _guided(
     context: ir.Value,
     negative_context: ir.Value,
     guidance: ir.Value,
+    phi: ir.Value | None,
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """Run the U-Net on both halves; return the guided noise and the conditional half's taps."""
     (shape,) = build.op("Shape", context)
@@ -101,9 +112,34 @@ def _guided(
     (difference,) = build.op("Sub", conditional, unconditional)
     (guided,) = build.op("Mul", guidance, difference)
     (noise,) = build.op("Add", unconditional, guided)
+    if phi is not None:
+        noise = _rescaled(build, noise, conditional, phi)
     tap_coarse = build.op("Split", predicted["tap_coarse"], outputs=2, num_outputs=2, axis=0)[1]
     tap_fine = build.op("Split", predicted["tap_fine"], outputs=2, num_outputs=2, axis=0)[1]
     return noise, tap_coarse, tap_fine
+
+
+def _rescaled(build: GraphBuilder, guided: ir.Value, conditional: ir.Value, phi: ir.Value) -> ir.Value:
+    """Draw the guided prediction's deviation, of each item, to the conditional one's by phi.
+
+    Lin et al. 2023 (arXiv 2305.08891), equations 14 to 16: guided * (1 + phi (std_cond / std_guided - 1)).
+    """
+    variances = [_variance(build, value) for value in (conditional, guided)]  # [B,1,1,1] each
+    (quotient,) = build.op("Div", *variances)
+    (ratio,) = build.op("Sqrt", quotient)
+    (apart,) = build.op("Sub", ratio, build.constant(np.array(1.0, np.float32)))
+    (drawn,) = build.op("Mul", phi, apart)
+    (factor,) = build.op("Add", drawn, build.constant(np.array(1.0, np.float32)))
+    return build.op("Mul", guided, factor)[0]
+
+
+def _variance(build: GraphBuilder, value: ir.Value) -> ir.Value:
+    """Return the sum of squares [B,1,1,1] about the mean of each item of [B,C,h,w]: a variance's multiple."""
+    axes = build.constant(np.array([1, 2, 3], np.int64))
+    (mean,) = build.op("ReduceMean", value, axes, keepdims=1)
+    (centred,) = build.op("Sub", value, mean)
+    (squared,) = build.op("Mul", centred, centred)
+    return build.op("ReduceMean", squared, axes, keepdims=1)[0]
 
 
 def _channels(values: Sequence[ir.Value], name: str) -> int:
@@ -172,6 +208,7 @@ def compose(
     dtype: ir.DataType,
     spec: TargetSpec,
     store: WeightStore,
+    extras: Extras = NONE,
 ) -> dict[str, ir.Model]:
     """Return `step`, with and without guidance, `decode_mask` and `decode_image`, as a target wants them.
 
@@ -181,10 +218,11 @@ def compose(
         dtype: of embeddings and U-Net taps.
         spec: the target's.
         store: of the bundle's weights.
+        extras: whether a step takes guidance rescale.
     """
-    opset = spec.opset
+    opset, rescaled = spec.opset, extras.guidance_rescale is not None
     composed = {
-        STEP: compose_step(parts[UNET], geometry, dtype, opset),
+        STEP: compose_step(parts[UNET], geometry, dtype, opset, rescaled=rescaled),
         STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False),
         DECODE_MASK: compose_decode_mask(parts[VAE_DECODER], parts[MASK_HEAD], geometry, dtype, opset),
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),

@@ -14,8 +14,10 @@ from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS, part_module, pro
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
 from seas_runtime.methods.seas import follows
+from seas_runtime.methods.seas_options import RESCALE
 from seas_train import Checkpoint
 from seas_train.diffusion.prompt_encoding import tokenize
+from seas_train.diffusion.sampling import rescaled
 from seas_train.diffusion.taps import decode_image, decode_pixels, decode_taps, to_uint8, unet_with_taps
 
 
@@ -37,9 +39,10 @@ def _make_tensors(
     references = unscaled_references(checkpoint)[torch.from_numpy(chosen)]  # [B,C,h,w]
     scaled = references * geometry.scaling_factor
     index = schedule.steps // 2
-    timestep, _, p, q = (float(value) for value in schedule.table[index, :4])
+    timestep = float(schedule.table[index, 0])
     noise = torch.from_numpy(random.standard_normal(scaled.shape).astype(np.float32))
-    latents = (scaled - q * noise) / p  # the forward process at this step: x0 = p x + q e
+    kept = checkpoint.scheduler.alphas_cumprod[round(timestep)]
+    latents = kept.sqrt() * scaled + (1 - kept).sqrt() * noise  # the forward process at this step
     prompts = [list(checkpoint.prompts.values())[row % len(checkpoint.prompts)] for row in range(batch)]
     context = torch.cat([checkpoint.context(prompt) for prompt in prompts])  # [B,L,D]
     _, tap_coarse, tap_fine = unet_with_taps(unet, latents, torch.tensor(timestep), context)
@@ -64,6 +67,7 @@ def _make_tensors(
             **step,
             "guidance": np.array([checkpoint.meta["generation"]["guidance"]]),
             "negative_context": checkpoint.context(""),
+            RESCALE: np.array([0.7]),  # the paper's; only where the graph takes it
         },
         STEP_UNGUIDED: step,
         DECODE_MASK: {"latents": scaled, **taps},
@@ -108,6 +112,7 @@ class _Step(_Composed):
         guidance: Tensor,
         context: Tensor,
         negative_context: Tensor,
+        guidance_rescale: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         timestep, s, p, q, a, b, c, _ = schedule[step_index[0]]
         predictions = [
@@ -115,7 +120,10 @@ class _Step(_Composed):
             for text in (negative_context.expand_as(context), context)
         ]
         (unconditional, _, _), (conditional, tap_coarse, tap_fine) = predictions
-        x0 = p * latents + q * (unconditional + guidance * (conditional - unconditional))
+        guided = unconditional + guidance * (conditional - unconditional)
+        if guidance_rescale is not None:
+            guided = rescaled(guided, conditional, guidance_rescale)
+        x0 = p * latents + q * guided
         return a * latents + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
 
 

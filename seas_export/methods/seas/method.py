@@ -9,16 +9,27 @@ import numpy as np
 import torch
 
 from seas_engines.precision.evaluator import Case
+from seas_export.extras import NONE, Extras
 from seas_export.graphs.trace import TEXT_ENCODER, VAE_ENCODER
 from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.seas.compose import compose
 from seas_export.methods.seas.expected import make_inputs, reference_module, unscaled_references
 from seas_export.methods.seas.parts import PART_NAMES, VAE_TAPS, make_parts
 from seas_export.methods.seas.reference import ReferenceLoop
+from seas_export.methods.seas.tokenizer import tokenizer_table
 from seas_runtime.manifest.schedule import Array, Schedule
-from seas_runtime.manifest.types import UNCONDITIONAL, Manifest
+from seas_runtime.manifest.types import TOKENIZER, UNCONDITIONAL, Manifest
 from seas_runtime.methods.contract import Content, Inputs
-from seas_runtime.methods.seas import EMBEDDINGS, MASK_STEPS, REFERENCES, RULES, follows
+from seas_runtime.methods.seas import (
+    ADD_NOISE_STEP,
+    EMBEDDINGS,
+    MASK_STEPS,
+    REFERENCES,
+    RULES,
+    START_TIMESTEPS,
+    follows,
+)
+from seas_runtime.methods.seas_options import RESCALE
 from seas_train import Checkpoint
 from seas_train.data import Product
 from seas_train.diffusion.prompt_encoding import tokenize
@@ -29,19 +40,27 @@ from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 _SEED = 0
 
 
-def tables(checkpoint: Checkpoint) -> dict[str, dict[str, Array]]:
-    """Return a context [L, D] for each prompt, and the references."""
+def tables(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, dict[str, Array]]:
+    """Return a context [L, D] for each prompt, the references, and the tokenizer where it is asked for."""
     prompts = {**checkpoint.prompts, UNCONDITIONAL: ""}
     with torch.inference_mode():
         contexts = {key: checkpoint.context(prompt)[0].numpy() for key, prompt in prompts.items()}
-    return {EMBEDDINGS: contexts, REFERENCES: {"latents": checkpoint.references.numpy()}}
+    made = {EMBEDDINGS: contexts, REFERENCES: {"latents": checkpoint.references.numpy()}}
+    if extras.own_prompts:
+        made[TOKENIZER] = tokenizer_table(checkpoint.tokenizer, checkpoint.geometry.context_length)
+    return made
 
 
-def generation(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return how many last steps give a mask, where it is cut, and the rules that are not ours."""
+def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
+    """Return how many last steps give a mask, where it is cut, the rules that are not ours, and extras."""
     settings = checkpoint.meta["generation"]
     rules = {key: value for key, value in RULES.items() if follows(settings, key)}
-    return {"mask_steps": MASK_STEPS, "tau": float(settings["tau"]), **rules}
+    made: dict[str, Any] = {"mask_steps": MASK_STEPS, "tau": float(settings["tau"]), **rules}
+    if extras.guidance_rescale is not None:
+        made[RESCALE] = float(extras.guidance_rescale)
+    if extras.add_noise_step != START_TIMESTEPS:
+        made[ADD_NOISE_STEP] = extras.add_noise_step
+    return made
 
 
 def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
@@ -64,7 +83,15 @@ def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
 def reference_loop(checkpoint: Checkpoint, schedule: Schedule, manifest: Manifest) -> ReferenceLoop:
     """Return the loop in PyTorch that makes the pairs of a bundle's schema."""
     mask_steps = manifest.generation["mask_steps"]
-    return ReferenceLoop(checkpoint, schedule.steps, schedule.sampler, mask_steps, schema=manifest.schema)
+    return ReferenceLoop(
+        checkpoint,
+        schedule.steps,
+        schedule.sampler,
+        mask_steps,
+        schema=manifest.schema,
+        rescale=manifest.generation.get(RESCALE, 0.0),
+        add_noise_step=manifest.generation.get(ADD_NOISE_STEP, START_TIMESTEPS),
+    )
 
 
 def mask_scores(

@@ -39,6 +39,8 @@ class ReferenceLoop:
         dtype: PyTorch's name of the precision of weights and activations; latents stay in float32.
         compiled: whether `torch.compile` compiles the U-Net and the VAE's decoder.
         schema: of the bundle whose noise is drawn.
+        rescale: guidance rescale's phi.
+        add_noise_step: steps that the schedule is stretched to for the start; None for the authors'.
     """
 
     def __init__(
@@ -52,10 +54,13 @@ class ReferenceLoop:
         dtype: str = "float32",
         compiled: bool = False,
         schema: int = SCHEMA,
+        rescale: float = 0.0,
+        add_noise_step: int | None = None,
     ) -> None:
         import torch
 
         from seas_export.graphs.schedules import make_start_scheduler
+        from seas_runtime.methods.seas import START_TIMESTEPS
         from seas_train import load_checkpoint
         from seas_train.diffusion.taps import tap_indices
 
@@ -64,7 +69,8 @@ class ReferenceLoop:
         self.checkpoint = checkpoint
         self.steps, self.sampler, self.mask_steps = steps, sampler, mask_steps
         self._schema = schema
-        self._start = make_start_scheduler(checkpoint.scheduler.config)
+        self._rescale = rescale
+        self._start = make_start_scheduler(checkpoint.scheduler.config, add_noise_step or START_TIMESTEPS)
         self._taps = tap_indices(checkpoint.unet)
         self._contexts: dict[str, Tensor] = {}
         self._device, self._dtype = torch.device(device), getattr(torch, dtype)
@@ -157,7 +163,7 @@ class ReferenceLoop:
                 conditional_taps = [tap.chunk(2)[1] for tap in taps]
                 probabilities.append(self.checkpoint.artifacts["mask_head"](*conditional_taps, vae_taps))
 
-        latents = denoise(scheduler, predict, latents, contexts, guidance, read_mask)
+        latents = denoise(scheduler, predict, latents, contexts, guidance, read_mask, rescale=self._rescale)
         pixels, _ = self._decode(latents)
         mean = torch.stack(probabilities).mean(dim=0)
         return to_uint8(pixels).cpu().numpy(), mean.cpu().numpy(), latents.cpu().numpy()

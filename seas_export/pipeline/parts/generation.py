@@ -44,6 +44,7 @@ def write_pairs(
         seed=config.seed,
         batch=wanted.batch,
         sampling=Sampling(guidance=wanted.guidance, tau=wanted.tau, gate=wanted.gate),
+        options=wanted.options,
     )
     with pairs_progress("generate") as progress:
         write_dataset(generator, request, out, progress, force=afresh, restore=restore)

@@ -16,7 +16,7 @@ from seas_train import load_checkpoint
 from seas_train.data import Product, load_product
 from seas_train.methods.seas.authors.generation import read_generation
 from seas_train.methods.seas.authors.importing import Imported, import_checkpoint
-from seas_train.methods.seas.authors.prompts import AuthorsPrompts, make_prompts
+from seas_train.methods.seas.authors.prompts import AuthorsPrompts, count_defects, make_prompts
 from tests.authors import write_authors
 from tests.bases import IMAGE_SIZE, write_tiny_base
 
@@ -180,9 +180,9 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         "found no weights",
     ),
     "SDXL": (edit("model_index.json", _class_name="StableDiffusionXLPipeline"), "SDXL"),
-    "v-prediction": (
-        edit("scheduler", "scheduler_config.json", prediction_type="v_prediction"),
-        "v-prediction",
+    "x0 prediction": (
+        edit("scheduler", "scheduler_config.json", prediction_type="sample"),
+        "prediction_type: expected epsilon or v_prediction, found sample",
     ),
     "another schedule": (edit("scheduler", "scheduler_config.json", beta_end=0.02), "noise schedule"),
     "a text encoder without the rows": (edit("text_encoder", "config.json", vocab_size=98), "text_encoder"),
@@ -239,3 +239,26 @@ def test_the_folder_around_it_will_do(authors: Path) -> None:
 def test_tokens_are_four_for_each_defect() -> None:
     prompts = AuthorsPrompts(("a", "b", "c"))
     assert prompts.tokens == ("ob1", *(f"sks{number}" for number in range(1, 13)))
+
+
+def test_an_import_with_other_numbers_of_tokens(authors: Path, tiny_product: Product, tmp_path: Path) -> None:
+    """Eight anomaly tokens are four defects of two; the product's tokens are counted."""
+    defects = ["a", "b", "c", "d"]
+    run(authors, tiny_product, tmp_path / "checkpoint", defects=defects, anomaly_tokens=2)
+    checkpoint = load_checkpoint(tmp_path / "checkpoint")
+    assert checkpoint.defects == ("a", "b", "c", "d")
+    assert checkpoint.prompts["b"] == "a ob1 with sks3 sks4"
+    with pytest.raises(UserError, match=r"sks1 to sks\{3 x defects\}, found ob1, sks1, .*--anomaly-tokens"):
+        run(authors, tiny_product, tmp_path / "other", defects=["a", "b"], anomaly_tokens=3)
+
+
+def test_an_import_with_several_tokens_of_the_product(authors: Path) -> None:
+    tokenizer = read_generation(authors, str(authors / "base")).models.tokenizer
+    assert count_defects(tokenizer, "here") == (2, 1)
+    tokenizer.add_tokens(["ob2"])
+    assert count_defects(tokenizer, "here") == (2, 2)
+    prompts = make_prompts(["a", "b"], 2, "here", normals=2)
+    assert prompts.texts["a"] == "a ob1 ob2 with sks1 sks2 sks3 sks4"
+    tokenizer.add_tokens(["ob4"])
+    with pytest.raises(UserError, match="found ob1, ob2, ob4, sks1"):
+        count_defects(tokenizer, "here")

@@ -101,7 +101,7 @@ def load_base(name_or_path: str | Path, *, allow_pickle: bool = False) -> Base:
 
     Raises:
         UserError: there is no such base, a file of it is missing or broken, or it is no Stable Diffusion 1.x
-            model that predicts noise (SDXL, v-prediction and inpainting models are told by name).
+            model that predicts noise or v (SDXL and inpainting models are told by name).
     """
     path = find_base(name_or_path, allow_pickle=allow_pickle)
     name = base_name(name_or_path, path)

@@ -18,6 +18,8 @@ from seas_train.foreign_files import is_missing
 from seas_train.optional_packages import hide_broken_packages
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+EPSILON, V_PREDICTION = "epsilon", "v_prediction"
+"""Values of a scheduler's `prediction_type` that are covered: the noise, or v."""
 
 
 def component_folders(path: Path) -> dict[str, Path]:
@@ -99,8 +101,12 @@ def _check_configs(configs: Mapping[str, dict[str, Any]], what: str) -> None:
             f"expected {latent_channels}: use the plain model it was made from"
         )
     prediction = scheduler.get("prediction_type", "epsilon")
+    if prediction not in (EPSILON, V_PREDICTION):
+        raise UserError(
+            f"{what}: scheduler: prediction_type: expected {EPSILON} or {V_PREDICTION}, found {prediction}; "
+            "use a Stable Diffusion 1.x or 2.x model"
+        )
     expectations: list[tuple[str, object, object]] = [
-        ("scheduler: prediction_type", "epsilon", prediction),
         ("unet: _class_name", "UNet2DConditionModel", unet.get("_class_name", "UNet2DConditionModel")),
         ("unet: in_channels (the VAE's latent channels)", latent_channels, unet.get("in_channels", 4)),
         ("unet: out_channels (the VAE's latent channels)", latent_channels, unet.get("out_channels", 4)),
@@ -114,9 +120,8 @@ def _check_configs(configs: Mapping[str, dict[str, Any]], what: str) -> None:
     ]
     for key, expected, found in expectations:
         if expected != found:
-            hint = " (a v-prediction model, as SD 2 at 768 pixels)" if found == "v_prediction" else ""
             raise UserError(
-                f"{what}: {key}: expected {expected}, found {found}{hint}; use a Stable Diffusion 1.x model"
+                f"{what}: {key}: expected {expected}, found {found}; use a Stable Diffusion 1.x model"
             )
 
 

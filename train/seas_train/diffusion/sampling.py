@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from seas_train.bases.base import Geometry
 from seas_train.diffusion.solver import dpm_solver
@@ -22,6 +23,8 @@ def denoise(
     contexts: Tensor,
     guidance: float,
     after: Callable[[int, Tensor], None] = lambda step, latents: None,
+    *,
+    rescale: float = 0.0,
 ) -> Tensor:
     """Take latents [B, C, h, w] f32 through all steps of a diffusers scheduler with classifier-free guidance.
 
@@ -32,14 +35,23 @@ def denoise(
         contexts: [2B, L, D], the unconditional half first.
         guidance: its scale.
         after: is told each step's number and the latents from before its update, once it has its prediction.
+        rescale: phi, by which the guided prediction's deviation is drawn to the conditional one's.
     """
     for number, timestep in enumerate(solver.timesteps):
         doubled = solver.scale_model_input(torch.cat([latents, latents]), timestep)
         unconditional, conditional = predict(doubled, timestep, contexts).float().chunk(2)
         after(number, latents)
         guided = unconditional + guidance * (conditional - unconditional)
+        if rescale:
+            guided = rescaled(guided, conditional, rescale)
         latents = solver.step(guided, timestep, latents, return_dict=False)[0]
     return latents
+
+
+def rescaled(guided: Tensor, conditional: Tensor, phi: float | Tensor) -> Tensor:
+    """Guidance rescale of predictions [B, C, h, w] (Lin et al. 2023, arXiv 2305.08891, eq. 14 to 16)."""
+    deviations = [prediction.std(dim=(1, 2, 3), keepdim=True) for prediction in (conditional, guided)]
+    return guided * (1 + phi * (deviations[0] / deviations[1] - 1))
 
 
 def sample(
@@ -88,8 +100,21 @@ def preview_sheet(
     unconditional: Tensor,
     geometry: Geometry,
     per_prompt: int = 2,
+    attention: Callable[[Tensor], list[Tensor]] | None = None,
 ) -> NDArray[np.uint8]:
-    """A sheet [P * H, per_prompt * W, 3] of generated images, a row for each of P contexts [P, L, D]."""
+    """A sheet [P * H, columns * W, 3] of generated images, a row for each of P contexts [P, L, D].
+
+    Args:
+        unet: predicts noise.
+        vae: decodes.
+        scheduler: the base's noise schedule.
+        contexts: one for each row.
+        unconditional: [1, L, D].
+        geometry: of the images.
+        per_prompt: images of each.
+        attention: from a row's first latents [P, C, h, w], a row's maps [tokens, h', w'], laid over its first
+            image behind the others; the rows may have different numbers of them.
+    """
     latents = sample(
         unet=unet,
         scheduler=scheduler,
@@ -99,5 +124,22 @@ def preview_sheet(
     )
     with torch.no_grad():
         images = to_uint8(decode_image(vae, latents)).cpu().numpy()  # [P * per_prompt, H, W, 3]
-    rows = images.reshape(-1, per_prompt, *images.shape[1:])
-    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    grid = images.reshape(-1, per_prompt, *images.shape[1:])
+    rows = [list(row) for row in grid]
+    if attention is not None:
+        for row, maps in zip(rows, attention(latents[::per_prompt]), strict=True):
+            row.extend([heat_map(row[0], one) for one in maps])
+    widest = max(map(len, rows))
+    filled = [row + [np.zeros_like(row[0])] * (widest - len(row)) for row in rows]
+    return np.concatenate([np.concatenate(row, axis=1) for row in filled], axis=0)
+
+
+def heat_map(image: NDArray[np.uint8], attention: Tensor) -> NDArray[np.uint8]:
+    """A map [h, w] over an image [H, W, 3] in grey: the more attention, from its least to its most, the
+    redder."""
+    low, high = attention.min(), attention.max()
+    scaled = ((attention - low) / (high - low).clamp_min(1e-12))[None, None].float()
+    heat = functional.interpolate(scaled, size=image.shape[:2], mode="bilinear")[0, 0].cpu().numpy()
+    grey = image.mean(axis=2) * (1 - 0.8 * heat)
+    red = grey + 255 * 0.8 * heat
+    return np.stack([red, grey, grey], axis=2).clip(0, 255).astype(np.uint8)

@@ -23,6 +23,11 @@ class Schedule(str, Enum):
 
     CONSTANT = "constant"
     COSINE = "cosine"
+    LINEAR = "linear"
+    POLYNOMIAL = "polynomial"
+    """A parabola that ends flat: the square of the linear one."""
+    COSINE_RESTARTS = "cosine_with_restarts"
+    """The cosine, `restarts` times over."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,9 @@ class OptimizerConfig(Settings):
     schedule: Schedule = Schedule.CONSTANT
     warmup_steps: Whole = 0
     final_learning_rate: Share = 0.0
-    """Where the cosine ends, as a share of where it starts."""
+    """Where the course ends, as a share of where it starts."""
+    restarts: Count = 1
+    """How often `cosine_with_restarts` runs down."""
     ema: Annotated[float, _BELOW_ONE] = 0.0
     """Decay of the moving average of the weights that a stage ends with; 0 takes the last step's weights."""
     eight_bit: bool = False
@@ -52,9 +59,15 @@ def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float
         return step / (config.warmup_steps + 1)
     if config.schedule is Schedule.CONSTANT:
         return 1.0
-    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    progress = min(1.0, (step - config.warmup_steps) / max(1, steps - config.warmup_steps))
     low = config.final_learning_rate
-    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    if config.schedule is Schedule.LINEAR:
+        return low + (1 - low) * (1 - progress)
+    if config.schedule is Schedule.POLYNOMIAL:
+        return low + (1 - low) * (1 - progress) ** 2
+    if config.schedule is Schedule.COSINE_RESTARTS and progress < 1:
+        progress = (progress * config.restarts) % 1.0
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def uses_eight_bit(config: OptimizerConfig) -> bool:

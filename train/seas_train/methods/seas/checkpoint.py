@@ -36,7 +36,14 @@ def save_checkpoint(
     """
     prompts = fine_tuned.prompts
     defects = [{"name": name, "tokens": list(prompts.defect_tokens(name))} for name in prompts.defects]
-    own = {"method": NAME, "defects": defects, "normal_token": prompts.normal_token, "prompts": prompts.texts}
+    own: dict[str, Any] = {
+        "method": NAME,
+        "defects": defects,
+        "normal_token": prompts.normal_token,
+        "prompts": prompts.texts,
+    }
+    if len(prompts.product_tokens) > 1:
+        own["normal_tokens"] = list(prompts.product_tokens)
     artifacts = {MASK_HEAD: lambda folder: save_mask_head(mask_head, folder)}
     generic.save_checkpoint(path, fine_tuned.models, references, artifacts, own, description)
 
@@ -59,7 +66,10 @@ def check_checkpoint(checkpoint: Checkpoint) -> None:
             f"{what}: the mask head reads other features than this U-Net and VAE give: expected {taps}"
         )
     vocabulary = checkpoint.tokenizer.get_vocab()
-    tokens = [meta["normal_token"], *(token for defect in meta["defects"] for token in defect["tokens"])]
+    product = meta.get("normal_tokens", [meta["normal_token"]])
+    if not isinstance(product, list) or not all(isinstance(token, str) for token in product):
+        raise UserError(f"{file}: normal_tokens: expected a list of tokens, found {product}; train again")
+    tokens = [*product, *(token for defect in meta["defects"] for token in defect["tokens"])]
     unknown = [token for token in tokens if token not in vocabulary]
     if unknown:
         raise UserError(

@@ -25,17 +25,29 @@ class Prompts:
     defects: tuple[str, ...]
     anomaly_tokens: int
     """N, for each defect its own."""
+    normal_tokens: int = 1
+    """Of the product."""
+    normal_word: str = "object"
+    anomaly_word: str = "defect"
+    """What the tokens start as."""
+
+    @property
+    def product_tokens(self) -> tuple[str, ...]:
+        """The product's own tokens: `<ob>`, or `<ob_1>` and so on."""
+        if self.normal_tokens == 1:
+            return (NORMAL_TOKEN,)
+        return tuple(f"<ob_{number}>" for number in range(1, self.normal_tokens + 1))
 
     @property
     def normal_token(self) -> str:
-        """The product's own token."""
-        return NORMAL_TOKEN
+        """The product's own token, the first where it has several."""
+        return self.product_tokens[0]
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """Every new token, in the order of its row: the normal token, then N for each defect."""
+        """Every new token, in the order of its row: the product's, then N for each defect."""
         return (
-            self.normal_token,
+            *self.product_tokens,
             *(token for defect in self.defects for token in self.defect_tokens(defect)),
         )
 
@@ -46,9 +58,10 @@ class Prompts:
     @property
     def texts(self) -> dict[str, str]:
         """The prompt of "good" and of every defect."""
-        prompts = {GOOD: f"a {self.normal_token}"}
+        normal = f"a {' '.join(self.product_tokens)}"
+        prompts = {GOOD: normal}
         for defect in self.defects:
-            prompts[defect] = f"a {self.normal_token} with {' '.join(self.defect_tokens(defect))}"
+            prompts[defect] = f"{normal} with {' '.join(self.defect_tokens(defect))}"
         return prompts
 
 
@@ -61,6 +74,12 @@ def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[int]:
     from transformers import AddedToken
 
     first = len(tokenizer)
+    twice = sorted({token for token in tokens if tokens.count(token) > 1})
+    if twice:
+        raise UserError(
+            f"tokens: {', '.join(twice)} would be the product's and a defect's; "
+            "rename the defect's folder, or train with normal_tokens 1"
+        )
     known = [token for token in tokens if token in tokenizer.get_vocab()]
     if known:
         raise UserError(
@@ -78,8 +97,8 @@ def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> list[int]:
 
 
 def initial_rows(tokenizer: Any, embeddings: Tensor, prompts: Prompts) -> Tensor:
-    """The new tokens' first embeddings [1 + N * defects, D]: "object" for the normal token, "defect" for the
-    others.
+    """The new tokens' first embeddings [M + N * defects, D]: the normal word's for the product's M tokens,
+    the anomaly word's for the others.
 
     A word that the tokenizer splits gives the mean of its pieces. The N tokens of a defect start alike, as
     the authors' do; the text encoder's positions tell them apart from the first step on.
@@ -89,7 +108,8 @@ def initial_rows(tokenizer: Any, embeddings: Tensor, prompts: Prompts) -> Tensor
         return embeddings[tokenizer(text, add_special_tokens=False).input_ids].mean(dim=0)
 
     anomalies = prompts.anomaly_tokens * len(prompts.defects)
-    return torch.stack([word("object"), *[word("defect")] * anomalies]).float().clone()
+    rows = [*[word(prompts.normal_word)] * prompts.normal_tokens, *[word(prompts.anomaly_word)] * anomalies]
+    return torch.stack(rows).float().clone()
 
 
 class PromptEmbedding(nn.Module):

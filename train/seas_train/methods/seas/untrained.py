@@ -20,9 +20,10 @@ from seas_train.bases.base import Base, load_base, unet_reduction
 from seas_train.checkpoint import CHECKPOINT
 from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.config import TrainConfig
+from seas_train.methods.seas.finetune.stage import prompts_of
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
-from seas_train.methods.seas.prompts import FineTuned, Prompts, extend, write_back
+from seas_train.methods.seas.prompts import FineTuned, extend, write_back
 from seas_train.methods.seas.taps import TapGeometry
 
 PRODUCT = "untrained"
@@ -66,7 +67,7 @@ def write_untrained(request: UntrainedRequest) -> Base:
         request.out, sum(p.nbytes for module in modules for p in module.parameters()), "this checkpoint"
     )
     config = TrainConfig.for_base(base, len(DEFECTS))
-    prompts = Prompts(DEFECTS, config.finetune.anomaly_tokens)
+    prompts = prompts_of(DEFECTS, config.finetune)
     write_back(base.text_encoder, extend(base.tokenizer, base.text_encoder, prompts))
     geometry = base.geometry
     with torch.random.fork_rng(devices=[]):

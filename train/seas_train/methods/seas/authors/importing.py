@@ -18,7 +18,13 @@ from seas_train.diffusion.examples import Examples
 from seas_train.diffusion.solver import SolverRules, base_spacing
 from seas_train.methods.seas.authors.generation import Generation
 from seas_train.methods.seas.authors.head import read_authors_head
-from seas_train.methods.seas.authors.prompts import AuthorsPrompts, check_tokens, count_defects, make_prompts
+from seas_train.methods.seas.authors.prompts import (
+    TOKENS_PER_DEFECT,
+    AuthorsPrompts,
+    check_tokens,
+    count_defects,
+    make_prompts,
+)
 from seas_train.methods.seas.authors.statistics import PAIRS, measure_statistics
 from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.config import AUTHORS_TAU, ShortSchedules, authors_guidance
@@ -61,6 +67,7 @@ def import_checkpoint(
     guidance: float | None = None,
     tau: float | None = None,
     keep_statistics: bool = False,
+    anomaly_tokens: int = TOKENS_PER_DEFECT,
 ) -> Imported:
     """Write a checkpoint folder from the authors' models and mask head; it appears whole or not at all.
 
@@ -75,16 +82,17 @@ def import_checkpoint(
         tau: by default the authors' 0.2.
         keep_statistics: keep the head's stored statistics, which are training's; otherwise they are measured
             anew on pairs that are generated for it.
+        anomaly_tokens: of each defect, as many as were trained.
 
     Raises:
         UserError: tokens, names, mask head and models do not fit together, or nothing can be written.
     """
     models = generation.models
     tokenizer_folder = "--generation: tokenizer"
-    count = count_defects(models.tokenizer, tokenizer_folder)
+    count, normals = count_defects(models.tokenizer, tokenizer_folder, anomaly_tokens)
     labels = [entry.label for entry in product.report.defects] if defects is None else list(defects)
     source = f"--data {product.root}" if defects is None else "--defect"
-    prompts = make_prompts(labels, count, source)
+    prompts = make_prompts(labels, count, source, anomaly_tokens, normals)
     check_tokens(models.tokenizer, prompts, models.geometry.context_length, tokenizer_folder)
     if mask.is_dir():
         raise UserError(f"--mask {mask}: expected a file, found a folder; give mask-checkpoint/rmp in it")

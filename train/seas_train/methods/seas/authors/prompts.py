@@ -1,4 +1,7 @@
-"""The authors' prompt tokens: `ob1` for the product, `sks1`, `sks2`, ... for its defects, four for each."""
+"""The authors' prompt tokens: `ob1` for the product, `sks1`, `sks2`, ... for its defects, four for each.
+
+Their code can be told other numbers of both; see `count_defects`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from seas_train.methods.seas.prompts import Prompts
 
 AUTHORS_NORMAL_TOKEN = "ob1"
 TOKENS_PER_DEFECT = 4
+_NORMAL_TOKEN = re.compile(r"ob([1-9]\d*)")
 _ANOMALY_TOKEN = re.compile(r"sks([1-9]\d*)")
 
 
@@ -27,9 +31,9 @@ class AuthorsPrompts(Prompts):
     anomaly_tokens: int = TOKENS_PER_DEFECT
 
     @property
-    def normal_token(self) -> str:
-        """The product's own token."""
-        return AUTHORS_NORMAL_TOKEN
+    def product_tokens(self) -> tuple[str, ...]:
+        """The product's own tokens."""
+        return tuple(f"ob{number}" for number in range(1, self.normal_tokens + 1))
 
     def defect_tokens(self, defect: str) -> tuple[str, ...]:
         """The anomaly tokens of one defect."""
@@ -37,32 +41,44 @@ class AuthorsPrompts(Prompts):
         return tuple(f"sks{number}" for number in range(first, first + self.anomaly_tokens))
 
 
-def count_defects(tokenizer: Any, where: str) -> int:
-    """Count the defects that a tokenizer of the authors' has tokens for.
+def count_defects(tokenizer: Any, where: str, each: int = TOKENS_PER_DEFECT) -> tuple[int, int]:
+    """Count the defects that a tokenizer of the authors' has tokens for, and the product's tokens.
+
+    Args:
+        tokenizer: with the added tokens.
+        where: starts messages.
+        each: anomaly tokens of each defect, as many as were trained.
 
     Raises:
-        UserError: the tokens are not `ob1` and `sks1` to `sks{4 x defects}`.
+        UserError: the tokens are not `ob1` and so on, and `sks1` to `sks{each x defects}`.
     """
     vocabulary = tokenizer.get_vocab()
-    numbers = sorted(int(match[1]) for match in map(_ANOMALY_TOKEN.fullmatch, vocabulary) if match)
-    whole = numbers == list(range(1, len(numbers) + 1)) and len(numbers) % TOKENS_PER_DEFECT == 0
-    if AUTHORS_NORMAL_TOKEN not in vocabulary or not numbers or not whole:
-        found = [AUTHORS_NORMAL_TOKEN] if AUTHORS_NORMAL_TOKEN in vocabulary else []
-        found += [f"sks{number}" for number in numbers]
+    normals, numbers = (
+        sorted(int(match[1]) for match in map(token.fullmatch, vocabulary) if match)
+        for token in (_NORMAL_TOKEN, _ANOMALY_TOKEN)
+    )
+    whole = all(found == list(range(1, len(found) + 1)) for found in (normals, numbers))
+    if not normals or not numbers or not whole or len(numbers) % each:
+        found = [*(f"ob{number}" for number in normals), *(f"sks{number}" for number in numbers)]
         raise UserError(
-            f"{where}: expected the added tokens {AUTHORS_NORMAL_TOKEN} and sks1 to sks{{4 x defects}}, "
-            f"found {', '.join(found) or 'none of them'}; give the folder that the authors' training wrote"
+            f"{where}: expected the added tokens {AUTHORS_NORMAL_TOKEN} and sks1 to sks{{{each} x defects}}, "
+            f"found {', '.join(found) or 'none of them'}; give the folder that the authors' training wrote, "
+            "and --anomaly-tokens where a defect has not four"
         )
-    return len(numbers) // TOKENS_PER_DEFECT
+    return len(numbers) // each, len(normals)
 
 
-def make_prompts(labels: Sequence[str], count: int, source: str) -> AuthorsPrompts:
+def make_prompts(
+    labels: Sequence[str], count: int, source: str, each: int = TOKENS_PER_DEFECT, normals: int = 1
+) -> AuthorsPrompts:
     """The prompts of a product, its defects' tokens dealt out in the sorted order of their folders' names.
 
     Args:
         labels: the names of the defects' folders, in any order.
         count: how many defects the tokenizer has tokens for.
         source: where the names come from, for messages.
+        each: anomaly tokens of each defect.
+        normals: tokens of the product.
 
     Raises:
         UserError: there are more or fewer names than that, or one twice.
@@ -72,12 +88,12 @@ def make_prompts(labels: Sequence[str], count: int, source: str) -> AuthorsPromp
         raise UserError(f"{source}: expected each defect once, found {', '.join(ordered)}")
     if len(ordered) != count:
         raise UserError(
-            f"{source}: expected the names of {count} defects, as the tokenizer has {4 * count} anomaly "
+            f"{source}: expected the names of {count} defects, as the tokenizer has {each * count} anomaly "
             f"tokens, found {len(ordered)}: {', '.join(ordered) or 'none'}. Name the folders that were "
             "trained on, all of them: --defect NAME --defect NAME"
         )
     names = unique_names(list(ordered))
-    return AuthorsPrompts(tuple(names[label] for label in ordered))
+    return AuthorsPrompts(tuple(names[label] for label in ordered), each, normals)
 
 
 def check_tokens(tokenizer: Any, prompts: AuthorsPrompts, length: int, where: str) -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated
 
-from seas_train.settings import Count, Positive, Settings, Share, Weight, Whole, at_least, require
+from seas_train.settings import Bound, Count, Positive, Settings, Share, Weight, Whole, at_least, require
 from seas_train.training.optimizer import OptimizerConfig
 
 FromOne = Annotated[float, at_least(1)]
+Word = Annotated[str, Bound("a word or several", lambda word: bool(word.strip()))]
 
 
 class AttentionMaps(str, Enum):
@@ -29,6 +30,8 @@ class TrainedTokens(str, Enum):
     """The product's own, as in the paper; the base's words stay as they are."""
     ALL = "all"
     """The whole table, as in the authors' code."""
+    NONE = "none"
+    """None: the text encoder stays as it is, and the new tokens keep their first words' embeddings."""
 
 
 class AlignmentMask(str, Enum):
@@ -61,12 +64,20 @@ class FinetuneConfig(Settings):
     """Normal images of a batch."""
     anomaly_tokens: Count = 4
     """N, the anomaly tokens of each defect."""
+    normal_tokens: Count = 1
+    """Tokens of the product."""
+    normal_word: Word = "object"
+    """The word that the product's tokens start as."""
+    anomaly_word: Word = "defect"
+    """The word that the defects' tokens start as."""
     unet_learning_rate: Positive = 4e-6
     embedding_learning_rate: Positive = 4e-5
     """For the rows of the token embedding that are trained."""
     trained_tokens: TrainedTokens = TrainedTokens.NEW
     alignment_weight: Weight = 1.0
     """Weight of the DA loss beside the two noise losses."""
+    normal_alignment: bool = True
+    """The NA loss; without it no normal image is drawn."""
     attention: AttentionMaps = AttentionMaps.PAPER
     alignment_mask: AlignmentMask = AlignmentMask.POOLED
     normal_term: NormalTerm = NormalTerm.WHOLE
@@ -93,6 +104,10 @@ class FinetuneConfig(Settings):
     """Weight of a defect image's noise loss wherever any mask of that defect lies, in any augmentation,
     beside 1 elsewhere, so that small defects are learnt as soon as large ones. 1 weighs all pixels alike, as
     the authors do."""
+    offset_noise: Weight = 0.0
+    """Strength of what is added to the noise, the same for all pixels of a latent's channel; 0 is none."""
+    attention_previews: bool = False
+    """Preview sheets show where each token looks, beside the images."""
     half_precision: bool = False
     """bfloat16 on a CPU that computes it natively; elsewhere the loop's precision decides."""
     gradient_checkpointing: bool = False

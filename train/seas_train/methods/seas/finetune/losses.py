@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,6 +20,18 @@ def noise_loss(prediction: Tensor, noise: Tensor, weights: Tensor | None = None)
     if weights is None:
         return functional.mse_loss(prediction.float(), noise.float())
     return ((prediction.float() - noise.float()).square() * weights).mean()
+
+
+def offset_noise(shape: Sequence[int], strength: float, generator: torch.Generator) -> Tensor:
+    """Noise [B, C, h, w] with `strength` times a normal number of each image and channel added to it.
+
+    A U-Net so trained can make pictures darker or lighter as a whole than the noise that it starts from
+    (Guttenberg 2023, "Diffusion with offset noise").
+    """
+    noise = torch.randn(shape, generator=generator)
+    if strength == 0:
+        return noise
+    return noise + strength * torch.randn((*shape[:2], 1, 1), generator=generator)
 
 
 def high_noise_weights(alphas_cumprod: Tensor, timesteps: Tensor, limit: float) -> Tensor:

@@ -16,6 +16,7 @@ from seas_runtime.errors import UserError
 from seas_train.bases.base import Base, unet_reduction
 from seas_train.data import Product
 from seas_train.diffusion.examples import Example, Examples
+from seas_train.diffusion.prediction import training_target
 from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.sampling import preview_sheet
 from seas_train.methods.seas.finetune.attention import REDUCTIONS
@@ -32,6 +33,7 @@ from seas_train.methods.seas.finetune.losses import (
     fraction_mask,
     high_noise_weights,
     noise_loss,
+    offset_noise,
     pool_mask,
     region_weights,
     token_maps,
@@ -85,7 +87,7 @@ class FinetuneStage(Stage):
             paired_normals=config.paired_normals,
             half_precision=config.half_precision,
         )
-        self.prompts = Prompts(tuple(defect.name for defect in product.defects), config.anomaly_tokens)
+        self.prompts = prompts_of(tuple(defect.name for defect in product.defects), config)
 
         self._tokenizer = copy.deepcopy(base.tokenizer)
         text_encoder = copy.deepcopy(base.text_encoder)
@@ -95,6 +97,7 @@ class FinetuneStage(Stage):
             self.prompts,
             train_all=config.trained_tokens is TrainedTokens.ALL,
         )
+        embedding.requires_grad_(config.trained_tokens is not TrainedTokens.NONE)
         unet = copy.deepcopy(base.unet)
         if config.lora_rank:
             with torch.random.fork_rng(devices=[]):
@@ -108,10 +111,13 @@ class FinetuneStage(Stage):
         self._prompt_ids = tokenize(
             self._tokenizer, list(self.prompts.texts.values()), self.geometry.context_length
         )
-        normal_id, *anomaly_ids = self._tokenizer.convert_tokens_to_ids(list(self.prompts.tokens))
+        ids = self._tokenizer.convert_tokens_to_ids(list(self.prompts.tokens))
+        normal_ids, anomaly_ids = ids[: config.normal_tokens], ids[config.normal_tokens :]
         new = (self._prompt_ids >= min(anomaly_ids)) & (self._prompt_ids <= max(anomaly_ids))
         self._anomaly_positions = torch.stack([row.nonzero()[:, 0] for row in new[1:]])  # [defects, N]
-        self._normal_position = int((self._prompt_ids[0] == normal_id).nonzero()[0, 0])
+        normal = torch.isin(self._prompt_ids, torch.tensor(normal_ids))
+        # The product's tokens stand at the same places in every prompt.
+        self._normal_positions = normal[0].nonzero()[:, 0]  # [M]
         self._pixel_weights = self._weigh_pixels()
         self._device = torch.device("cpu")
 
@@ -129,10 +135,11 @@ class FinetuneStage(Stage):
         """The U-Net, and the rows of the token embedding that are trained."""
         rate = self.config.lora_learning_rate if self.config.lora_rank else self.config.unet_learning_rate
         trained = [parameter for parameter in self.module.unet.parameters() if parameter.requires_grad]
-        return [
-            {"params": trained, "lr": rate},
-            {"params": [self.module.embedding.rows], "lr": self.config.embedding_learning_rate},
-        ]
+        groups: list[dict[str, Any]] = [{"params": trained, "lr": rate}]
+        if self.config.trained_tokens is not TrainedTokens.NONE:
+            rows = [self.module.embedding.rows]
+            groups.append({"params": rows, "lr": self.config.embedding_learning_rate})
+        return groups
 
     def prepare(self, device: torch.device, *, progress: bool) -> None:
         """Encode the product's images."""
@@ -151,19 +158,18 @@ class FinetuneStage(Stage):
         defects, defect_choices = self.examples.draw(
             self.examples.defects, self.config.defect_images, random.numpy
         )
-        normals, normal_choices = self.examples.draw(
-            self.examples.normals, self.config.normal_images, random.numpy
-        )
+        count = self.config.normal_images if self.config.normal_alignment else 0
+        normals, normal_choices = self.examples.draw(self.examples.normals, count, random.numpy)
         drawn, choices = [*defects, *normals], [*defect_choices, *normal_choices]
         latents = self.examples.latents(drawn, choices, random.torch)
-        noise = torch.randn(latents.shape, generator=random.torch)
+        noise = offset_noise(latents.shape, self.config.offset_noise, random.torch)
         timesteps = self._timesteps(len(drawn), random.torch)
         prompts = torch.tensor([_prompt_row(example) for example in drawn])
         distinct, index = torch.unique(prompts, return_inverse=True)
         return Batch(
             tensors={
                 "noisy": self.base.scheduler.add_noise(latents, noise, timesteps),
-                "noise": noise,
+                "target": training_target(self.base.scheduler, latents, noise, timesteps),
                 "timesteps": timesteps,
                 "weights": self._pixel_weights[prompts]
                 * high_noise_weights(
@@ -205,9 +211,11 @@ class FinetuneStage(Stage):
             )
         eps = eps.float()
         count = tensors["masks"].shape[0]
-        noise, weights = tensors["noise"], tensors["weights"]
-        defect = noise_loss(eps[:count], noise[:count], weights[:count])
-        normal = noise_loss(eps[count:], noise[count:], weights[count:])
+        target, weights = tensors["target"], tensors["weights"]
+        defect = noise_loss(eps[:count], target[:count], weights[:count])
+        normal = eps.new_zeros(())
+        if self.config.normal_alignment:
+            normal = noise_loss(eps[count:], target[count:], weights[count:])
         alignment = self._alignment(
             {r: m[:count] for r, m in maps.items()}, tensors["defects"], tensors["masks"]
         )
@@ -219,7 +227,7 @@ class FinetuneStage(Stage):
         terms = [
             alignment_loss(
                 token_maps(maps[reduction].float(), positions),
-                maps[reduction][..., self._normal_position].float(),
+                maps[reduction][..., self._normal_positions].float().mean(dim=-1),
                 self._mask_at(masks, maps[reduction].shape[1]),
                 over_batch=self.config.attention is AttentionMaps.AUTHORS,
                 touched=self.config.normal_term is NormalTerm.TOUCHED,
@@ -234,18 +242,40 @@ class FinetuneStage(Stage):
         return pool_mask(masks, size)
 
     def preview(self) -> NDArray[np.uint8]:
-        """Two generated images per prompt, a row each."""
+        """Two generated images per prompt, a row each; with `attention_previews`, where each token looks in
+        the first of them."""
+        prompt_ids = self._prompt_ids.to(self._device)
         with native_autocast(self._device, self.config.half_precision):
             return preview_sheet(
                 unet=self.module.unet,
                 vae=self.base.vae,
                 scheduler=self.base.scheduler,
-                contexts=self.module.context(self._prompt_ids.to(self._device)),
+                contexts=self.module.context(prompt_ids),
+                attention=self._attention if self.config.attention_previews else None,
                 unconditional=self.module.context(
                     tokenize(self._tokenizer, [""], self.geometry.context_length).to(self._device)
                 ),
                 geometry=self.geometry,
             )
+
+    @torch.no_grad()
+    def _attention(self, latents: Tensor) -> list[Tensor]:
+        """Maps [tokens, h/2, w/2] of every prompt's new tokens in its image's scaled latents [P, C, h, w].
+
+        Little noise is added, the schedule's at a tenth of its length: where tokens look is settled there.
+        """
+        scheduler, count = self.base.scheduler, len(latents)
+        timesteps = torch.full((count,), scheduler.config.num_train_timesteps // 10, device=self._device)
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(self._device)
+        noisy = scheduler.add_noise(latents, noise, timesteps)
+        index = torch.arange(count, device=self._device)
+        _, maps = self.module(noisy, timesteps, self._prompt_ids.to(self._device), index)
+        whole = maps[REDUCTIONS[0]].float().permute(0, 3, 1, 2)  # [P, L, h/2, w/2]
+        rows = []
+        for row, positions in enumerate([None, *self._anomaly_positions]):
+            found = [self._normal_positions, *([] if positions is None else [positions])]
+            rows.append(whole[row, torch.cat(found).to(whole.device)])
+        return rows
 
     def result(self, fingerprint: str) -> FineTuned:
         """The fine-tuned models, to be called once, after training: what was trained is handed over, not
@@ -267,6 +297,13 @@ class FinetuneStage(Stage):
             vae=self.base.vae.to("cpu"),
         )
         return FineTuned(models=models, prompts=self.prompts, fingerprint=fingerprint)
+
+
+def prompts_of(defects: tuple[str, ...], config: FinetuneConfig) -> Prompts:
+    """The prompts of a product's defects as stage 1 is configured."""
+    return Prompts(
+        defects, config.anomaly_tokens, config.normal_tokens, config.normal_word, config.anomaly_word
+    )
 
 
 def _prompt_row(example: Example) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seas_runtime.methods.seas import MASK_STEPS
+from seas_train.diffusion.prediction import predicted_noise
 from seas_train.diffusion.solver import SolverRules, dpm_solver
 from seas_train.diffusion.taps import decode_taps, unet_with_taps
 
@@ -112,7 +113,9 @@ def training_features(
         noise: [defects,C,h,w], standard normal, for a step of DDPM; None for one of DDIM.
     """
     prediction, coarse, fine = unet_with_taps(models.unet, sample, timesteps, context)
-    step = (models.scheduler, sample[:defects], prediction[:defects].float(), timesteps[:defects])
+    sample, timesteps = sample[:defects], timesteps[:defects]
+    predicted = predicted_noise(models.scheduler, sample, prediction[:defects].float(), timesteps)
+    step = (models.scheduler, sample, predicted, timesteps)
     previous = previous_sample(*step) if noise is None else ancestral_sample(*step, noise)
     return Features(coarse, fine, decode_taps(models.vae, previous / models.vae.config.scaling_factor))
 

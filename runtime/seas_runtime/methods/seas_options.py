@@ -1,0 +1,63 @@
+"""What a request may ask of SeaS beside a defect: prompts of one's own, guidance rescale, the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.fields import check_number, describe
+from seas_runtime.manifest.types import STEP
+from seas_runtime.methods.contract import Content
+from seas_runtime.methods.request import Request
+
+STARTS = ("reference", "noise")
+RESCALE = "guidance_rescale"
+"""Input of the step graph, and key of the manifest's `generation`."""
+
+
+@dataclass(frozen=True)
+class SeasOptions:
+    """None stands for the bundle's own. Raises UserError for a value out of range."""
+
+    prompt: str | None = None
+    """In place of the defect's; its pairs may have any name."""
+    negative_prompt: str | None = None
+    """In place of the empty one that guidance leads away from."""
+    guidance_rescale: float | None = None
+    """phi of Lin et al. 2023 (arXiv 2305.08891, equation 16), 0 to 1; 0 is none."""
+    start: str | None = None
+    """`reference`, a noised normal image, or `noise` alone."""
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "negative_prompt"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value.strip()):
+                raise UserError(f"{name}: expected text that is not empty, found {describe(value)}")
+        if self.guidance_rescale is not None:
+            check_number(RESCALE, self.guidance_rescale, 0.0, 1.0)
+        if self.start is not None and self.start not in STARTS:
+            raise UserError(f"start: expected one of {', '.join(STARTS)}, found {describe(self.start)}")
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """What the text encoder has to encode."""
+        return tuple(text for text in (self.prompt, self.negative_prompt) if text is not None)
+
+    def rescale(self, generation: Mapping[str, float]) -> float:
+        """Return phi, by default that of a bundle's `generation`."""
+        phi = self.guidance_rescale
+        return float(generation.get(RESCALE, 0.0) if phi is None else phi)
+
+
+def check_options(content: Content, request: Request) -> None:
+    """Refuse what the bundle's step graph does not take, or what guidance 1 would leave without effect."""
+    options = request.options
+    given = [name for name in ("negative_prompt", RESCALE) if getattr(options, name) is not None]
+    if given and request.sampling.guidance == 1 and options.guidance_rescale != 0:
+        raise UserError(f"{given[0]}: has no effect with guidance 1; leave it out or change the guidance")
+    if options.guidance_rescale and content.manifest.graphs[STEP].input(RESCALE) is None:
+        raise UserError(
+            f"{RESCALE}: this bundle's step graph does not take it; export the bundle again with "
+            "--guidance-rescale, or leave it out"
+        )

@@ -15,6 +15,7 @@ from seas_export.pipeline.digests import bundle_digest, clear_damaged, dataset_d
 from seas_export.pipeline.engines import build_engines, engine_options
 from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, check_place, only_build
 from seas_export.pipeline.parts.judging import evaluate, judge, set_aside
+from seas_export.pipeline.parts.reporting import write_report
 from seas_export.pipeline.result import ASIDE, BuildResult
 from seas_export.pipeline.source import Source, find_source
 from seas_export.pipeline.training.training import load_trainable, photographs_by, training_config
@@ -109,7 +110,7 @@ class _Build:
             build_engines(self.bundle, options, self.say)
         verdicts = judge(self.ledger, self.config, self.bundle, self.mask_scores, self.verdict)
         self._generate(verdicts)
-        reported = self._report(product)
+        reported = write_report(self.ledger, product, self.report, self.overview, self.say)
         seconds = time.perf_counter() - begun
         self.ledger.note(finished=True, seconds=seconds)
         made = {
@@ -283,29 +284,6 @@ class _Build:
             self.ledger.part(
                 part, inputs, out, make, dataset_digest, grown="config.pairs", again=self.restore
             )
-
-    def _report(self, product: Product) -> bool:
-        """The page and the picture; False, with a warning, where they could not be made."""
-        from seas_export.report import gather, write_overview, write_page
-
-        def make(before: Before) -> None:
-            content = gather(self.out, product, self.ledger.content)
-            write_overview(content, self.overview)
-            write_page(content, self.report)
-
-        inputs = {
-            "version": version(),
-            **{name: entry.output for name, entry in self.ledger.entries.items() if name != "report"},
-        }
-        try:
-            self.ledger.part("report", inputs, self.report, make)
-        except Exception as error:  # the pairs are there: what shows them must not cost them
-            self.say(
-                f"warning: report: could not be written ({printable(str(error))}); all else is there. "
-                "Run the same command again for the report alone."
-            )
-            return False
-        return True
 
     def _output(self, part: str) -> str:
         """The hash of what a part made."""

@@ -27,6 +27,7 @@ from seas_train.methods.seas.finetune.config import (
     NormalTerm,
     TrainedTokens,
 )
+from seas_train.methods.seas.finetune.looks import where_tokens_look
 from seas_train.methods.seas.finetune.lora import add_adapters, merged
 from seas_train.methods.seas.finetune.losses import (
     alignment_loss,
@@ -258,24 +259,12 @@ class FinetuneStage(Stage):
                 geometry=self.geometry,
             )
 
-    @torch.no_grad()
     def _attention(self, latents: Tensor) -> list[Tensor]:
-        """Maps [tokens, h/2, w/2] of every prompt's new tokens in its image's scaled latents [P, C, h, w].
-
-        Little noise is added, the schedule's at a tenth of its length: where tokens look is settled there.
-        """
-        scheduler, count = self.base.scheduler, len(latents)
-        timesteps = torch.full((count,), scheduler.config.num_train_timesteps // 10, device=self._device)
-        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(self._device)
-        noisy = scheduler.add_noise(latents, noise, timesteps)
-        index = torch.arange(count, device=self._device)
-        _, maps = self.module(noisy, timesteps, self._prompt_ids.to(self._device), index)
-        whole = maps[REDUCTIONS[0]].float().permute(0, 3, 1, 2)  # [P, L, h/2, w/2]
-        rows = []
-        for row, positions in enumerate([None, *self._anomaly_positions]):
-            found = [self._normal_positions, *([] if positions is None else [positions])]
-            rows.append(whole[row, torch.cat(found).to(whole.device)])
-        return rows
+        """Where the new tokens of each prompt look in its image's latents."""
+        prompt_ids = self._prompt_ids.to(self._device)
+        normal, anomaly = self._normal_positions, self._anomaly_positions
+        positions = [normal, *(torch.cat([normal, row]) for row in anomaly)]
+        return where_tokens_look(self.module, self.base.scheduler, prompt_ids, positions, latents)
 
     def result(self, fingerprint: str) -> FineTuned:
         """The fine-tuned models, to be called once, after training: what was trained is handed over, not

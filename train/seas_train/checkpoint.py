@@ -33,6 +33,19 @@ SCHEMA = 1
 DESCRIPTION_FILE = "seas.json"
 REFERENCES_FILE = "references.safetensors"
 _REFERENCES_LIMIT = 1024**3  # bytes: 16,000 photographs at 512 pixels
+
+
+def _listed(folder: Path) -> set[str] | None:
+    """A checkpoint's files, where its description is one."""
+    try:
+        found = read_json(folder / DESCRIPTION_FILE, "checkpoint description")
+    except UserError:
+        return None
+    return (
+        CHECKPOINT.matching(folder) if isinstance(found, dict) and {"prompts", "base"} <= {*found} else None
+    )
+
+
 CHECKPOINT = Kind(
     "a checkpoint",
     DESCRIPTION_FILE,
@@ -45,6 +58,7 @@ CHECKPOINT = Kind(
         "mask_head/*model.safetensors",
         "mask_head/*head.safetensors",
     ),
+    listed=_listed,
 )
 FIRST_METHOD = "seas"
 """The method of a checkpoint that names none."""

@@ -56,14 +56,14 @@ def holds_ours(out: Path, kind: Kind, option: str = "") -> bool:
     """
     where = f"{option} {out}".strip()
     if os.path.lexists(out) and not out.is_dir():
-        what = "a link to nowhere" if out.is_symlink() and not out.exists() else "a file"
-        raise UserError(f"{where}: expected a folder or nothing, found {what}; choose another name")
-    found = entries(out) if out.is_dir() else set()
-    if not found:
+        found = "a link to nowhere" if out.is_symlink() and not out.exists() else "a file"
+        raise UserError(f"{where}: expected a folder or nothing, found {found}; choose another name")
+    held = sorted(entries(out)) if out.is_dir() else []
+    if not held:
         return False
     if owned(out, kind) is None:
         raise UserError(
-            f"{where}: expected an empty folder or {kind.name}, found other files: {some(sorted(found))}. "
+            f"{where}: expected an empty folder or {kind.name}, found other files: {some(held)}. "
             "Only what a command of ours wrote is ever replaced; choose another folder"
         )
     return True

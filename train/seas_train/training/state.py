@@ -39,8 +39,13 @@ STAGE: Kind = Kind(
         "tensorboard/events.out.tfevents.*",
         *(f"state-[0-9][0-9][0-9][0-9][0-9][0-9]*/{name}" for name in STATE.patterns),
     ),
-    listed=lambda folder: STAGE.matching(folder) if _is_stage(folder) else None,
+    listed=lambda folder: _stage_files(folder),
 )
+
+
+def _stage_files(folder: Path) -> set[str] | None:
+    """What training wrote into a stage's folder."""
+    return STAGE.matching(folder) if _is_stage(folder) else None
 
 
 def _run_files(folder: Path) -> set[str] | None:

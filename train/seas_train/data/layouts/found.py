@@ -149,8 +149,8 @@ def list_photographs(folder: Path, problems: Problems) -> tuple[list[Path], list
     stems: dict[str, int] = {}
     for image in images:
         stems[match_key(image.stem)] = stems.get(match_key(image.stem), 0) + 1
-    masks = [image for image in images if is_stray_mask(image, stems)]
-    return [image for image in images if image not in masks], masks
+    masks = {image for image in images if is_stray_mask(image, stems)}
+    return [image for image in images if image not in masks], sorted(masks, key=natural_key)
 
 
 def list_masks(folder: Path, problems: Problems) -> list[tuple[str, Path]]:
@@ -169,7 +169,9 @@ def list_masks(folder: Path, problems: Problems) -> list[tuple[str, Path]]:
 def _sort_entries(folder: Path, problems: Problems, masks: bool = False) -> tuple[list[Path], list[Path]]:
     """Return a folder's image files and, where masks are expected, the folders in it; report all else."""
     files, inside = [], []
-    for entry in entries(folder):
+    here = entries(folder)
+    stems = {entry.stem for entry in here if is_image_name(entry)}
+    for entry in here:
         if is_folder(entry):
             inside.append(entry)
             if not masks:
@@ -181,6 +183,8 @@ def _sort_entries(folder: Path, problems: Problems, masks: bool = False) -> tupl
         elif entry.suffix.lower() in HEIC_SUFFIXES:
             advice = "is read with pillow-heif: install the extra `heic`, or save the file as PNG or JPEG"
             problems.warn(Kind.IGNORED, entry, f"{entry.suffix[1:].upper()} {advice}")
+        elif entry.suffix.lower() == ".json" and entry.stem in stems:
+            continue  # LabelMe's, of the photograph beside it
         else:
             problems.warn(Kind.IGNORED, entry, "not an image (.png .jpg .jpeg .bmp .tif .tiff .webp)")
     return files, inside

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -25,22 +25,24 @@ _FOLDERS = (
     "images",
     "result",
 )
+_KEYS = (b"images", b"annotations", b"categories", b"info", b"licenses")
+_HEAD = 4096  # bytes of a file, in which one of the keys is
 _LIMIT = 1024 * 2**20  # bytes of a file
 
 
 def looks_like(product: Path) -> bool:
     """Whether a file of COCO's lies where tools write it."""
-    return bool(_files(product))
+    return any(_files(product))
 
 
-def _files(product: Path) -> list[Path]:
+def _files(product: Path) -> Iterator[Path]:
     places = [product, *(folder for folder in folders(product) if match_key(folder.name) in _FOLDERS)]
-    return [
+    return (
         entry
         for place in places
         for entry in entries(place)
         if entry.suffix.lower() == ".json" and _is_coco(entry)
-    ]
+    )
 
 
 def find(product: Path, problems: Problems) -> Found:
@@ -158,6 +160,10 @@ def decode_runs(text: str) -> list[int]:
 
 def _is_coco(file: Path) -> bool:
     try:
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD)
+        if not any(b'"%s"' % key in head for key in _KEYS):
+            return False
         content = _load(file)
         return isinstance(content["images"], list) and isinstance(content["annotations"], list)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -50,12 +50,13 @@ def find(product: Path, problems: Problems) -> Found:
     """List the product's photographs by the labels of their files."""
     marked: list[Marked] = []
     normals: list[Path] = []
-    images = {path: path for folder in _places(product) for path in entries(folder) if is_image_name(path)}
+    images = [path for folder in _places(product) for path in entries(folder) if is_image_name(path)]
+    beside = {(path.parent, path.stem): path for path in images}
     files = {file for folder in _places(product) for file in _first(folder) if _is_labelme(file)}
     by_stem = {match_key(path.stem): path for path in images}
     told = set()
     for file in sorted(files):
-        image = _image_of(file, images, by_stem)
+        image = beside.get((file.parent, file.stem)) or by_stem.get(match_key(file.stem))
         if image is None:
             problems.warn(Kind.MISSING_FILE, file, "its photograph is not there; left out")
             continue
@@ -71,12 +72,6 @@ def find(product: Path, problems: Problems) -> Found:
             message = "no JSON file of its name; left out (normal photographs lie in a folder `good`)"
             problems.warn(Kind.UNLABELLED, image, message)
     return sort_marked(marked, normals, problems)
-
-
-def _image_of(file: Path, images: dict[Path, Path], by_stem: dict[str, Path]) -> Path | None:
-    """The photograph of a file: of its name beside it, else of its name anywhere."""
-    beside = [path for path in images if path.parent == file.parent and path.stem == file.stem]
-    return beside[0] if beside else by_stem.get(match_key(file.stem))
 
 
 def read_marks(file: Path, image: Path, problems: Problems) -> Marked | None:

@@ -142,6 +142,18 @@ def test_a_thin_class_is_a_class(tmp_path: Path, thin: int) -> None:
     assert (np.asarray(mask.foreground) > 0).sum() == ONE + 70 * thin
 
 
+@pytest.mark.parametrize("step", [1, 4])
+def test_many_instances_are_labels(tmp_path: Path, step: int) -> None:
+    """More ids than a class list has: parts that were numbered one by one."""
+    values = np.zeros((SIZE[1], SIZE[0]), np.uint8)
+    for index in range(48):
+        row, column = divmod(index, 8)
+        values[2 + 13 * row : 12 + 13 * row, 2 + 12 * column : 11 + 12 * column] = step * (index + 1)
+    mask = open_mask(save(Image.fromarray(values), tmp_path / "m.png"))
+    assert mask.reading.kind is MaskKind.LABELS
+    assert (np.asarray(mask.foreground) > 0).sum() == 48 * 90
+
+
 SOFT: dict[str, Callable[[], Image.Image]] = {
     "anti-aliased": strokes,
     "anti-aliased hairlines": lambda: strokes(width=1),
@@ -191,9 +203,16 @@ def test_the_real_photographs_are_not_masks(tmp_path: Path) -> None:
             picture = opened.convert("RGB").resize((opened.width // 2, opened.height // 2))
         with_contour = picture.copy()
         ImageDraw.Draw(with_contour).ellipse((30, 30, 90, 80), outline="red", width=2)
-        for made in (picture, picture.convert("L"), with_contour, jpeg(with_contour, 80)):
+        for made in (
+            picture,
+            picture.convert("L"),
+            with_contour,
+            jpeg(with_contour, 80),
+        ):
             reading = open_mask(save(made, tmp_path / "m.png")).reading
             assert reading.kind is MaskKind.NOT_A_MASK, (file, reading)
+        few = open_mask(save(picture.quantize(32), tmp_path / "m.png")).reading
+        assert few.kind is MaskKind.NOT_A_MASK or few.doubt, file
 
 
 NO_MASKS: dict[str, Callable[[], Image.Image]] = {
@@ -201,6 +220,8 @@ NO_MASKS: dict[str, Callable[[], Image.Image]] = {
     "photograph": lambda: photograph(4, SIZE),
     "grey photograph": lambda: photograph(4, SIZE).convert("L"),
     "smooth photograph": lambda: smooth(3),
+    "photograph of few colours": lambda: photograph(4, SIZE).quantize(32),
+    "photograph of few greys": lambda: smooth(12).point([v // 16 * 16 for v in range(256)]),
     "dark photograph": lambda: smooth(3).point([v // 4 for v in range(256)]),
     "photograph as JPEG": lambda: jpeg(contour(), 90),
     "grey photograph on black": lambda: Image.composite(

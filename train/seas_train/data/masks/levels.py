@@ -19,6 +19,8 @@ from seas_train.data.masks.grey import GreyMask
 
 FOREGROUND = 127  # a mask of black and white: what is brighter is defect
 FEW = 32  # levels: more are soft edges, JPEG, or no mask at all
+SEVERAL = 8  # levels: a photograph has more, also one of few colours
+RESTLESS = 0.3  # of a mask's pixels at the least are like all their neighbours
 NEAR = 40  # of 255: as far from black and white does JPEG go at its usual qualities
 CLOSE = 64  # levels nearer than this are labels: nobody draws edges between them
 FEWEST = 4  # pixels of a class
@@ -73,7 +75,7 @@ def decide(mask: GreyMask, wanted: Masks = Masks.AUTO) -> Reading:
     if mask.refused:
         found = replace(found, kind=MaskKind.NOT_A_MASK, doubt=mask.refused)
     elif found.kind is MaskKind.LABELS and mask.source in ("colours", "palette"):
-        found = replace(found, kind=MaskKind.COLOURS, doubt="")
+        found = replace(found, kind=MaskKind.COLOURS, doubt="" if found.levels[0] == 0 else found.doubt)
     if wanted is Masks.INVERTED:
         clear = found.kind not in (MaskKind.EMPTY, MaskKind.UNIFORM, MaskKind.NOT_A_MASK)
         return replace(found, inverted=clear, doubt="" if clear else found.doubt)
@@ -101,6 +103,9 @@ def _by_levels(values: NDArray[np.uint8], counts: NDArray[np.int64]) -> Reading:
         return Reading(MaskKind.TWO_LEVELS, low, levels, doubt)
     if len(levels) > FEW:
         return _of_many(values, counts, levels)
+    if len(levels) >= SEVERAL and _level_share(values) < RESTLESS:
+        words = f"its {len(levels)} levels change from pixel to pixel, as a photograph's do"
+        return Reading(MaskKind.NOT_A_MASK, _middle(low, high), levels, words)
     classes = _classes(values, counts, levels)
     if not classes and high - low >= CLOSE:
         return Reading(MaskKind.SOFT, _middle(low, high), levels)
@@ -156,6 +161,8 @@ def _of_many(values: NDArray[np.uint8], counts: NDArray[np.int64], levels: tuple
             f"seems a label map with loss: levels from about {level} on are taken as classes, and as defect"
         )
         return Reading(MaskKind.LABELS, (low + level) // 2, levels, words)
+    if 2 * int((inside & (darker == brighter)).sum()) > between > 0:  # areas of one level each
+        return Reading(MaskKind.LABELS, low, levels, _doubt_of_labels(levels))
     ground = 1 - marked / values.size
     if share > 0.1 and between > (0.5 if ground < 0.5 else 0.75) * marked:
         words = f"{100 * share:.0f} % of its pixels lie between black and white, at {len(levels)} levels"
@@ -171,6 +178,12 @@ def _of_many(values: NDArray[np.uint8], counts: NDArray[np.int64], levels: tuple
         words = f"more of it is grey than white: what is above {_middle(low, high)} is taken as defect"
         return Reading(MaskKind.SOFT, _middle(low, high), levels, words)
     return Reading(MaskKind.SOFT, _middle(low, high), levels)
+
+
+def _level_share(values: NDArray[np.uint8]) -> float:
+    """The share of pixels that all their neighbours are like."""
+    darker, brighter = _neighbours(values)
+    return float((darker == brighter).mean())
 
 
 def _middle(low: int, high: int) -> int:

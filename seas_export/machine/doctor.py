@@ -11,7 +11,7 @@ from seas_export.machine.imports import broken_imports
 from seas_export.machine.machine import Machine, describe_machine
 from seas_export.version import DISTRIBUTION, installed, packaging, version
 from seas_runtime.backends.auto import Candidate, candidates
-from seas_runtime.installing import hidden_package, install, is_externally_managed, one_onnxruntime
+from seas_runtime.installing import command, hidden_package, is_externally_managed, one_onnxruntime, where
 from seas_runtime.units import gib
 
 OLDEST_PYTHON = (3, 10)
@@ -131,6 +131,7 @@ def diagnose(folder: Path = Path(), *, quick: bool = False) -> Diagnosis:
         advice=(
             *(_mend(name, why) for name, why in broken.items()),
             *_advice(machine, backends, packages),
+            *(() if all(job.ready for job in jobs) else (f"The commands above install {where()}.",)),
         ),
     )
 
@@ -153,7 +154,7 @@ def _job(
     old = tuple(too_old[name] for name in needs if name in too_old)
     broken = tuple(name for name in needs if name in not_working and name not in DISPENSABLE)
     ready = not missing and not old and not broken
-    mend = install(*extras)
+    mend = command(*extras)
     if broken and not missing and not old:
         mend = f"pip install --force-reinstall {' '.join(broken)}"
     return Job(commands, ready, missing, old, broken, None if ready else mend)

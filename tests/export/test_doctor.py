@@ -11,7 +11,7 @@ import pytest
 import seas_export.machine.doctor as doctor
 import seas_export.machine.machine as machine
 from seas_export.machine.imports import broken_imports
-from seas_runtime.installing import install
+from seas_runtime.installing import command, install
 from tests.export.commands import Run
 
 
@@ -38,7 +38,7 @@ def test_an_edge_box_can_generate_and_is_told_how_to_train(monkeypatch: pytest.M
     train = _job(found, "train")
     assert not train.ready
     assert "torch" in train.missing
-    assert train.install == install("train")
+    assert train.install == command("train")
 
 
 def test_a_package_that_is_too_old_is_named_with_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,8 +80,8 @@ def test_a_machine_with_a_gpu_is_told_of_the_extras_that_use_it(monkeypatch: pyt
     gpu = machine.Gpu("NVIDIA RTX 4090", 24564, "550.54", "8.9")
     monkeypatch.setattr(machine, "_gpus", lambda: (gpu,))
     found = _with(monkeypatch, {"onnxruntime-gpu": "1.20.0", "onnxruntime": "1.20.0"}, [])
-    assert _job(found, "build").install == install("gpu")
-    assert _job(found, "engine --target rtx").install == install("gpu", "rtx")
+    assert _job(found, "build").install == command("gpu")
+    assert _job(found, "engine --target rtx").install == command("gpu", "rtx")
     assert any(f"then {install('gpu')}" in line for line in found.advice)
 
 

@@ -118,7 +118,7 @@ def test_elsewhere_the_wheel_is_named_that_a_clone_writes(monkeypatch: pytest.Mo
     monkeypatch.setattr(advice, "_SOURCE", Path("/usr/lib/python3/site-packages"))
     monkeypatch.setattr(metadata, "version", lambda name: "0.1.0")
     assert install("runtime").startswith(
-        "pip install 'seas_export-0.1.0-py3-none-any.whl[runtime]', the wheel"
+        "pip install 'seas_export-0.1.0-py3-none-any.whl[runtime]' with the wheel"
     )
     assert "make wheel" in install("runtime")
 

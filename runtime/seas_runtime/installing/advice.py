@@ -12,24 +12,29 @@ _SOURCE = Path(__file__).resolve().parents[3]
 
 
 def install(*extras: str) -> str:
+    """Return the command that installs these extras here, and where it works: see `command` and `where`."""
+    return f"{command(*extras)} {where()}"
+
+
+def command(*extras: str) -> str:
     """Return the command that installs these extras here.
 
     No package index has our distribution yet. So it names the clone that this runs from or, where this is
-    none, the wheel that a clone writes; and a virtual environment where the system's Python takes no packages
-    (PEP 668).
+    none, the wheel that a clone writes.
     """
     wanted = f"[{','.join(extras)}]" if extras else ""
+    return f"pip install -e '.{wanted}'" if clone_folder() else f"pip install '{wheel_name()}{wanted}'"
+
+
+def where() -> str:
+    """Return what `command` needs, as the end of a sentence: the clone or the wheel; an environment, where
+    the system's Python takes no packages (PEP 668)."""
     clone = clone_folder()
-    if clone is not None:
-        command = f"pip install -e '.{wanted}' in {clone}"
-    else:
-        command = (
-            f"pip install '{wheel_name()}{wanted}', the wheel that `make wheel` writes to dist/ in a clone "
-            f"(no package index has {DISTRIBUTION})"
-        )
+    words = "with the wheel that `make wheel` writes to dist/ in a clone"
+    words = f"in {clone}" if clone is not None else f"{words} (no package index has {DISTRIBUTION})"
     if is_externally_managed():
-        command += "; first make a virtual environment and activate it: python3 -m venv seas"
-    return command
+        words += "; first make a virtual environment and activate it: python3 -m venv seas"
+    return words
 
 
 def one_onnxruntime(*extras: str) -> str:

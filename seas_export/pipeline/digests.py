@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import sha256_file
 from seas_runtime.outputs.kinds import MARKER, Kind, entries, owned, remove
+
+
+def content_digest(path: Path) -> str:
+    """A hash of a file's bytes, or of the names and bytes of all files in a folder.
+
+    Raises:
+        UserError: it is not there or cannot be read.
+    """
+    return _hash(path, entries(path)) if path.is_dir() else sha256_file(path)
 
 
 def folder_digest(kind: Kind) -> Callable[[Path], str]:
@@ -21,12 +30,16 @@ def folder_digest(kind: Kind) -> Callable[[Path], str]:
         names = owned(path, kind)
         if names is None:
             raise UserError(f"{path}: expected {kind.name}, found none")
-        whole = hashlib.sha256()
-        for file in sorted(path / name for name in names - {MARKER} if not name.endswith("/")):
-            whole.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
-        return whole.hexdigest()
+        return _hash(path, names - {MARKER})
 
     return digest
+
+
+def _hash(folder: Path, names: Iterable[str]) -> str:
+    whole = hashlib.sha256()
+    for file in sorted(folder / name for name in names if not name.endswith("/")):
+        whole.update(f"{file.relative_to(folder).as_posix()}\0{sha256_file(file)}\n".encode())
+    return whole.hexdigest()
 
 
 def dataset_digest(path: Path) -> str:

@@ -13,10 +13,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from seas_export.pipeline.digests import is_empty
+from seas_export.pipeline.digests import content_digest, is_empty
 from seas_export.pipeline.source import Source
 from seas_runtime.errors import UserError
-from seas_runtime.files import locked, read_json, sha256_file, write_json
+from seas_runtime.files import locked, read_json, write_json
 from seas_runtime.outputs.checking import holds_ours, refuse_overlap
 from seas_runtime.outputs.kinds import Kind, some
 from seas_runtime.units import duration
@@ -120,7 +120,7 @@ class Ledger:
         follow from. grown: dotted name of the input that says how much is wanted. again: make it though it is
         current.
         """
-        digest = digest or sha256_file
+        digest = digest or content_digest
         given = _plain(inputs)
         key = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
         old = self._entries.get(name)

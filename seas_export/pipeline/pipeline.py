@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seas_export.config.build import BuildConfig
 from seas_export.machine.machine import describe_machine
-from seas_export.pipeline.digests import bundle_digest, clear_damaged, dataset_digest, folder_digest
+from seas_export.pipeline.digests import bundle_digest, clear_damaged, folder_digest
 from seas_export.pipeline.engines import build_engines, engine_options
 from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, check_place, only_build
+from seas_export.pipeline.parts.generation import generate
 from seas_export.pipeline.parts.judging import evaluate, judge, set_aside
 from seas_export.pipeline.parts.reporting import write_report
 from seas_export.pipeline.result import ASIDE, BuildResult
 from seas_export.pipeline.source import Source, find_source
 from seas_export.pipeline.training.training import load_trainable, photographs_by, training_config
-from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, bundle_digest_without_verdicts
 from seas_export.version import version
+from seas_runtime.dataset.layout import DATASET_NAME
 from seas_runtime.outputs.temporary import sweep
 from seas_runtime.printable import printable
 from seas_train.data.names import shown_label
@@ -81,6 +82,8 @@ class _Build:
                 "export": (self.bundle,),
                 "verdict": (self.verdict,),
                 "generate": (self.dataset,),
+                # An earlier build's may still be there, though its part is forgotten.
+                ASIDE: () if (self.aside / DATASET_NAME).is_file() else (self.aside,),
                 "report": (self.report, self.overview),
             }
         )
@@ -109,7 +112,8 @@ class _Build:
         if options is not None:
             build_engines(self.bundle, options, self.say)
         verdicts = judge(self.ledger, self.config, self.bundle, self.mask_scores, self.verdict)
-        self._generate(verdicts)
+        folders = {"generate": self.dataset, ASIDE: self.aside}
+        generate(self.ledger, self.config, verdicts, self.bundle, folders, self.restore, self.say)
         reported = write_report(self.ledger, product, self.report, self.overview, self.say)
         seconds = time.perf_counter() - begun
         self.ledger.note(finished=True, seconds=seconds)
@@ -257,33 +261,6 @@ class _Build:
 
         inputs = {"version": version(), "checkpoint": self._output("train"), "config": asdict(wanted)}
         self.ledger.part("export", inputs, self.bundle, make, digest)
-
-    def _generate(self, verdicts: Sequence[Verdict]) -> None:
-        """The data set; pairs of defects that are not usable into a data set of their own, beside it."""
-        from seas_export.pipeline.parts.generation import write_pairs
-        from seas_runtime.manifest.types import GOOD
-
-        aside = set_aside(verdicts, self.config)
-        kept = (*(verdict.defect for verdict in verdicts if verdict.defect not in aside), GOOD)
-        config = {name: value for name, value in asdict(self.config.generate).items() if name != "keep"}
-        for part, out, defects in (("generate", self.dataset, kept), ("set aside", self.aside, aside)):
-            if not defects:
-                self.ledger.forget(part)
-                continue
-
-            def make(before: Before, out: Path = out, defects: tuple[str, ...] = defects) -> None:
-                write_pairs(self.bundle, out, defects, self.config, before, self.say, self.restore)
-
-            inputs = {
-                "version": version(),
-                "bundle": self._output("export"),
-                "defects": defects,
-                "seed": self.config.seed,
-                "config": config,
-            }
-            self.ledger.part(
-                part, inputs, out, make, dataset_digest, grown="config.pairs", again=self.restore
-            )
 
     def _output(self, part: str) -> str:
         """The hash of what a part made."""

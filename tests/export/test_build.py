@@ -204,6 +204,18 @@ def test_a_build_from_photographs_to_a_report(
     assert sum("current, kept" in line for line in said) == 6
 
     said.clear()
+    aside = build(load_config(None, {**options, "generate": {"pairs": 2, "gate": False}}), say=said.append)
+    assert aside.not_usable == ("dark_line", "spot")  # after three steps of training
+    assert (aside.pairs, aside.set_aside) == (
+        {"dark_line": 0, "spot": 0, "good": 2},
+        {"dark_line": 2, "spot": 2},
+    )
+    assert sorted(path.name for path in (tmp_path / "out" / "dataset").glob("t*/*")) == ["good"]
+    assert len(list((tmp_path / "out" / "not_usable" / "test").glob("*/*.png"))) == 4
+    assert any(line.startswith("verdict: current, kept") for line in said)  # nothing is measured again
+    assert "spot: not usable" in aside.made["report"].read_text()
+
+    said.clear()
     changes = {**options, "generate": {"pairs": 1, "gate": False, "keep": True}}
     assert build(load_config(None, changes), say=said.append).pairs == {"dark_line": 1, "spot": 1, "good": 1}
     assert [line.split(":")[0] for line in said if "making again" in line] == ["generate", "report"]
@@ -251,9 +263,9 @@ def test_a_build_from_photographs_to_a_report(
 
     from seas_export.pipeline import pipeline
 
-    for part in ("_export", "_generate", "_report"):  # training is what is looked at
+    for part in ("_export", "_report"):  # training is what is looked at
         monkeypatch.setattr(pipeline._Build, part, lambda self, *given: None)
-    for part in ("evaluate", "judge"):
+    for part in ("evaluate", "judge", "generate"):
         monkeypatch.setattr(pipeline, part, lambda *given: ())
     monkeypatch.setattr(pipeline.BuildResult, "of", lambda *given: None)
     build(load_config(None, changes))

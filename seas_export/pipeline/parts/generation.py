@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from seas_export.config.build import BuildConfig
-from seas_export.pipeline.ledger import Before
+from seas_export.pipeline.digests import dataset_digest
+from seas_export.pipeline.ledger import Before, Ledger
+from seas_export.pipeline.parts.judging import set_aside
+from seas_export.verdict import Verdict
+from seas_export.version import version
+from seas_runtime.manifest.types import GOOD
+
+
+def generate(
+    ledger: Ledger,
+    config: BuildConfig,
+    verdicts: Sequence[Verdict],
+    bundle: Path,
+    folders: Mapping[str, Path],
+    restore: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Make the data set; pairs of defects that are not usable go into one of their own: parts of the build.
+
+    folders: of both, by the part's name.
+    """
+    aside = set_aside(verdicts, config)
+    kept = (*(verdict.defect for verdict in verdicts if verdict.defect not in aside), GOOD)
+    wanted = {name: value for name, value in asdict(config.generate).items() if name != "keep"}
+    for (part, out), defects in zip(folders.items(), (kept, aside), strict=True):
+        if not defects:
+            ledger.forget(part)
+            continue
+
+        def make(before: Before, out: Path = out, defects: tuple[str, ...] = defects) -> None:
+            write_pairs(bundle, out, defects, config, before, say, restore)
+
+        inputs = {
+            "version": version(),
+            "bundle": ledger.entries["export"].output,
+            "defects": defects,
+            "seed": config.seed,
+            "config": wanted,
+        }
+        ledger.part(part, inputs, out, make, dataset_digest, grown="config.pairs", again=restore)
 
 
 def write_pairs(

@@ -123,6 +123,12 @@ def test_weights_swapped_after_they_were_hashed_are_not_loaded(backend: Backend,
     (tmp_path / "other").replace(weights)
     with pytest.raises(UserError, match=r"weights\.bin: expected sha256"):
         backend.load(content, "step")
+    swapped = Bundle.read(bundle, verify=False)
+    file, real = swapped.graph("step"), weights.with_name("aside")
+    weights.rename(real)  # and back: no library may have read what lay there meanwhile
+    real.rename(weights)
+    with pytest.raises(UserError, match=r"weights\.bin: replaced or written while it was loaded"):
+        file.confirm()
     untold = Bundle.read(bundle, verify=False)
     assert backend.load(untold, "step")  # nobody asked for its hash
 

@@ -7,7 +7,9 @@ import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -34,6 +36,8 @@ class CheckedFiles:
         self.folder, self.entries, self._hashed, self._advice = folder, entries, hashed, advice
         self._states: dict[str, _State] = {}
         self._digests: dict[str, str] = {}
+        self._maps: WeakValueDictionary[tuple[Any, ...], np.ndarray[Any, Any]] = WeakValueDictionary()
+        self._lock = Lock()
 
     def limit(self, name: str, limit: int) -> None:
         """Refuse a file of more than `limit` bytes, before any of it is read."""
@@ -66,17 +70,24 @@ class CheckedFiles:
         with os_errors(self.folder / name, "read"), self._open(name) as file:
             if self._hashed and self._states.get(name) != _state(file):
                 self._compare(name, file)
+            self._states[name] = _state(file)
             if not self.entries[name].size:
                 return np.zeros(0, np.uint8)
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return np.frombuffer(mapped, np.uint8)  # holds the map
+            key = name, *_state(file)
+            with self._lock:  # graphs are loaded side by side, and share their weights' file
+                found = self._maps.get(key)
+                if found is None:
+                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                    found = self._maps[key] = np.frombuffer(mapped, np.uint8)  # holds the map
+        return found
 
     def confirm(self, name: str) -> None:
-        """Refuse a file that was written since it was mapped."""
-        if self._hashed and name in self._states:
-            with os_errors(self.folder / name, "read"), self._open(name) as file:
-                if self._states[name] != _state(file):
-                    self._compare(name, file)
+        """Refuse a file that was written, or moved, since it was mapped: a library may have read another."""
+        with os_errors(self.folder / name, "read"), self._open(name) as file:
+            if self._states.get(name) != _state(file):
+                raise UserError(
+                    f"{self.folder / name}: replaced or written while it was loaded; {self._advice}"
+                )
 
     def _open(self, name: str) -> BinaryIO:
         path, entry = self.folder / name, self.entries[name]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
 
 VARIANTS = ()
+_FOLDER = "session.model_external_initializers_file_folder_path"
 _DTYPES = {  # ONNX Runtime's names -> numpy's
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -119,16 +120,19 @@ def import_onnxruntime(kind: str, extra: str) -> Any:
 def open_session(content: GraphContent, options: Any, providers: list[Any]) -> Any:
     """Return an `InferenceSession` of a graph; UserError if ONNX Runtime cannot load it.
 
-    It is given the bytes that were checked and its weights as arrays: it opens no file. The format is named,
-    or the first bytes would choose it.
+    It is given the bytes that were checked. Weights it maps itself, since of arrays it holds a second copy;
+    afterwards their file must still be the one that was compared. The format is named, or the first bytes
+    would choose it.
     """
     import onnxruntime
 
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    weights = content.weights
     try:
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
-        if values:
+        if content.tensors and _takes_a_folder(onnxruntime.__version__):
+            options.add_session_config_entry(_FOLDER, str(content.file.absolute().parent))
+        elif content.tensors:
+            weights = content.weights
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
             options.add_external_initializers(list(weights), values)
         session = onnxruntime.InferenceSession(content.data, options, providers=providers)
     except Exception as error:  # as above
@@ -138,6 +142,12 @@ def open_session(content: GraphContent, options: Any, providers: list[Any]) -> A
         ) from error
     content.confirm()
     return session
+
+
+def _takes_a_folder(version: str) -> bool:
+    """Whether ONNX Runtime can be told where the weights of a graph lie that it is given as bytes."""
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    return numbers >= [1, 22]
 
 
 def tensor_spec(node: Any) -> TensorSpec:

@@ -260,6 +260,22 @@ def test_only_what_is_known_reaches_a_library(base: Path) -> None:
     assert "vocab_file" not in read_configuration("tokenizer", base / "tokenizer", "base")
 
 
+def test_loading_a_folder_asks_no_network(
+    base: Path, checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def refuse(*words: object) -> None:
+        asked.append(words)
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    load_base(base)
+    load_checkpoint(checkpoint_path)
+    assert asked == []
+
+
 def test_keys_of_a_newer_version_are_left_out_and_named(base: Path, caplog: pytest.LogCaptureFixture) -> None:
     edit("unet", "config.json", brand_new_block=3)(base)
     load_base(base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,3 +135,31 @@ class AttentionRecorder:
             maps[reduction] = mean.view(mean.shape[0], side, side, -1)
         self._recorded.clear()
         return maps
+
+
+@torch.no_grad()
+def where_tokens_look(
+    model: Callable[..., Any],
+    scheduler: Any,
+    prompt_ids: Tensor,
+    positions: Sequence[Tensor],
+    latents: Tensor,
+) -> list[Tensor]:
+    """Return for each prompt the maps [tokens, h/2, w/2] of its tokens at `positions`.
+
+    Little noise is added, the schedule's at a tenth of its length: where tokens look is settled there.
+
+    Args:
+        model: the trained one, on the latents' device: it returns maps by reduction besides.
+        scheduler: a diffusers scheduler with the noise schedule.
+        prompt_ids: [P, L], one prompt a picture.
+        positions: of each prompt's tokens.
+        latents: [P, C, h, w], scaled.
+    """
+    count, device = len(latents), latents.device
+    timesteps = torch.full((count,), scheduler.config.num_train_timesteps // 10, device=device)
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    noisy = scheduler.add_noise(latents, noise, timesteps)
+    _, maps = model(noisy, timesteps, prompt_ids, torch.arange(count, device=device))
+    whole = maps[REDUCTIONS[0]].float().permute(0, 3, 1, 2)  # [P, L, h/2, w/2]
+    return [whole[row, places.to(device)] for row, places in enumerate(positions)]

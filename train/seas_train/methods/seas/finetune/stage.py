@@ -19,7 +19,7 @@ from seas_train.diffusion.examples import Example, Examples
 from seas_train.diffusion.prediction import training_target
 from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.sampling import preview_sheet
-from seas_train.methods.seas.finetune.attention import REDUCTIONS
+from seas_train.methods.seas.finetune.attention import REDUCTIONS, where_tokens_look
 from seas_train.methods.seas.finetune.config import (
     AlignmentMask,
     AttentionMaps,
@@ -27,7 +27,6 @@ from seas_train.methods.seas.finetune.config import (
     NormalTerm,
     TrainedTokens,
 )
-from seas_train.methods.seas.finetune.looks import where_tokens_look
 from seas_train.methods.seas.finetune.lora import add_adapters, merged
 from seas_train.methods.seas.finetune.losses import (
     alignment_loss,

@@ -58,14 +58,14 @@ def test_a_base_that_predicts_v_is_trained_on_v(tiny_base: Base, tiny_product: P
         previous, base.scheduler.add_noise(latents, noise, timesteps - 1), atol=1e-4
     )  # what stage 2 decodes
 
-    plain, ours = (staged(tiny_product, one).draw(step_random(0, 1)) for one in (tiny_base, base))
+    plain, ours = (staged(tiny_product, one).draw(step_random(0, "finetune", 1)) for one in (tiny_base, base))
     assert torch.equal(plain.tensors["noisy"], ours.tensors["noisy"])
     assert not torch.allclose(plain.tensors["target"], ours.tensors["target"])
 
 
 def test_without_normal_alignment_no_normal_is_drawn(tiny_base: Base, tiny_product: Product) -> None:
     stage = staged(tiny_product, tiny_base, normal_alignment=False)
-    batch = stage.draw(step_random(0, 1))
+    batch = stage.draw(step_random(0, "finetune", 1))
     assert len(batch.tensors["noisy"]) == CONFIG.defect_images
     losses = stage.losses(stage.module, batch.tensors)
     assert float(losses["noise_normal"]) == 0
@@ -85,7 +85,7 @@ def test_more_normal_tokens_and_other_first_words(tiny_base: Base, tiny_product:
         assert torch.allclose(
             stage.module.embedding.rows[rows], expected.expand_as(stage.module.embedding.rows[rows])
         )
-    batch = stage.draw(step_random(0, 1))
+    batch = stage.draw(step_random(0, "finetune", 1))
     assert math.isfinite(float(stage.losses(stage.module, batch.tensors)["alignment"]))
     assert len(stage._normal_positions) == 3
 

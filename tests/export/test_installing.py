@@ -228,7 +228,7 @@ def test_auto_and_engines_say_so_instead_of_advising_another_copy(monkeypatch: p
     monkeypatch.setattr(auto, "find_cuda_device", object)
     monkeypatch.setattr(library, "tensorrt_version", lambda target: None)
     monkeypatch.setattr(auto, "hidden_package", lambda name: f"{name} is hidden")
-    assert auto._engines("tensorrt", None) == "tensorrt is hidden"
+    assert auto._engines("tensorrt", None, None) == "tensorrt is hidden"
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setattr(library, "hidden_package", lambda name: f"{name} is hidden")
     with pytest.raises(UserError, match="tensorrt is hidden"):

@@ -8,7 +8,6 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from seas_export.graphs.schedules import (
     DDIM,
     DPMPP_2M,
-    START_TIMESTEPS,
     STEP_COUNTS,
     make_schedule,
     make_scheduler,
@@ -17,6 +16,7 @@ from seas_export.graphs.schedules import (
 )
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Schedule, schedules_from_tensors
+from seas_runtime.methods.seas import START_TIMESTEPS
 from seas_train.diffusion.solver import SolverRules, base_spacing
 from tests.schedules import apply_step, scaled_input
 

@@ -19,7 +19,7 @@ from seas_export.methods.contract import ReferencePair
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD, SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
-from seas_runtime.methods.seas import MASK_STEPS, choose_reference, defective
+from seas_runtime.methods.seas import MASK_STEPS, START_TIMESTEPS, choose_reference, defective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,6 @@ class ReferenceLoop:
         import torch
 
         from seas_export.graphs.schedules import make_start_scheduler
-        from seas_runtime.methods.seas import START_TIMESTEPS
         from seas_train import load_checkpoint
         from seas_train.diffusion.taps import tap_indices
 

@@ -143,7 +143,7 @@ def test_outline() -> None:
 def test_extending_the_count_gives_an_unbroken_dataset(generator: Generator, tmp_path: Path) -> None:
     write(generator, tmp_path / "grown", count=6, batch=4)
     summary = write(generator, tmp_path / "grown", count=11, batch=4)
-    assert summary.continued == 3 * 4  # the last batch of 2 is filled, and so made again
+    assert summary.continued == 3 * 6
     write(generator, tmp_path / "whole", count=11, batch=4)
     assert snapshot(tmp_path / "grown") == snapshot(tmp_path / "whole")
 
@@ -191,6 +191,60 @@ def test_a_smaller_count_keeps_all_pairs_and_a_larger_one_continues(
     assert write(generator, tmp_path / "out", "stain", count=12).continued == 8
     write(generator, tmp_path / "whole", "stain", count=12)
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "whole")
+
+
+def test_a_mask_that_was_retouched_in_the_last_batch_stays_when_the_batch_is_filled(
+    generator: Generator, tmp_path: Path
+) -> None:
+    out, image = tmp_path / "out", generator.manifest.image
+    write(generator, out, "stain", "good", count=6, batch=4)
+    last = max(record["index"] for record in read_records(out) if record["accepted"] and record["files"])
+    assert last >= 4  # in the batch that is not full
+    retouched = encode_png(Image.new("L", (image.width, image.height), 255))
+    (out / f"ground_truth/stain/{last:06d}_mask.png").write_bytes(retouched)
+    (out / f"train/good/{last:06d}.png").write_bytes(retouched)
+    before = snapshot(out)
+    lines = (out / "records.jsonl").read_text().splitlines()
+    write(generator, out, "stain", "good", count=8, batch=4)
+    after = snapshot(out)
+    own = {"records.jsonl", "dataset.json", "contact_sheet.png"}
+    assert {path: after[path] for path in before if path not in own} == {
+        path: data for path, data in before.items() if path not in own
+    }
+    assert {record["index"] for record in read_records(out)} == set(range(8))
+    assert set(lines) <= set((out / "records.jsonl").read_text().splitlines())
+
+
+def test_a_mask_that_was_retouched_stays_when_a_file_of_its_batch_or_pair_is_restored(
+    generator: Generator, tmp_path: Path
+) -> None:
+    out, image = tmp_path / "out", generator.manifest.image
+    write(generator, out, "stain", count=4)
+    whole = snapshot(out)
+    first, second = [record["files"] for record in read_records(out) if record["accepted"]][:2]
+    retouched = encode_png(Image.new("L", (image.width, image.height), 255))
+    for pair in (first, second):
+        (out / pair["mask"]).write_bytes(retouched)
+    (out / first["image"]).unlink()
+    write(generator, out, "stain", count=4)
+    write(generator, out, "stain", count=4, restore=True)
+    after = snapshot(out)
+    assert [after[pair["mask"]] for pair in (first, second)] == [retouched] * 2
+    assert after[first["image"]] == whole[first["image"]]
+    assert after["records.jsonl"] == whole["records.jsonl"]
+
+
+def test_a_pair_that_came_back_out_of_the_trash_is_a_pair_again(generator: Generator, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(generator, out, "stain", count=4)
+    whole = snapshot(out)
+    image = out / next(record for record in read_records(out) if record["accepted"])["files"]["image"]
+    data = image.read_bytes()
+    image.unlink()
+    assert write(generator, out, "stain", count=4).defects["stain"].deleted == 1
+    image.write_bytes(data)
+    assert write(generator, out, "stain", count=4).defects["stain"].deleted == 0
+    assert snapshot(out) == whole
 
 
 def test_a_pair_deleted_by_hand_stays_deleted_until_it_is_restored(

@@ -81,8 +81,9 @@ def write_dataset(
 ) -> DatasetSummary:
     """Generate what `request` asks into folder `out`: MVTec AD layout, records, contact sheet.
 
-    Run again after it was killed, or with a larger count, it continues, and ends with the same files as a
-    run that was not: batches that are not whole are made again; with a smaller count all pairs stay. A pair
+    Run again after it was killed it ends with the same files as a run that was not: what is missing is made,
+    in its batch. So it is with a larger count or more defects; with a smaller count all pairs stay. A pair
+    that is recorded and there is never written again, so that what a person retouched in it stays. A pair
     that no attempt brought through the gates has a record with `accepted` false and no files. A pair whose
     files a person removed stays removed: its record says `deleted`; `restore` makes such pairs again. `force`
     removes a dataset that is there first. Files that are not the dataset's are left alone.
@@ -103,10 +104,9 @@ def write_dataset(
         records.load()
         records.keep(tuple(records.lines))  # without what a killed writer left of its last line
         batches = _all_batches(request)
-        if not restore:
-            _mark_deleted(out, records, batches)
-        missing = [batch for batch in batches if not _is_whole(out, records, batch, restore)]
-        continued = len(set(_keys(batches, without=missing)))
+        _mark_deleted(out, records, batches, restore)
+        done = {key for key in _keys(batches) if _is_done(out, records.record(key), restore)}
+        missing = [batch for batch in batches if not done.issuperset(batch)]
         _write_missing(
             generator, request, _Place(out, records, written_files(out), restore), missing, progress
         )
@@ -114,7 +114,7 @@ def write_dataset(
         (out / PENDING_NAME).unlink(missing_ok=True)
         sheet = contact_sheet(out, request.defects, records.records(), generator.manifest.labels)
         atomic_write_bytes(out / CONTACT_SHEET_NAME, encode_png(sheet))
-        return _summarise(out, request, records, continued, generator.manifest.labels)
+        return _summarise(out, request, records, len(done), generator.manifest.labels)
 
 
 def _batches(defect: str, request: DatasetRequest) -> Iterator[Batch]:
@@ -127,17 +127,21 @@ def _all_batches(request: DatasetRequest) -> list[Batch]:
     return [batch for defect in request.defects for batch in _batches(defect, request)]
 
 
-def _mark_deleted(out: Path, records: RecordFile, batches: Sequence[Batch]) -> None:
-    """Say in their records which pairs a person removed: a record is written after its pair's files."""
-    gone = [
-        key
-        for key in _keys(batches)
-        if (record := records.record(key)) and not _is_there(out, record) and not record.get("deleted")
-    ]
-    for key in gone:
-        records.change(key, deleted=True)
+def _mark_deleted(out: Path, records: RecordFile, batches: Sequence[Batch], restore: bool) -> None:
+    """Say in their records which pairs a person removed: a record is written after its pair's files.
+
+    Those that came back, as out of a trash bin, are pairs again; with `restore` none is marked.
+    """
+    gone = []
+    for key in _keys(batches):
+        record = records.record(key)
+        if record and record.get("deleted") and _is_there(out, record):
+            records.change(key, deleted=None)
+        elif record and not record.get("deleted") and not _is_there(out, record) and not restore:
+            records.change(key, deleted=True)
+            gone.append(key)
+    records.keep(tuple(records.lines))
     if gone:
-        records.keep(tuple(records.lines))
         logger.warning(
             "%s: the files of %d pairs were removed (%s); they stay so, --restore makes them again",
             out,
@@ -152,22 +156,14 @@ def _is_there(out: Path, record: dict[str, Any]) -> bool:
     return not record["accepted"] or all((out / path).is_file() for path in paths)
 
 
-def _is_whole(out: Path, records: RecordFile, batch: Batch, restore: bool) -> bool:
-    """Whether every pair of a batch is recorded and its files are there, or a person removed them.
-
-    A last batch that a larger count now fills is not whole: rounding may depend on a batch's size.
-    """
-    found = [records.record(key) for key in batch]
-    return all(
-        record is not None and (_is_there(out, record) or (bool(record.get("deleted")) and not restore))
-        for record in found
-    )
+def _is_done(out: Path, record: dict[str, Any] | None, restore: bool) -> bool:
+    """Whether a pair is recorded and its files are there, or a person removed them: it is not written."""
+    return record is not None and (_is_there(out, record) or (bool(record.get("deleted")) and not restore))
 
 
-def _keys(batches: Sequence[Batch], without: Sequence[Batch] = ()) -> list[Key]:
-    """Return the pairs of `batches` in their order, but for those of `without`."""
-    left_out = set(without)
-    return [key for batch in batches if batch not in left_out for key in batch]
+def _keys(batches: Sequence[Batch]) -> list[Key]:
+    """Return the pairs of `batches` in their order."""
+    return [key for batch in batches for key in batch]
 
 
 @dataclass(frozen=True)
@@ -180,21 +176,20 @@ class _Place:
     restore: bool
 
     def write(self, pairs: Sequence[GeneratedPair]) -> int:
-        """Write a batch's files, then its records: what is recorded is there. Return the number of pairs."""
-        before = [self.records.record((pair.record.defect, pair.record.index)) for pair in pairs]
+        """Write what a batch lacks: files, then records: what is recorded is there. Return its size."""
         lines, files, unneeded = [], {}, set()
-        for pair, old in zip(pairs, before, strict=True):
-            paths = pair_paths(pair.record.defect, pair.record.index)
-            deleted = bool(old and old.get("deleted")) and not self.restore
-            line = {**pair.record.to_dict(), "files": paths if pair.record.accepted else None}
-            if self.restore and old and None not in before and _is_there(self.out, old):
-                continue  # only what was removed is made again
-            lines.append({**line, "deleted": True} if deleted else line)
-            if deleted:
-                continue
+        for pair in pairs:
+            record = pair.record
+            old = self.records.record((record.defect, record.index))
+            if _is_done(self.out, old, self.restore):
+                continue  # the others of its batch were missing, or it has grown
+            paths = pair_paths(record.defect, record.index)
+            lines.append({**record.to_dict(), "files": paths if record.accepted else None})
             arrays = {"image": pair.image, "mask": pair.mask}
             for name, path in paths.items():
-                if pair.record.accepted:
+                if old is not None and (self.out / path).exists():
+                    continue  # the half of a pair that a person left
+                if record.accepted:
                     files[path] = encode_png(Image.fromarray(arrays[name]))
                 else:
                     unneeded.add(path)

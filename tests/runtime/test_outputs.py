@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,59 @@ def test_a_mount_point_is_written_from_inside(tmp_path: Path, monkeypatch: pytes
     assert out.stat().st_ino == inode
     assert set(contents(out)) == {"key.json", MARKER}
     assert contents(out)["key.json"] == "two"
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A folder of memory that is mounted, as a volume in a container is."""
+    out = tmp_path / "volume"
+    out.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(out)]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no mount command here")
+    if done.returncode != 0:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    try:
+        yield out
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
+
+
+def test_a_volume_is_written_and_replaced_and_its_other_files_stay(mounted: Path) -> None:
+    check_out(mounted, THING)
+    make(mounted)
+    assert contents(mounted)["data/a.bin"] == "one"
+    (mounted / "lost+found").mkdir()
+    check_out(mounted, THING, force=True)
+    make(mounted, "two", ("b", "c"))
+    assert set(contents(mounted)) == {"data/b.bin", "data/c.bin", "key.json", MARKER}
+    note = put(mounted, "NOTES.txt")
+    with pytest.raises(UserError, match=r"NOTES\.txt"):
+        check_out(mounted, THING, force=True)
+    make(mounted, "three")
+    assert note.read_text() == "mine"
+    assert [item.name for item in mounted.parent.iterdir()] == ["volume"]
+    assert mounted.is_mount()
+
+
+def test_a_folder_on_another_disk_behind_a_link_is_written_there(mounted: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(mounted / "deeper")
+    (mounted / "deeper").mkdir()
+    make(tmp_path / "out")
+    make(tmp_path / "out", "two")
+    assert contents(mounted / "deeper")["data/a.bin"] == "two"
+    assert (tmp_path / "out").is_symlink()
+    assert [item.name for item in mounted.iterdir()] == ["deeper"]
+
+
+def test_a_volume_without_room_keeps_what_it_held(mounted: Path) -> None:
+    make(mounted)
+    before = contents(mounted)
+    with pytest.raises(UserError, match="the disk is full"), replace_directory(mounted, THING) as fresh:
+        (fresh / "key.json").write_bytes(bytes(32 << 20))
+    assert contents(mounted) == before
 
 
 def test_an_interrupted_move_is_known_to_be_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -110,19 +110,19 @@ class Ledger:
         make: Callable[[Before], object],
         digest: Callable[[Path], str] | None = None,
         restated: str = "",
-        grown: str = "",
+        grown: Collection[str] = (),
         again: bool = False,
     ) -> Entry:
         """Make a part unless it is current: made from these very inputs, and its output unchanged since.
 
         inputs: everything that decides the result, as JSON values. digest: of `output`; by default its
         contents'. restated: dotted name of the inputs that the output states and its long work does not
-        follow from. grown: dotted name of the input that says how much is wanted. again: make it though it is
-        current.
+        follow from. grown: dotted names of the inputs that say how much is wanted. again: make it
+        though it is current.
         """
         digest = digest or content_digest
         given = _plain(inputs)
-        key = hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+        key = _hash(given)
         old = self._entries.get(name)
         before, reason = self._compare(old, key, given, output, digest, restated, grown)
         if before is None and again:
@@ -145,6 +145,16 @@ class Ledger:
         self._record(name, entry)
         self._say(f"{name}: done in {duration(seconds)} ({output})")
         return entry
+
+    def continues(self, name: str, inputs: Mapping[str, Any], grown: Collection[str]) -> bool:
+        """Whether what was made or begun of a part is of use: no other inputs than `grown` have changed."""
+        old = self._entries.get(name)
+        return old is not None and not self._force and set(changed(old.inputs, _plain(inputs))) <= set(grown)
+
+    def begin(self, name: str, inputs: Mapping[str, Any], output: Path) -> None:
+        """Record a part as begun: it is continued when it is made."""
+        given = _plain(inputs)
+        self._record(name, Entry(_hash(given), given, self._relative(output)))
 
     def forget(self, name: str) -> None:
         """Drop a part that a build no longer has; its files stay."""
@@ -169,7 +179,7 @@ class Ledger:
         output: Path,
         digest: Callable[[Path], str],
         restated: str,
-        grown: str,
+        grown: Collection[str],
     ) -> tuple[Before | None, str]:
         """What a part finds, None where it is current, and that in words."""
         if old is None:
@@ -181,7 +191,7 @@ class Ledger:
             words = f"making again, changed: {', '.join(names[:6])}"
             if old.finished and restated and all(name.startswith(f"{restated}.") for name in names):
                 return Before.RESTATED, words
-            if names == [grown]:
+            if set(names) <= set(grown):
                 return Before.GROWN, words.replace("making again", "continuing")
             return Before.NOTHING, words
         if not old.finished:
@@ -231,6 +241,10 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as JSON gives them back, so that new ones compare with recorded ones."""
     made: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return made
+
+
+def _hash(inputs: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def check_place(out: Path, source: Source, base: str) -> None:

@@ -203,6 +203,32 @@ def test_a_build_from_photographs_to_a_report(
     build(load_config(None, options), say=said.append)
     assert sum("current, kept" in line for line in said) == 6
 
+    # Someone looks through the data: nothing is made again for it.
+    left = [tmp_path / "out" / name for name in ("dataset/Thumbs.db", "dataset/NOTES.txt")]
+    left += [tmp_path / "out/checkpoint" / name for name in ("NOTES.txt", "unet/Thumbs.db", "._k")]
+    left.append(tmp_path / "out/dataset/test/spot/NOTES.txt")
+    for file in left:
+        file.write_text("mine")
+    masks = tmp_path / "out/dataset/ground_truth/spot"
+    retouched = (masks / "000001_mask.png").read_bytes()
+    (masks / "000000_mask.png").write_bytes(retouched)
+    bad = tmp_path / "out/dataset/test/dark_line/000001.png"
+    picture = bad.read_bytes()
+    bad.unlink()
+    said.clear()
+    assert build(load_config(None, options), say=said.append).pairs == {"dark_line": 1, "spot": 2, "good": 2}
+    assert not bad.exists()
+    unmade = [line.split(":")[0] for line in said if "current, kept" in line]
+    assert unmade == ["train", "evaluate", "export", "verdict"]
+    said.clear()
+    build(load_config(None, options), say=said.append)
+    assert sum("current, kept" in line for line in said) == 6
+    assert not bad.exists()
+    assert build(load_config(None, options), restore=True).pairs == result.pairs
+    assert bad.read_bytes() == picture
+    assert (masks / "000000_mask.png").read_bytes() == retouched
+    assert [file.read_text() for file in left] == ["mine"] * len(left)
+
     said.clear()
     aside = build(load_config(None, {**options, "generate": {"pairs": 2, "gate": False}}), say=said.append)
     assert aside.not_usable == ("dark_line", "spot")  # after three steps of training
@@ -210,15 +236,21 @@ def test_a_build_from_photographs_to_a_report(
         {"dark_line": 0, "spot": 0, "good": 2},
         {"dark_line": 2, "spot": 2},
     )
-    assert sorted(path.name for path in (tmp_path / "out" / "dataset").glob("t*/*")) == ["good"]
+    assert sorted(path.name for path in (tmp_path / "out" / "dataset").glob("t*/*")) == ["good", "spot"]
+    assert list((tmp_path / "out/dataset/test").glob("*/*")) == left[-1:]  # the note stays where it was
+    moved = tmp_path / "out/not_usable/ground_truth/spot/000000_mask.png"
+    assert moved.read_bytes() == retouched
     assert len(list((tmp_path / "out" / "not_usable" / "test").glob("*/*.png"))) == 4
     assert any(line.startswith("verdict: current, kept") for line in said)  # nothing is measured again
     assert "spot: not usable" in aside.made["report"].read_text()
 
     said.clear()
     changes = {**options, "generate": {"pairs": 1, "gate": False, "keep": True}}
-    assert build(load_config(None, changes), say=said.append).pairs == {"dark_line": 1, "spot": 1, "good": 1}
-    assert [line.split(":")[0] for line in said if "making again" in line] == ["generate", "report"]
+    assert build(load_config(None, changes), say=said.append).pairs == {"dark_line": 2, "spot": 2, "good": 2}
+    assert [line.split(":")[0] for line in said if "making again" in line] == ["report"]
+    assert "generate: continuing, changed: config.pairs, defects" in said
+    assert not (tmp_path / "out/not_usable").exists()
+    assert (masks / "000000_mask.png").read_bytes() == retouched
 
     from seas_runtime.backends import auto
     from seas_runtime.dataset import writing as dataset
@@ -226,7 +258,7 @@ def test_a_build_from_photographs_to_a_report(
     def full_disk(*args: object) -> None:
         raise UserError("no space left")
 
-    changes["generate"] = {"pairs": 2, "gate": False, "keep": True}
+    changes["generate"] = {"pairs": 3, "gate": False, "keep": True}
     for fastest in ("cpu", "openvino:fp32"):  # another one was installed while the build was interrupted
         with monkeypatch.context() as patch:
             patch.setattr(auto, "choose", lambda bundle, name=fastest: auto.Choice(name, ()))

@@ -96,19 +96,19 @@ def backend_of(out: Path) -> str | None:
     Raises UserError for a `dataset.json` that is not one.
     """
     file = out / DATASET_NAME
-    return str(_read_description(file).get("backend")) if file.exists() else None
+    return str(read_description(file).get("backend")) if file.exists() else None
 
 
 def prepare_folder(out: Path, description: dict[str, Any], force: bool) -> None:
     """Make the folder `out` ready for the dataset of `description`, or for the rest of it.
 
-    A folder with a dataset of the same description, or of one with another count, is continued; with
-    `force` any dataset there is removed first. Raises UserError for another dataset, and for a folder that
-    holds other files.
+    A folder with a dataset of the same description, or of one with another count or fewer defects, is
+    continued; with `force` any dataset there is removed first. Raises UserError for another dataset, and for
+    a folder that holds other files.
     """
     file = out / DATASET_NAME
     if holds_ours(out, DATASET):
-        before = _read_description(file)
+        before = read_description(file)
         with os_errors(out):
             if force:
                 remove_dataset(out, tuple(before["defects"]), written_files(out))
@@ -140,7 +140,8 @@ def written_files(out: Path) -> set[str]:
     return files | pending_files(out)
 
 
-def _read_description(file: Path) -> dict[str, Any]:
+def read_description(file: Path) -> dict[str, Any]:
+    """Return what a `dataset.json` says; UserError where it is none of ours."""
     value = read_json(file, "dataset description")
     try:
         fields = Fields(value, str(file))
@@ -156,7 +157,7 @@ def _read_description(file: Path) -> dict[str, Any]:
 
 
 def _check_continues(out: Path, before: dict[str, Any], description: dict[str, Any]) -> None:
-    """Refuse to mix two datasets in one folder; only `count` may change.
+    """Refuse to mix two datasets in one folder; only `count` may change, and defects be added.
 
     What decides a backend's bytes besides its name is compared where it was written down: earlier versions
     did not.
@@ -166,7 +167,9 @@ def _check_continues(out: Path, before: dict[str, Any], description: dict[str, A
         found = before.get(key, {} if key == "options" else None)
         if key.startswith("backend_") and key not in before:
             continue
-        if key != "count" and found != value:
+        if key in ("count", "labels") or (key == "defects" and set(found or ()) <= set(value)):
+            continue
+        if found != value:
             raise UserError(
                 f"{out}: holds a dataset of another {key}: expected {describe(value)}, "
                 f"found {describe(found)}; {advice}"

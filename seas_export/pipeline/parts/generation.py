@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from seas_export.config.build import BuildConfig
 from seas_export.pipeline.digests import dataset_digest
@@ -13,6 +14,9 @@ from seas_export.pipeline.parts.judging import set_aside
 from seas_export.verdict import Verdict
 from seas_export.version import version
 from seas_runtime.manifest.types import GOOD
+
+_GROWN = ("config.pairs", "defects")
+"""Inputs that say which pairs are wanted, not what they are."""
 
 
 def generate(
@@ -26,27 +30,61 @@ def generate(
 ) -> None:
     """Make the data set; pairs of defects that are not usable go into one of their own: parts of the build.
 
-    folders: of both, by the part's name.
+    A defect that is usable now, or no longer, is moved with its pairs. folders: of both, by the part's name.
     """
     aside = set_aside(verdicts, config)
     kept = (*(verdict.defect for verdict in verdicts if verdict.defect not in aside), GOOD)
     wanted = {name: value for name, value in asdict(config.generate).items() if name != "keep"}
-    for (part, out), defects in zip(folders.items(), (kept, aside), strict=True):
-        if not defects:
-            ledger.forget(part)
+    parts = [
+        _Pairs(
+            name,
+            out,
+            {
+                "version": version(),
+                "bundle": ledger.entries["export"].output,
+                "defects": defects,
+                "seed": config.seed,
+                "config": wanted,
+            },
+            defects,
+        )
+        for (name, out), defects in zip(folders.items(), (kept, aside), strict=True)
+    ]
+    for source, target in (parts, reversed(parts)):
+        _move(ledger, source, target)
+    for part in parts:
+        if not part.defects:
+            ledger.forget(part.name)
             continue
 
-        def make(before: Before, out: Path = out, defects: tuple[str, ...] = defects) -> None:
-            write_pairs(bundle, out, defects, config, before, say, restore)
+        def make(before: Before, part: _Pairs = part) -> None:
+            write_pairs(bundle, part.out, part.defects, config, before, say, restore)
 
-        inputs = {
-            "version": version(),
-            "bundle": ledger.entries["export"].output,
-            "defects": defects,
-            "seed": config.seed,
-            "config": wanted,
-        }
-        ledger.part(part, inputs, out, make, dataset_digest, grown="config.pairs", again=restore)
+        ledger.part(part.name, part.inputs, part.out, make, dataset_digest, grown=_GROWN, again=restore)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """A part of a build that holds pairs."""
+
+    name: str
+    out: Path
+    inputs: dict[str, Any]
+    defects: tuple[str, ...]
+
+
+def _move(ledger: Ledger, source: _Pairs, target: _Pairs) -> None:
+    """Move what `target` wants of the pairs that `source` has, where these are what would be made again."""
+    from seas_runtime.dataset.moving import clear_dataset, move_defects
+
+    entry = ledger.entries.get(source.name)
+    held = () if entry is None else entry.inputs["defects"]
+    if set(held).isdisjoint(target.defects) or not ledger.continues(source.name, source.inputs, _GROWN):
+        return
+    if not ledger.continues(target.name, target.inputs, _GROWN):
+        clear_dataset(target.out)
+        ledger.begin(target.name, target.inputs, target.out)
+    move_defects(source.out, target.out, target.defects)
 
 
 def write_pairs(

@@ -52,8 +52,8 @@ MISTAKES = {
     "batches of zero": ("bench {bundle} --batches 0,1", ("--batches", "'0,1'")),
     "no product there": ("data inspect {tmp}/nothing", ("nothing", "no such folder")),
     "layout unknown": (
-        "data inspect {product} --layout coco",
-        ("layout", "'coco'", "mvtec | visa | mvtec3d"),
+        "data inspect {product} --layout voc",
+        ("layout", "'voc'", "mvtec | visa | mvtec3d"),
     ),
     "whose rules": (
         "train {product} --out {tmp}/o --reproduce mine",
@@ -84,7 +84,7 @@ MISTAKES = {
     "defect of another product": ("data inspect {product} --defect rust", ("'rust'", "dark_line, spot")),
     "sample too small": ("sample --out {tmp}/s --size 8", ("size", "64", "8")),
     "resume and force": ("train {product} --out {tmp}/c --resume --force", ("--resume", "--force")),
-    "checkpoint in the way": ("train {product} --out {bundle}", ("--out", "--resume", "--force")),
+    "checkpoint in the way": ("train {product} --out {bundle}", ("--out", "a checkpoint", "another folder")),
     "assignment without value": ("train {product} --out {tmp}/c --set seed", ("--set seed", "KEY=VALUE")),
     "precision unknown": ("export {tmp} --out {tmp}/b --precision int8", ("export.precision", "'int8'")),
     "too few steps": ("export {tmp} --out {tmp}/b --steps 2", ("export.steps", "2")),
@@ -103,7 +103,7 @@ MISTAKES = {
     "bench of no pairs": ("bench {bundle} --pairs 0", ("--pairs", "from 1 to", "found 0")),
     "out of another kind": (
         "build --product plate --data {products} --out {bundle}",
-        ("--out", "expected an empty folder", "build.json"),
+        ("--out", "expected an empty folder or a build", "another"),
     ),
     "base not there": (
         "build --product plate --data {products} --base {tmp}/none --out {tmp}/o",

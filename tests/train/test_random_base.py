@@ -160,7 +160,7 @@ def test_what_is_there_is_not_replaced_unasked(
     file = tmp_path / "file"
     file.write_text("")
     for place, words in (
-        (base_folder, "there is a base already; give --force"),
+        (base_folder, "there is a random base already; give --force"),
         (foreign, "found other files"),
         (file, "found a file"),
     ):

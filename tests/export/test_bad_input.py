@@ -106,7 +106,7 @@ def other_files(out: Path) -> None:
 
 def a_bundle(out: Path) -> None:
     out.mkdir()
-    (out / "manifest.json").write_text("{}")
+    (out / "manifest.json").write_text('{"schema": 2, "files": {}}')
 
 
 BAD_PLACES: dict[str, tuple[Callable[[Path], None], bool, str]] = {

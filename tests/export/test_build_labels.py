@@ -89,7 +89,7 @@ def test_a_build_shows_labels_and_outlives_its_report(
         "base": str(write_tiny_base(tmp_path / "base")),
         "train": {"finetune": {"steps": 2}, "mask_head": {"steps": 2}},
         "export": {"steps": 4},
-        "generate": {"pairs": 1, "gate": False},
+        "generate": {"pairs": 1, "gate": False, "keep": True},
     }
 
     def full(*args: object) -> None:

@@ -66,7 +66,15 @@ def test_a_checkpoint_says_what_it_is(trained: Path, tiny_base: Base, tiny_produ
     assert (meta["normals"], meta["shots"]) == (4, {"dark_line": 2, "spot": 2})
     assert meta["data_fingerprint"] == tiny_product.fingerprint
     assert set(meta["losses"]) == {"finetune", "mask_head"}
-    assert meta["generation"] == {"guidance": 3.5, "tau": 0.2, "references": "unscaled"}
+    assert meta["generation"] == {
+        "guidance": 3.5,
+        "tau": 0.2,
+        "references": "unscaled",
+        "start": "drawn",
+        "threshold": "at_least",
+        "short_schedules": "second_order",
+        "timestep_spacing": "leading",
+    }
     assert checkpoint.geometry == tiny_base.geometry
     assert checkpoint.references.shape == (4, 4, 8, 8)
 

@@ -31,6 +31,7 @@ def _engines(folder: Path) -> Iterator[str]:
     engines = folder / ENGINES_FOLDER
     if not engines.is_dir() or engines.is_symlink():
         return
+    yield f"{ENGINES_FOLDER}/"  # that it is empty makes it nobody else's
     for engine in engines.iterdir():
         if _KEY.fullmatch(engine.name) and not engine.is_symlink() and engine.is_dir():
             for name in engine_files(engine):

@@ -39,10 +39,12 @@ def head(tuned: FineTuned) -> MaskHead:
 def test_masks_are_read_at_the_last_three_of_25_steps() -> None:
     from diffusers import PNDMScheduler
 
-    # Whatever spacing of timesteps a saved configuration happens to name.
-    for options in ({}, {"timestep_spacing": "leading"}):
+    # Evenly spaced where a scheduler's file says nothing; what diffusers fills in then does not count.
+    for options in ({}, {"timestep_spacing": "linspace"}):
         scheduler = PNDMScheduler(skip_prk_steps=True, steps_offset=1, **options)
         assert mask_timesteps(scheduler) == [120, 80, 40]
+    scheduler = PNDMScheduler(skip_prk_steps=True, steps_offset=1, timestep_spacing="leading")
+    assert mask_timesteps(scheduler) == [115, 77, 39]
 
 
 def test_previous_sample_is_a_ddim_step(tuned: FineTuned) -> None:

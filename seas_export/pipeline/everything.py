@@ -127,7 +127,8 @@ def build_everything(
     running = _Running()
     logs = {name: place.with_name(f"{place.name}.log") for name, place in places.items()} if jobs > 1 else {}
     for name, file in logs.items():
-        if not (places[name] / BUILD_FILE).is_file():  # which earlier versions' logs lie beside
+        # Earlier versions' logs lie beside a build. A folder fails its own product alone.
+        if not file.is_dir() and not (places[name] / BUILD_FILE).is_file():
             check_file(file, "a log of build --all", _is_log, force=True)
     out.mkdir(parents=True, exist_ok=True)
     if jobs > 1 and values.get("threads") is None:

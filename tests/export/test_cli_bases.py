@@ -26,7 +26,7 @@ def test_random_base_and_checkpoint_by_command(
     ("words", "expected"),
     [
         ("base random sdxl {tmp}/b", ("GEOMETRY", "sd14", "'sdxl'")),
-        ("base random sd14 {tmp}/b --vocabulary {tmp}/none", ("none", "cannot read")),
+        ("base random sd14 {tmp}/b --vocabulary {tmp}/none", ("none", "found nothing")),
         ("base untrained {tmp}/none {tmp}/c", ("base", "no such folder")),
         ("base untrained micro {tmp}/c --size 100", ("--size", "multiple of", "found 100")),
         ("export {tmp} --out {tmp}/o --layout diffusers", ("--layout", "bundle | optimum", "'diffusers'")),

@@ -155,7 +155,7 @@ def test_what_is_in_the_way_stays(authors: Path, run: Run, toy_product: Path, tm
     (tmp_path / "out" / "mine.txt").write_text("mine")
     ended = run("import-seas", *words(authors, toy_product, tmp_path / "out"))
     assert ended.code == 2
-    assert "Replace it with --force" in ended.err
+    assert "Only what a command of ours wrote is ever replaced" in ended.err
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
 
 

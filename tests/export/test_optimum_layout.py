@@ -100,7 +100,7 @@ def test_configurations_are_those_of_the_models(folder: Path, checkpoint: Checkp
 def test_refusals(
     folder: Path, checkpoint_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="there is such an export already; give --force"):
+    with pytest.raises(UserError, match="there is an export in optimum's layout already; give --force"):
         export_optimum(checkpoint_folder, folder)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="found other files"):

@@ -161,7 +161,7 @@ def test_losses_are_those_of_the_paper(tiny_base: Base, tiny_product: Product) -
         losses = stage.losses(stage.module, batch)
         context = stage.module.context(batch["prompt_ids"])[batch["prompt_index"]]
         error = (
-            stage.module.unet(batch["noisy"], batch["timesteps"], context).sample - batch["noise"]
+            stage.module.unet(batch["noisy"], batch["timesteps"], context).sample - batch["target"]
         ).square()
     assert float(losses["noise_defect"]) == pytest.approx(float(error[:2].mean()), rel=1e-5)
     assert float(losses["noise_normal"]) == pytest.approx(float(error[2:].mean()), rel=1e-5)
@@ -174,7 +174,7 @@ def test_the_noise_is_that_of_the_bases_schedule(tiny_base: Base, tiny_product: 
     stage.examples.use(tiny_base.vae)
     batch = stage.draw(step_random(1, "finetune", 1)).tensors
     cumulative = tiny_base.scheduler.alphas_cumprod[batch["timesteps"]].view(-1, 1, 1, 1)
-    clean = (batch["noisy"] - (1 - cumulative).sqrt() * batch["noise"]) / cumulative.sqrt()
+    clean = (batch["noisy"] - (1 - cumulative).sqrt() * batch["target"]) / cumulative.sqrt()
     examples = [*stage.examples.defects, *stage.examples.normals]
     first = stage.draw(step_random(1, "finetune", 1)).files[0]
     example = next(example for example in examples if str(example.image) == first)

@@ -20,9 +20,10 @@ pytestmark = [
 def make(folder: Path, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
     """`make environment` in a folder with nothing but the Makefile."""
     shutil.copy(ROOT / "Makefile", folder / "Makefile")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    outer = ("PYTHON", "MAKE")  # these tests may run under `make test`, and in an environment
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
     return subprocess.run(
-        ["make", "environment", f"PYTHON={python}"],
+        ["make", "--no-print-directory", "environment", f"PYTHON={python}"],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -118,4 +118,4 @@ def test_a_build_shows_labels_and_outlives_its_report(
     assert "öl_fleck_nr_1 (Öl-Fleck Nr. 1)" in words
     said.clear()
     build(load_config(None, options), say=said.append)
-    assert sum("current, kept" in line for line in said) == 5
+    assert sum("current, kept" in line for line in said) == 6

@@ -21,7 +21,14 @@ LONG = 60.0
 def end(words: list[object], begun: Callable[[], bool], number: int) -> tuple[int, str]:
     """Run a command, send it the signal once it has `begun`; return its exit code and what it said."""
     command = [sys.executable, "-m", "seas_export", *map(str, words)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup it would be ignored
+    )
+    with process:
         until = time.monotonic() + LONG
         while not begun() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.005)

@@ -72,7 +72,7 @@ def test_an_error_of_the_writer_stops_the_batch_in_the_making(
 
         return counted
 
-    monkeypatch.setattr(dataset, "_write_batch", failing)
+    monkeypatch.setattr(dataset._Place, "write", failing)
     monkeypatch.setattr(OnnxRuntimeSession, "bind", counting)
     generator = Generator.open(tiny_bundle, threads=1)
     with pytest.raises(UserError, match="the disk is full"):

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 _OWNER = ".seas-export-unfinished"
 """In each such folder, so that none of a person's is taken for one."""
 _CONTENT = "content"
+_PAUSES = (0.05, 0.1, 0.2, 0.4)  # seconds
 
 
 @contextlib.contextmanager
@@ -25,15 +27,26 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
     The system lets go of its lock if we are killed, on this machine as in its containers; the next `sweep`
     of the folder removes it then. An OSError while it is made becomes a UserError.
     """
-    with os_errors(beside):
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        folder, handle = _make(beside)
+    made: list[Path] = []  # filled before a folder is there: an interrupt may come at any place
+    handle: int | None = None
     try:
-        yield folder / _CONTENT
+        with os_errors(beside):
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            handle = _make(beside, made)
+        yield made[-1] / _CONTENT
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for folder in made:
+            _remove(folder)
         if handle is not None:
             os.close(handle)
+
+
+def _remove(folder: Path) -> None:
+    for pause in _PAUSES:  # a thread that was interrupted may be writing its last file
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(pause)
 
 
 def sweep(folder: Path) -> None:
@@ -53,10 +66,13 @@ def _sweep_one(item: Path) -> None:
             os.close(handle)
 
 
-def _make(beside: Path) -> tuple[Path, int | None]:
-    """Make and lock a folder. Another process that sweeps may take it before it is locked: then another."""
+def _make(beside: Path, made: list[Path]) -> int | None:
+    """Make and lock a folder, the last of `made`; another one where a sweeping process was faster."""
     while True:
         folder = temporary_sibling(beside)
+        if os.path.lexists(folder):
+            continue
+        made.append(folder)
         folder.mkdir()
         (folder / _CONTENT).mkdir()
         handle = _lock(folder)
@@ -66,7 +82,7 @@ def _make(beside: Path) -> tuple[Path, int | None]:
             if handle is not None:
                 os.close(handle)
             continue
-        return folder, handle
+        return handle
 
 
 def _lock(folder: Path) -> int | None:

@@ -157,8 +157,12 @@ def _write(folder: Path, record: _Record) -> None:
         if item.mask is not None:
             _save(rendered.mask, folder / item.mask)
 
+    items = list(_items(record))
+    # Ahead, not by the threads: one that outlives an interrupted run would bring the folder back.
+    for file in {file.parent for item in items for file in (item.image, item.mask) if file is not None}:
+        (folder / file).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(write, _items(record)))
+        list(pool.map(write, items))
     (folder / "README.txt").write_text(_README.format(product=PRODUCT), encoding="utf-8")
     (folder / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 
@@ -183,5 +187,4 @@ def _items(record: _Record) -> Iterator[_Item]:
 
 def _save(pixels: NDArray[np.uint8], file: Path) -> None:
     """Write uint8 pixels as a PNG."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(file)

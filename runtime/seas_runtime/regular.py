@@ -40,7 +40,12 @@ def open_regular(path: Path, follow: bool = True) -> BinaryIO:
     return file
 
 
+def kind_in_words(found: os.stat_result) -> str | None:
+    """Return what kind of thing lies at a path that is no regular file; None for one that has no name."""
+    return _KINDS.get(stat.S_IFMT(found.st_mode))
+
+
 def _check(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        kind = kind_in_words(found) or "something else"
         raise UserError(f"{path}: expected a regular file, found {kind}; remove it, or give a file")

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from seas_runtime.errors import UserError
+from seas_runtime.regular import kind_in_words
 from seas_runtime.units import mib
 
 _MARKS = (  # the longer ones first: UTF-32's begins as UTF-16's
@@ -35,13 +36,6 @@ TABLE_LIMIT = 64 * 1024**2
 WEIGHTS_LIMIT = 32 * 1024**3
 """Bytes of a file with weights: four times a Stable Diffusion 1.x with two copies of its U-Net in float32."""
 _LFS = b"version https://git-lfs"
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 def check_file(path: Path, expected: str, limit: int, option: str = "") -> None:
@@ -65,7 +59,7 @@ def check_file(path: Path, expected: str, limit: int, option: str = "") -> None:
         found = dead or ("nothing" if isinstance(error, FileNotFoundError) else error.strerror)
         raise UserError(f"{where}: expected {expected}, found {found}") from error
     if not stat.S_ISREG(status.st_mode):
-        found = next((words for test, words in _KINDS if test(status.st_mode)), "no regular file")
+        found = kind_in_words(status) or "no regular file"
         raise UserError(f"{where}: expected {expected}, found {found}; put the file itself there")
     if status.st_size > limit:
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from seas_train.bases.model_folders import EPSILON, V_PREDICTION
@@ -34,6 +35,7 @@ def predicted_noise(scheduler: Any, sample: Tensor, prediction: Tensor, timestep
 
 
 def signal_and_spread(alphas_cumprod: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sqrt(abar_t) and sqrt(1 - abar_t), each [B, 1, 1, 1]."""
-    kept = alphas_cumprod.to(timesteps.device)[timesteps].float()[:, None, None, None]
+    """Return sqrt(abar_t) and sqrt(1 - abar_t), each [B, 1, 1, 1]; 1 and 0 at timestep -1."""
+    kept = alphas_cumprod.to(timesteps.device)[timesteps.clamp(min=0)].float()
+    kept = torch.where(timesteps < 0, torch.ones_like(kept), kept)[:, None, None, None]
     return kept.sqrt(), (1 - kept).sqrt()

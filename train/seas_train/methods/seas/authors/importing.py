@@ -11,7 +11,7 @@ from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import sha256_file
-from seas_runtime.methods.seas import MASK_STEPS
+from seas_runtime.methods.seas import MASK_STEPS, START_TIMESTEPS
 from seas_train.data import Product
 from seas_train.data.names import match_key, shown_label
 from seas_train.diffusion.examples import Examples
@@ -36,7 +36,7 @@ SAMPLER = {
     "sampler": "dpmpp_2m",
     "final_sigmas_type": "sigma_min",
     "steps": 25,
-    "start_timesteps": 1500,
+    "start_timesteps": START_TIMESTEPS,
     "mask_steps": MASK_STEPS,
 }
 

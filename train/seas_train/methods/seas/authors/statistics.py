@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from seas_runtime.methods.seas import MASK_STEPS
+from seas_runtime.methods.seas import MASK_STEPS, START_TIMESTEPS
 from seas_train.bases.base import Base
 from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.diffusion.sampling import denoise
@@ -23,7 +23,7 @@ from seas_train.methods.seas.mask_head.network.normalization import MOMENTUM, ba
 PAIRS = 64
 """Generated to measure on: statistics of 16 scatter by twice as much (see docs/fidelity.md)."""
 _BATCH = 8
-_STEPS, _START_TIMESTEPS = 25, 1500  # the authors' inference
+_STEPS = 25  # the authors' inference
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def _start(models: Base, references: Tensor, generator: torch.Generator) -> Tens
     """Noised references, at the end of the noise schedule stretched to the authors' number of timesteps."""
     from diffusers import DDPMScheduler
 
-    schedule = DDPMScheduler.from_config(models.scheduler.config, num_train_timesteps=_START_TIMESTEPS)
+    schedule = DDPMScheduler.from_config(models.scheduler.config, num_train_timesteps=START_TIMESTEPS)
     noise = torch.randn(references.shape, generator=generator)
-    started: Tensor = schedule.add_noise(references, noise, torch.tensor([_START_TIMESTEPS - 1]))
+    started: Tensor = schedule.add_noise(references, noise, torch.tensor([START_TIMESTEPS - 1]))
     return started

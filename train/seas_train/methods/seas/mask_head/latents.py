@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seas_runtime.methods.seas import MASK_STEPS
-from seas_train.diffusion.prediction import predicted_noise
+from seas_train.diffusion.prediction import predicted_noise, signal_and_spread
 from seas_train.diffusion.solver import SolverRules, dpm_solver
 from seas_train.diffusion.taps import decode_taps, unet_with_taps
 
@@ -50,13 +50,6 @@ class Features:
     """[D,V,2h,2w], [D,V,4h,4w], [D,V,8h,8w], the VAE decoder's."""
 
 
-def _signal_and_noise(alphas_cumprod: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sqrt(abar_t) and sqrt(1 - abar_t), each [B,1,1,1]; 1 and 0 at timestep -1."""
-    kept = alphas_cumprod.to(timesteps.device)[timesteps.clamp(min=0)]
-    kept = torch.where(timesteps < 0, torch.ones_like(kept), kept)[:, None, None, None]
-    return kept.sqrt(), (1 - kept).sqrt()
-
-
 def previous_sample(scheduler: Any, sample: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
     """Return x_{t-1} [B,C,h,w] of x_t and the predicted noise: one step of the schedule (DDIM with eta 0).
 
@@ -66,9 +59,9 @@ def previous_sample(scheduler: Any, sample: Tensor, prediction: Tensor, timestep
         prediction: the noise in it, of that shape.
         timesteps: [B] int64; x_{-1} is the sample without noise.
     """
-    signal, spread = _signal_and_noise(scheduler.alphas_cumprod, timesteps)
+    signal, spread = signal_and_spread(scheduler.alphas_cumprod, timesteps)
     original = (sample - spread * prediction) / signal
-    signal, spread = _signal_and_noise(scheduler.alphas_cumprod, timesteps - 1)
+    signal, spread = signal_and_spread(scheduler.alphas_cumprod, timesteps - 1)
     return signal * original + spread * prediction
 
 
@@ -80,8 +73,8 @@ def ancestral_sample(
 
     noise: [B,C,h,w], standard normal.
     """
-    signal, spread = _signal_and_noise(scheduler.alphas_cumprod, timesteps)
-    before, spread_before = _signal_and_noise(scheduler.alphas_cumprod, timesteps - 1)
+    signal, spread = signal_and_spread(scheduler.alphas_cumprod, timesteps)
+    before, spread_before = signal_and_spread(scheduler.alphas_cumprod, timesteps - 1)
     original = (sample - spread * prediction) / signal
     kept = signal / before  # sqrt(alpha_t)
     beta, left = 1 - kept**2, spread_before**2 / spread**2

@@ -85,7 +85,7 @@ def choose_half(
         found = preparer.measure(part, cases=inputs)
         kept[part] = set(found.float32)
         measured[part] = _figures(found.to_dict())
-    graphs = find_method(bundle.manifest.method).graphs
+    graphs = find_method(bundle.manifest.method).graphs_of(bundle.manifest)
     say(f"half precision: measure {', '.join(graphs)}")
     chosen = preparer.choose(graphs, {}, BOUNDS["fp16"].pipeline.psnr)
     for graph, choice in chosen.items():

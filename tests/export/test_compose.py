@@ -9,9 +9,11 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
+import torch
 
 from seas_export.export import ExportResult
 from seas_runtime.bundle.reading import Bundle
+from seas_train import Checkpoint
 from tests.export.test_weights import places
 from tests.schedules import apply_step, scaled_input
 
@@ -52,6 +54,9 @@ def step_feed(content: Bundle, batch: int, index: int, guidance: float = 3.0) ->
         "guidance": np.array([guidance], np.float32),
         "context": context,
         "negative_context": words["unconditional"][None],
+        "mask": np.ones((batch, 1, *SHAPE[1:]), np.float32),
+        "background": np.zeros((batch, *SHAPE), np.float32),
+        "blend_noise": np.zeros((batch, *SHAPE), np.float32),
     }
 
 
@@ -61,7 +66,8 @@ def test_step_is_guidance_and_the_table_around_the_unet(
     run: Run, content: Bundle, batch: int, index: int
 ) -> None:
     feed = step_feed(content, batch, index)
-    following, x0, tap_coarse, tap_fine = run("step", **feed)
+    following, x0, tap_coarse, tap_fine, blended = run("step", **feed)
+    assert np.array_equal(blended, feed["latents"])
     schedule = content.schedule()
     given = {
         "latents": scaled_input(schedule, index, feed["latents"]),
@@ -75,6 +81,52 @@ def test_step_is_guidance_and_the_table_around_the_unet(
     for found, wanted in ((following, expected), (x0, expected_x0), (tap_coarse, coarse), (tap_fine, fine)):
         assert found.shape == wanted.shape
         assert np.abs(found - wanted).max() < 2e-5 * max(1.0, np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("graph", ["step", "step_unguided"])
+@pytest.mark.parametrize("index", [0, 4, 9])
+def test_a_step_starts_from_the_latents_inside_and_the_noised_background_outside(
+    run: Run, content: Bundle, checkpoint: Checkpoint, graph: str, index: int
+) -> None:
+    """Noised by diffusers' own forward process at the step's timestep."""
+    feed = step_feed(content, 3, index)
+    if graph == "step_unguided":
+        del feed["guidance"], feed["negative_context"]
+    background, fresh = noise(3, *SHAPE, seed=2), noise(3, *SHAPE, seed=3)
+    mask = np.zeros((3, 1, *SHAPE[1:]), np.float32)
+    mask[0, :, 2:5, 1:7], mask[1, :, 0, 0], mask[2] = 1, 0.25, 1
+    made = run(graph, **{**feed, "mask": mask, "background": background, "blend_noise": fresh})
+    timestep = torch.tensor(round(float(feed["schedule"][index, 0])))
+    tensors = [torch.from_numpy(array).double() for array in (background, fresh)]
+    noised = checkpoint.scheduler.add_noise(*tensors, timestep).numpy()
+    expected = np.where(mask == 1, feed["latents"], noised)
+    expected[1, :, 0, 0] = 0.25 * feed["latents"][1, :, 0, 0] + 0.75 * noised[1, :, 0, 0]
+    assert np.abs(made[-1] - expected).max() < 1e-5
+    assert np.array_equal(made[-1][2], feed["latents"][2])
+    alone = run(graph, **{**feed, "latents": made[-1]})  # the rest of the step is that of what was blended
+    for one, other in zip(made, alone, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_encode_image_is_the_posteriors_mean_as_the_unet_sees_it(
+    run: Run, checkpoint: Checkpoint, batch: int
+) -> None:
+    side = checkpoint.geometry.image_size
+    image = np.random.default_rng(5).integers(0, 256, (batch, side, side, 3), dtype=np.uint8)
+    (latents,) = run("encode_image", image=image)
+    pixels = torch.from_numpy(image).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+    with torch.inference_mode():
+        expected = checkpoint.vae.encode(pixels).latent_dist.mode() * checkpoint.vae.config.scaling_factor
+    assert latents.shape == (batch, *SHAPE)
+    assert np.abs(latents - expected.numpy()).max() < 1e-5 * expected.abs().max()
+
+
+def test_encoding_reads_the_encoders_own_weights(exported: ExportResult) -> None:
+    names = ("encode_image", "vae_encoder")
+    composed, part = (places(exported.bundle / f"graphs/{name}.onnx") for name in names)
+    assert composed
+    assert set(composed.values()) == set(part.values())
 
 
 def test_schedule_and_guidance_are_inputs(run: Run, content: Bundle) -> None:

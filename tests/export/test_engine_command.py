@@ -45,7 +45,8 @@ def test_engines_are_real_and_typed_as_the_bundle_says(bundle: Path, built: Ende
     manifest = Bundle.read(bundle).manifest
     engines, damaged = EngineStore(bundle, manifest).engines()
     assert not damaged
-    assert {engine.identity.graph for engine in engines} == {"step", "decode_mask", "decode_image"}
+    graphs = {"step", "decode_mask", "decode_image", "encode_image"}
+    assert {engine.identity.graph for engine in engines} == graphs
     for engine in engines:
         spec = manifest.graphs[engine.identity.graph]
         record = engine.record
@@ -55,7 +56,7 @@ def test_engines_are_real_and_typed_as_the_bundle_says(bundle: Path, built: Ende
         assert {(tensor.name, tensor.dtype) for tensor in record.outputs} == {
             (tensor.name, tensor.dtype) for tensor in spec.outputs
         }
-        shapes = {tensor.name: tensor.shape for tensor in record.inputs}
+        shapes = {tensor.name: tensor.shape for tensor in (*record.inputs, *record.outputs)}
         assert shapes["latents"] == ("batch", 4, 8, 8)
         assert record.facts["strongly_typed"] is True
         assert record.facts["half"]["error"] <= 1e-2
@@ -86,9 +87,9 @@ def test_inspect_and_verify_know_them(run: Run, bundle: Path, built: Ended) -> N
     said = run("inspect", bundle).out
     assert "step: rtx " in said
     assert "on 8.6, 12.0, fp16, batch 1:2:4" in said
-    assert said.count("current, shipped") == 3
+    assert said.count("current, shipped") == 4
     whole = run("verify", bundle, "--json")
-    assert (whole.code, len(whole.json["engines"]["found"])) == (0, 3)
+    assert (whole.code, len(whole.json["engines"]["found"])) == (0, 4)
 
 
 @needs_rtx

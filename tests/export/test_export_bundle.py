@@ -17,7 +17,7 @@ from seas_export.export.provenance import provenance
 from seas_export.methods.seas.parts import PART_NAMES
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.generation.generator import Generator
-from seas_runtime.manifest.types import STEP_UNGUIDED
+from seas_runtime.manifest.types import ENCODE_IMAGE, STEP_UNGUIDED
 from seas_runtime.methods.seas import GRAPHS
 from seas_train import Checkpoint, load_checkpoint
 from tests.export.conftest import STEPS
@@ -36,7 +36,8 @@ def test_bundle_says_what_it_is(exported: ExportResult, checkpoint: Checkpoint) 
     assert manifest.sampler.guidance == 3.0
     assert manifest.tau == 0.5
     assert manifest.prompts == checkpoint.prompts
-    assert set(manifest.graphs) == {*PART_NAMES, *GRAPHS, STEP_UNGUIDED}
+    assert set(manifest.graphs) == {*PART_NAMES, *GRAPHS, STEP_UNGUIDED, ENCODE_IMAGE}
+    assert manifest.generation["blend"] == "fixed"
     assert manifest.provenance["checkpoint"] == checkpoint.fingerprint
     assert manifest.provenance["base"] == checkpoint.meta["base"]
     assert manifest.provenance["packages"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
@@ -48,7 +49,8 @@ def test_the_bundle_is_the_same_bytes_as_ever(exported: ExportResult) -> None:
     if evidence.versions(*expected["versions"]) != expected["versions"]:
         pytest.skip(f"the kept hashes are of {expected['versions']}")
     here = evidence.processor() == expected["processor"]
-    assert not evidence.exported_alike(exported.bundle, expected["files"], here)
+    differing = evidence.exported_alike(exported.bundle, expected["files"], here)
+    assert set(differing) <= evidence.BLENDS
 
 
 def test_only_the_batch_is_dynamic(exported: ExportResult) -> None:

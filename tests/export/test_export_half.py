@@ -25,7 +25,7 @@ from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import MARGIN
 from seas_runtime.generation.generator import Generator
-from seas_runtime.manifest.types import STEP_UNGUIDED
+from seas_runtime.manifest.types import ENCODE_IMAGE, STEP_UNGUIDED
 from seas_runtime.methods.seas import GRAPHS
 from seas_train.bases.base import Base
 from seas_train.methods.seas.mask_head.network.head import MaskHead
@@ -113,7 +113,7 @@ def test_a_tame_model_is_half_throughout_and_the_manifest_says_so(half: ExportRe
         "vae_decoder": [],
         "mask_head": [],
     }
-    assert set(chosen["measured"]) == {"step", "decode_mask", "decode_image", "text_encoder", "vae_encoder"}
+    assert set(chosen["measured"]) == {*GRAPHS, "encode_image", "text_encoder"}
     for figures in chosen["measured"].values():
         assert 1e-4 < figures["error"] < 5e-3  # half, and no more than its rounding
         assert 1 < figures["largest"] < 100
@@ -129,12 +129,13 @@ def test_weights_are_stored_once(half: ExportResult) -> None:
             for value in ir.load(half.bundle / "graphs" / f"{graph}.onnx").graph.initializers.values()
             if isinstance(value.const_value, ir.ExternalTensor)
         }
-        for graph in ("unet", "vae_decoder", "mask_head", *GRAPHS, STEP_UNGUIDED)
+        for graph in ("unet", "vae_decoder", "vae_encoder", "mask_head", *GRAPHS, STEP_UNGUIDED, ENCODE_IMAGE)
     }
     assert places["unet"]
     assert places["step"] == places["step_unguided"] == places["unet"]
     assert places["mask_head"]
     assert places["decode_image"] == places["vae_decoder"]
+    assert places["encode_image"] == places["vae_encoder"]
     assert places["decode_mask"] <= places["vae_decoder"] | places["mask_head"]
 
 
@@ -234,11 +235,11 @@ def test_what_differs_from_float32_is_said(half: ExportResult, exported: ExportR
 def test_a_composed_node_names_its_part_and_node(exported: ExportResult) -> None:
     names = {
         part: {str(node.name) for node in ir.load(exported.bundle / "graphs" / f"{part}.onnx").graph}
-        for part in ("unet", "vae_decoder", "mask_head")
+        for part in ("unet", "vae_decoder", "vae_encoder", "mask_head")
     }
     found = [
         origin(str(node.name))
-        for graph in ("step", "decode_mask", "decode_image")
+        for graph in (*GRAPHS, ENCODE_IMAGE)
         for node in ir.load(exported.bundle / "graphs" / f"{graph}.onnx").graph
     ]
     copied = [pair for pair in found if pair is not None]

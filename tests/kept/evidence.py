@@ -28,6 +28,11 @@ RECORD = (
 )
 """A record's fields, but for its times."""
 ATTEMPT = ("attempt", "reference", "mask_area", "rejected")
+BLENDS = {
+    *("graphs/step.onnx", "graphs/step_unguided.onnx", "graphs/encode_image.onnx"),
+    *("tables/schedule.safetensors", "manifest.json"),
+}
+"""Files that the blend has changed or added since."""
 _CPU_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni", "amx_tile")
 _DATASETS = {
     "toy": DatasetRequest(("all",), 6, seed=3, batch=4, sampling=Sampling("ddim_eta", 4)),

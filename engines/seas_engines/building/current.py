@@ -39,16 +39,16 @@ class TargetEngines:
     @cached_property
     def graphs(self) -> tuple[str, ...]:
         """The graphs that are asked for; UserError for one that nothing runs."""
-        method = find_method(self.bundle.manifest.method)
+        runs = find_method(self.bundle.manifest.method).graphs_of(self.bundle.manifest)
         known = [
             name
             for name, graph in self.bundle.manifest.graphs.items()
-            if name in method.graphs or graph.input("step_index") is not None
+            if name in runs or graph.input("step_index") is not None
         ]
         for name in self.options.graphs:
             if name not in known:
                 raise UserError(f"--graph: expected one of {', '.join(known)}, found {name!r}")
-        return self.options.graphs or method.graphs
+        return self.options.graphs or runs
 
     def identity(self, graph: str) -> EngineIdentity:
         """Return what a current engine of a graph is of and for."""

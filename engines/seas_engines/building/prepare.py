@@ -14,7 +14,7 @@ import onnx_ir as ir
 from seas_engines.graphs.cuda import write_for_cuda
 from seas_engines.graphs.rewrite import Form, cast_last, rewrite
 from seas_engines.graphs.surgery import PIECES
-from seas_engines.precision.cases import reading_cases, step_cases
+from seas_engines.precision.cases import picture_cases, reading_cases, step_cases
 from seas_engines.precision.evaluator import WEIGHTS_FILE, Case, Evaluator, save_model
 from seas_engines.precision.float32_nodes import BOUND, Float32Nodes, find_float32_nodes
 from seas_engines.precision.half import emulate_half, infer_types, to_half
@@ -32,7 +32,7 @@ from seas_engines.targets.targets import Precision
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.manifest.types import STEP, GraphSpec
+from seas_runtime.manifest.types import DECODE_IMAGE, STEP, GraphSpec
 from seas_runtime.methods.table import find_method
 
 logger = logging.getLogger(__name__)
@@ -195,9 +195,17 @@ class Preparer:
         spec = self._bundle.manifest.graphs[graph]
         if any(tensor.name == "step_index" for tensor in spec.inputs):
             return step_cases(self._bundle, spec)
+        if any(tensor.dtype == "uint8" for tensor in spec.inputs):
+            return picture_cases(spec, self._picture())
         step = self._bundle.manifest.graphs[STEP]
         cases = step_cases(self._bundle, step) if _reads_steps(spec, step) else []
         return reading_cases(self._bundle, graph, cases, self._step_outputs(cases) if cases else ())
+
+    def _picture(self) -> Array:
+        """Return a picture [1, H, W, 3] as the bundle makes them: a normal image, decoded in float32."""
+        latents = self._method.clean(self._bundle, 0)
+        with Evaluator(self._in_pieces(DECODE_IMAGE), (), self._folder, self._threads) as evaluator:
+            return evaluator.run({"latents": latents})["image"]
 
     def _step_outputs(self, cases: Sequence[Case]) -> list[Mapping[str, Array]]:
         """Return what other graphs read of the step graph's outputs for its cases, once, in float32."""

@@ -10,8 +10,8 @@ from seas_engines.precision.evaluator import Case
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.resolve import resolve
 from seas_runtime.manifest.schedule import Array, Schedule
-from seas_runtime.manifest.types import GraphSpec
-from seas_runtime.methods.request import PairRequest, Request
+from seas_runtime.manifest.types import ENCODE_IMAGE, GraphSpec
+from seas_runtime.methods.request import PairRequest, PlacedInputs, Request
 from seas_runtime.methods.table import find_method
 
 _SEED = 0
@@ -20,15 +20,18 @@ _EXTREME_SCALE = 3.0
 _EXTREME_GUIDANCE = 30.0
 _LAST, _FIRST, _EXTREME = 2, 0, -1
 """Of `step_cases`: the last step, the first, and the last with extreme latents."""
+_PLACED = 1
+"""Of `step_cases`, the one that is drawn into a background."""
 
 
 def step_cases(bundle: Bundle, graph: GraphSpec) -> list[Case]:
     """Return inputs of a step graph: the first, a middle and the last step, of a defect and of normals.
 
-    The latents are what the schedule says that they are: a real image's, at the step's noise level. The last
-    two cases are extreme: the first and the last step with latents three times as large and strong guidance.
-    Early in a schedule x0 is a small difference of large numbers, so that its error is measured against the
-    latents' range.
+    The latents are what the schedule says that they are: a real image's, at the step's noise level; in the
+    middle, half of the picture is drawn into a background, where the bundle does that. The last two cases are
+    extreme: the first and the last step with latents three times as large and strong guidance. Early in a
+    schedule x0 is a small difference of large numbers, so that its error is measured against the latents'
+    range.
     """
     schedule = bundle.schedule()
     prompts = [bundle.manifest.defects[0], "good", bundle.manifest.defects[-1]]
@@ -74,6 +77,13 @@ def reading_cases(
     return [*found, Case("extreme latents", feeds(_EXTREME_SCALE, _EXTREME), extreme=True)]
 
 
+def picture_cases(spec: GraphSpec, picture: Array) -> list[Case]:
+    """Return inputs of a graph that reads pictures: one of the product, [1, H, W, 3], and noise."""
+    noise = np.random.Generator(np.random.Philox(_SEED)).integers(0, 256, picture.shape, np.uint8)
+    name = spec.inputs[0].name
+    return [Case("a picture", {name: picture}), Case("noise", {name: noise}, extreme=True)]
+
+
 def _step_case(
     name: str, schedule: Schedule, step: int, feeds: Mapping[str, Array], *, extreme: bool = False
 ) -> Case:
@@ -86,7 +96,13 @@ def _step_feeds(
 ) -> dict[str, Array]:
     method = find_method(bundle.manifest.method)
     request = resolve(Request(prompt, _SEED), bundle)
-    given = method.inputs(bundle, [PairRequest(request, place)], 0)
+    placed = None
+    if place == _PLACED and ENCODE_IMAGE in bundle.manifest.graphs:
+        image = bundle.manifest.image
+        mask = np.zeros((image.height, image.width), np.bool_)
+        mask[: image.height // 2] = True
+        placed = PlacedInputs(np.zeros((*mask.shape, 3), np.uint8), mask)  # its latents are given below
+    given = method.inputs(bundle, [PairRequest(request, place, placed)], 0)
     clean = method.clean(bundle, place)
     noise = np.random.Generator(np.random.Philox([_SEED, place])).standard_normal(clean.shape)
     noise = noise.astype(np.float32)
@@ -96,6 +112,7 @@ def _step_feeds(
     arrays: dict[str, Array] = {
         **{name: clean for name in method.carries},
         **{name: noise for name in given.steps},
+        **{name: clean for name in given.images},
         **given.values,
         "schedule": schedule.table,
         "step_index": np.array([step]),

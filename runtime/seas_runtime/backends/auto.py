@@ -121,7 +121,7 @@ def _engines(target: str, signed: Mapping[str, str] | None, bundle: Path | None)
     manifest = read_manifest_file(bundle)[0]
     store = EngineStore(bundle, manifest, signed)
     device = gpu.engine_device(target)
-    for graph in find_method(manifest.method).graphs:
+    for graph in find_method(manifest.method).graphs_of(manifest):
         store.find(graph, target, version, device)
     return ""
 

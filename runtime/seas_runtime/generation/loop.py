@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy.typing as npt
 from seas_runtime.backends.contract import Backend, DeviceMemoryError, Watch
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
-from seas_runtime.generation.plan import Output, Plan, joined, part_of, step_graph
+from seas_runtime.generation.batch import Output, joined, layout, part_of
+from seas_runtime.generation.plan import Plan, step_graph
 from seas_runtime.generation.records import Times
 from seas_runtime.generation.sessions import Sessions
-from seas_runtime.manifest.schedule import FloatArray
+from seas_runtime.manifest.schedule import Array, FloatArray
 from seas_runtime.methods.contract import Inputs, Masks
 from seas_runtime.methods.request import PairRequest, Sampling
 from seas_runtime.methods.table import find_method
@@ -34,6 +35,8 @@ class Attempted:
     masks: Masks
     latents: FloatArray  # [B, C, h, w], final
     inputs: Inputs
+    observed: Mapping[str, Array]
+    """What the last step gave, [B, ...], of the outputs that the pairs ask for."""
     times: Times
     """Each pair's share."""
 
@@ -50,7 +53,7 @@ class Loop:
         self._backend = backend
         self._sessions = sessions
         self._method = find_method(bundle.manifest.method)
-        self._plans: OrderedDict[tuple[str, str, int], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[Hashable, ...], Plan] = OrderedDict()
         self._joins = True
         self._fitting: int | None = None  # pairs that memory is known to hold at once, where it held no more
 
@@ -81,6 +84,7 @@ class Loop:
             masks=self._method.masks(self._bundle, made.readings, inputs, requests),
             latents=made.latents,
             inputs=inputs,
+            observed=made.observed,
             times=Times(made.seconds, time.perf_counter() - begun).divided(len(pairs)),
         )
         self._check_shapes(attempted, len(pairs))
@@ -121,12 +125,18 @@ class Loop:
     def _plan(self, sampling: Sampling, inputs: Inputs) -> Plan:
         graph = step_graph(self._bundle, sampling)
         schedule = self._bundle.schedule(sampling.sampler, sampling.steps)
-        key = (graph, schedule.key, len(inputs.origins))
+        key = (graph, schedule.key, *layout(inputs))
         if key not in self._plans:
             while len(self._plans) >= _PLANS_KEPT:
                 self._plans.popitem(last=False)
             self._plans[key] = Plan(
-                self._bundle, self._backend, self._sessions, schedule, graph, inputs, self._joins
+                self._bundle,
+                self._backend,
+                self._sessions,
+                inputs.schedule or schedule,
+                graph,
+                inputs,
+                self._joins,
             )
         self._plans.move_to_end(key)
         return self._plans[key]

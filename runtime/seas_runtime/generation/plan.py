@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,11 +13,12 @@ import numpy as np
 from seas_runtime.backends.contract import Backend, Call, Watch
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.bundle.reading import Bundle
+from seas_runtime.generation.batch import Output
 from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import (
-    BATCH,
     DECODE_IMAGE,
+    ENCODE_IMAGE,
     STEP,
     STEP_UNGUIDED,
     Shape,
@@ -32,22 +32,11 @@ from seas_runtime.methods.table import find_method
 SCHEDULE, STEP_INDEX, LATENTS = "schedule", "step_index", "latents"
 
 
-@dataclass(frozen=True, eq=False)
-class Output:
-    """What a batch gave."""
-
-    images: Array  # [B, H, W, 3]
-    latents: Array  # [B, C, h, w], final
-    readings: Mapping[str, list[Array]]
-    """By graph that was read: an array [B, ...] a step."""
-    seconds: Mapping[str, float]
-    """Of the whole batch, by what was run."""
-
-
 class Plan:
     """The tensors and calls of `batch` pairs on one schedule.
 
-    Step i reads each carried tensor's state i and writes state i + 1. States alternate between two places.
+    Pictures are encoded first, each into the step's input that it is for. Step i reads each carried tensor's
+    state i and writes state i + 1. States alternate between two places.
     What readouts need of the last steps has places of its own, one whole where one call reads them all
     (`join`).
     """
@@ -69,6 +58,7 @@ class Plan:
         self._carries = {name: to for name, to in method.carries.items() if self._graph.input(name)}
         self._readouts = method.readouts(bundle.manifest)
         self._kept = min(max((item.steps for item in self._readouts), default=0), self._steps)
+        self._observed = inputs.observed
         self._join = join and self._joins()
         self._held: dict[str, Array] = {}  # what places hold that outlasts a batch
         self._allocate(schedule, inputs)
@@ -82,31 +72,36 @@ class Plan:
         for sequence in self._sequences:
             sequence(watch)
             marks.append(backend.mark())
-        found = iter(backend.read([self._image, self._states[LATENTS][-1], *itertools.chain(*self._read)]))
+        observed = [self._whole.get(name, self._outputs[name][-1]) for name in self._observed]
+        given_back = [self._image, self._states[LATENTS][-1], *observed, *itertools.chain(*self._read)]
+        found = iter(backend.read(given_back))
         image, latents = next(found), next(found)
+        last = {name: next(found)[-self._batch :] for name in self._observed}  # of all steps where joined
         readings = {}
         for readout, places in zip(self._readouts, self._read, strict=True):
             arrays = list(itertools.islice(found, len(places)))
             if self._join:
                 arrays = list(arrays[0].reshape(readout.steps, self._batch, *arrays[0].shape[1:]))
             readings[readout.graph] = arrays
-        names = (STEP, *(readout.graph for readout in self._readouts), DECODE_IMAGE)
+        names = [STEP, *(readout.graph for readout in self._readouts), DECODE_IMAGE]
+        names[:0] = [ENCODE_IMAGE] if self._pictures else []
         seconds = [backend.seconds(begin, end) for begin, end in itertools.pairwise(marks)]
         backend.settle()
-        return Output(image, latents, readings, dict(zip(names, seconds, strict=True)))
+        return Output(image, latents, readings, last, dict(zip(names, seconds, strict=True)))
 
     def _joins(self) -> bool:
         """Whether one call may read all kept steps of a batch as one."""
         if len(self._readouts) != 1 or not self._backend.joins:
             return False
-        readout = self._bundle.manifest.graphs[self._readouts[0].graph]
-        if not all(spec.name in self._carries or self._graph.output(spec.name) for spec in readout.inputs):
+        item = self._readouts[0]
+        sources = [item.source(spec.name) for spec in self._bundle.manifest.graphs[item.graph].inputs]
+        if not all(name in self._carries or self._graph.output(name) for name in sources):
             return False  # what all steps share has one batch, not several
         together = self._kept * self._batch
         return (
             1 < self._kept < self._steps  # the first states come from the host, so they have their own places
             and together <= (self._backend.most_at_once(self._bundle.manifest.image.pixels) or together)
-            and self._sessions[self._readouts[0].graph].takes(together)
+            and self._sessions[item.graph].takes(together)
         )
 
     def _allocate(self, schedule: Schedule, inputs: Inputs) -> None:
@@ -114,6 +109,9 @@ class Plan:
         graphs, backend = self._bundle.manifest.graphs, self._backend
         self._inputs: dict[str, Any] = {}  # that keep their value for a batch or longer
         self._given: dict[str, list[Any]] = {}  # that have one for each step
+        self._pictures = {
+            name: backend.allocate(array.shape, str(array.dtype)) for name, array in inputs.images.items()
+        }
         for spec in self._graph.inputs:
             if spec.name == STEP_INDEX:
                 steps = (np.array([step], spec.dtype) for step in range(self._steps))
@@ -127,14 +125,19 @@ class Plan:
                 self._given[spec.name] = [
                     self._place(spec) if step in given else nothing for step in range(self._steps)
                 ]
+            elif spec.name in self._pictures:
+                self._inputs[spec.name] = self._place(spec)
             else:
                 self._inputs[spec.name] = backend.allocate(inputs.values[spec.name].shape, spec.dtype)
-        kept = {spec.name for item in self._readouts for spec in graphs[item.graph].inputs}
+        kept = {item.source(spec.name) for item in self._readouts for spec in graphs[item.graph].inputs}
         self._whole: dict[str, Any] = {}  # of what is kept, all steps as one; joined alone
         self._states = {name: self._state_places(name, name in kept) for name in self._carries}
         self._outputs = {
             spec.name: self._side_by_side(spec) for spec in self._graph.outputs if spec.name in kept
         }
+        for name in self._observed:
+            if name not in self._outputs:
+                self._outputs[name] = [self._place(_named(self._graph.outputs, name))]
         self._read = [self._reading_places(item) for item in self._readouts]
         self._image = self._place(_named(graphs[DECODE_IMAGE].outputs, "image"))
 
@@ -167,15 +170,23 @@ class Plan:
     def _bind(self) -> list[list[Call]]:
         """Bind the graphs, side by side where that may still load them."""
         readouts = [partial(self._bind_readout, *item) for item in enumerate(self._readouts)]
-        binders: Sequence[Callable[[], list[Call]]] = (self._bind_steps, *readouts, self._bind_image)
+        binders: list[Callable[[], list[Call]]] = [self._bind_steps, *readouts, self._bind_image]
+        binders[:0] = [self._bind_encoding] if self._pictures else []
         if not self._backend.loads_at_once:
             return [bind() for bind in binders]
         # The step's graph takes longest: on two cores the decodes' come one after another beside it.
         with ThreadPoolExecutor(min(len(binders), usable_cores())) as pool:
             return [bound.result() for bound in [pool.submit(bind) for bind in binders]]
 
+    def _bind_encoding(self) -> list[Call]:
+        session = self._sessions[ENCODE_IMAGE]
+        return [
+            session.bind({"image": picture}, {LATENTS: self._inputs[name]})
+            for name, picture in self._pictures.items()
+        ]
+
     def _bind_steps(self) -> list[Call]:
-        session, first = self._sessions[self._step_graph], self._steps - self._kept
+        session = self._sessions[self._step_graph]
         calls = []
         for step in range(self._steps):
             feeds = {
@@ -184,8 +195,9 @@ class Plan:
                 **{name: places[step] for name, places in self._states.items()},
             }
             outputs = {to: self._states[name][step + 1] for name, to in self._carries.items()}
-            if step >= first:
-                outputs.update({name: places[step - first] for name, places in self._outputs.items()})
+            for name, places in self._outputs.items():  # of the last steps
+                if self._steps - step <= len(places):
+                    outputs[name] = places[step - self._steps]
             calls.append(session.bind(feeds, outputs))
         return calls
 
@@ -194,16 +206,22 @@ class Plan:
         session, places = self._sessions[readout.graph], self._read[place]
         names = [spec.name for spec in self._bundle.manifest.graphs[readout.graph].inputs]
         if self._join:
-            return [session.bind({name: self._whole[name] for name in names}, {readout.output: places[0]})]
+            feeds = {name: self._whole[readout.source(name)] for name in names}
+            return [session.bind(feeds, {readout.output: places[0]})]
         calls = []
         for step, reading in enumerate(places, self._steps - len(places)):
             known = {
                 **self._inputs,
                 **{name: given[step] for name, given in self._given.items()},
                 **{name: states[step] for name, states in self._states.items()},
-                **{name: kept[step - self._steps] for name, kept in self._outputs.items()},
+                **{
+                    name: kept[step - self._steps]
+                    for name, kept in self._outputs.items()
+                    if self._steps - step <= len(kept)
+                },
             }
-            calls.append(session.bind({name: known[name] for name in names}, {readout.output: reading}))
+            feeds = {name: known[readout.source(name)] for name in names}
+            calls.append(session.bind(feeds, {readout.output: reading}))
         return calls
 
     def _bind_image(self) -> list[Call]:
@@ -219,9 +237,11 @@ class Plan:
                 self._write_held(name, places[0], self._zeros(spec))
             else:
                 self._backend.write(places[0], array)
+        for name, picture in self._pictures.items():
+            self._backend.write(picture, inputs.images[name])
         for spec in self._graph.inputs:
             name = spec.name
-            if name in self._inputs and name != SCHEDULE:
+            if name in self._inputs and name not in (SCHEDULE, *self._pictures):
                 array = np.ascontiguousarray(inputs.values[name], dtype=spec.dtype)
                 self._write_held(name, self._inputs[name], array)
             for step, array in inputs.steps.get(name, {}).items() if name in self._given else ():
@@ -245,42 +265,6 @@ class Plan:
         place = self._backend.allocate(array.shape, str(array.dtype))
         self._backend.write(place, array)
         return place
-
-
-def joined(parts: Sequence[Output]) -> Output:
-    """Return what several runs gave as one batch's."""
-    if len(parts) == 1:
-        return parts[0]
-    readings = {}
-    for graph in parts[0].readings:
-        steps = zip(*(part.readings[graph] for part in parts), strict=True)
-        readings[graph] = [np.concatenate(arrays) for arrays in steps]
-    return Output(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.latents for part in parts]),
-        readings,
-        {name: sum(part.seconds[name] for part in parts) for name in parts[0].seconds},
-    )
-
-
-def part_of(inputs: Inputs, specs: Iterable[TensorSpec], first: int, end: int) -> Inputs:
-    """Return the inputs of the pairs from `first` to before `end`, cut along each input's batch dimension."""
-    axes = {spec.name: spec.shape.index(BATCH) for spec in specs if BATCH in spec.shape}
-
-    def cut(name: str, array: Array) -> Array:
-        if name not in axes:
-            return array
-        result: Array = array[(slice(None),) * axes[name] + (slice(first, end),)]
-        return result
-
-    return Inputs(
-        {name: cut(name, array) for name, array in inputs.values.items()},
-        {
-            name: {step: cut(name, array) for step, array in arrays.items()}
-            for name, arrays in inputs.steps.items()
-        },
-        inputs.origins[first:end],
-    )
 
 
 def step_graph(bundle: Bundle, sampling: Sampling) -> str:

@@ -76,6 +76,14 @@ class Schedule:
         """The steps that add fresh noise, in their order."""
         return tuple(map(int, np.flatnonzero(self.table[:, COLUMNS.index("d")])))
 
+    def last(self, count: int) -> Schedule:
+        """Return the schedule's last `count` steps, the first of them of first order: b + c, and c = 0."""
+        table = self.table[self.steps - count :].copy()
+        b, c = COLUMNS.index("b"), COLUMNS.index("c")
+        table[0, b] += table[0, c]
+        table[0, c] = 0
+        return Schedule(self.sampler, table, self.start)
+
     def start_latents(self, reference: FloatArray, noise: FloatArray) -> FloatArray:
         """Return x_0 [B, C, h, w] from unscaled reference latents and noise of that shape."""
         latents: FloatArray = self.start[0] * reference + self.start[1] * noise

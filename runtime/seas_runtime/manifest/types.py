@@ -22,6 +22,8 @@ UNCONDITIONAL = "unconditional"
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "bool")
 PRECISIONS = ("fp32", "fp16")
 STEP, DECODE_MASK, DECODE_IMAGE = "step", "decode_mask", "decode_image"
+ENCODE_IMAGE = "encode_image"
+"""Pixels to latents, for pairs drawn into a picture. Bundles of earlier versions have none."""
 STEP_UNGUIDED = "step_unguided"
 """`step` without the unconditional half, for guidance 1. Bundles of earlier versions have none."""
 SCHEDULE = "schedule"

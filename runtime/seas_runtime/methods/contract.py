@@ -47,13 +47,20 @@ class Content(Protocol):
 class Readout:
     """A graph that is read beside the last `steps` steps.
 
-    Its inputs are, by name, the step's inputs, carried ones from before its update, and its outputs.
+    Its inputs are, by name, the step's inputs, carried ones from before its update, and its outputs; by
+    another name where `sources` has one.
     """
 
     graph: str
     output: str
     """[B, ...]: what the method is handed, one a step."""
     steps: int
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """By its input: the output or input of the step that it is fed."""
+
+    def source(self, name: str) -> str:
+        """Return what of the step feeds its input."""
+        return self.sources.get(name, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +75,12 @@ class Inputs:
     schedule; zeros for the others."""
     origins: tuple[Mapping[str, Any], ...]
     """What a pair's record says of its start, as JSON values."""
+    images: Mapping[str, Array] = field(default_factory=dict)
+    """By input of the step graph that is fed encoded latents: the pictures, uint8 [B, S, S, 3]."""
+    schedule: Schedule | None = None
+    """What is run in place of the request's schedule; None for that."""
+    observed: tuple[str, ...] = ()
+    """Outputs of the last step that are handed back."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +128,8 @@ class Method:
     """The dataclass of its part of a request."""
     optional_tables: tuple[str, ...] = ()
     """Tables that a bundle may have besides."""
+    optional_graphs: tuple[str, ...] = ()
+    """Graphs that generation runs for some requests, where a bundle has them."""
     prompts: Callable[[Any], Sequence[str]] = field(default=lambda options: ())
     """Return the prompts of its options, which the bundle's text encoder has to encode."""
     free_names: Callable[[Any], bool] = field(default=lambda options: False)
@@ -123,3 +138,7 @@ class Method:
     """Refuse, by a UserError, options that the bundle cannot do."""
     rejection: Callable[..., str | None] = field(default=gates.rejection)
     """Why a pair is rejected: see `gates.rejection`."""
+
+    def graphs_of(self, manifest: Manifest) -> tuple[str, ...]:
+        """Return all that generation may run of a bundle."""
+        return (*self.graphs, *(name for name in self.optional_graphs if name in manifest.graphs))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from seas_runtime.manifest.fields import check_integer, check_number
 from seas_runtime.methods.noise import MAX_SEED
 
@@ -51,9 +54,21 @@ def given_options(options: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+@dataclass(frozen=True, eq=False)
+class PlacedInputs:
+    """What a pair is drawn into, as the model sees it: a region of a photograph at the bundle's size."""
+
+    window: npt.NDArray[np.uint8]  # [S, S, 3], RGB
+    mask: npt.NDArray[np.bool_]  # [S, S], where the defect is drawn
+
+
 @dataclass(frozen=True)
 class PairRequest:
     """One pair of a request whose defaults are filled in."""
 
     request: Request
     index: int
+    placed: PlacedInputs | None = None
+    """None for a whole picture; a batch's pairs are placed all, or none."""
+    observed: tuple[str, ...] = ()
+    """Outputs of the last step that are handed back, the same for all pairs of a batch."""

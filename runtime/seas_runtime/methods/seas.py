@@ -17,6 +17,7 @@ from seas_runtime.manifest.signatures import FLOAT, FLOATS, Expected, Signature
 from seas_runtime.manifest.types import (
     DECODE_IMAGE,
     DECODE_MASK,
+    ENCODE_IMAGE,
     GOOD,
     STEP,
     STEP_UNGUIDED,
@@ -24,6 +25,14 @@ from seas_runtime.manifest.types import (
     UNCONDITIONAL,
     Manifest,
     SamplerDefaults,
+)
+from seas_runtime.methods.blending.inputs import (
+    BLEND,
+    BLENDED,
+    STRENGTH,
+    blend_signature,
+    check_blend,
+    make_blend,
 )
 from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout, Tables
 from seas_runtime.methods.noise import PairNoise, Stream
@@ -46,29 +55,41 @@ the references are scaled already; pairs start from the first references in thei
 code; a pixel is defective above tau, not at tau."""
 FIRST_REFERENCES = 10
 """With `start`: how many of the references are used (authors' inference)."""
+_WORDS = {
+    RESCALE: "guidance rescale",
+    ADD_NOISE_STEP: "steps of the schedule stretched for the start",
+    STRENGTH: "part of the steps that placed pairs are run",
+}
+"""Keys of `generation` that a bundle may have, and what they are."""
 
 
 def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
-    """Return the inputs and outputs of a step, with guidance and without, and of both decodes."""
+    """Return the inputs and outputs of a step, with guidance and without, of both decodes and of encoding.
+
+    A bundle that says how it blends has steps that do; those of earlier versions do not.
+    """
     latent, image = manifest.latent, manifest.image
     latents = Expected(FLOAT, (None, latent.channels, latent.height, latent.width))
     tap = Expected(FLOATS, (None, None, None, None))
     context = Expected(FLOATS, (None, None, None))
     taps = {"tap_coarse": tap, "tap_fine": tap}
+    blends = BLEND in manifest.generation
+    pixels = Expected(("uint8",), (None, image.height, image.width, 3))
     step = {
         "latents": latents,
         "previous_x0": latents,
-        "schedule": Expected(FLOAT, (None, 8)),
+        "schedule": Expected(FLOAT, (None, 10 if blends else 8)),
         "step_index": Expected(("int64",), (1,)),
         "context": context,
         "noise": Expected(latents.dtypes, latents.shape, optional=True),
+        **(blend_signature(latent) if blends else {}),
     }
     guided = {
         "guidance": Expected(FLOAT, (1,)),
         "negative_context": context,
         RESCALE: Expected(FLOAT, (1,), optional=True),
     }
-    stepped = {"next_latents": latents, "x0": latents, **taps}
+    stepped = {"next_latents": latents, "x0": latents, **taps, **({BLENDED: latents} if blends else {})}
     return {
         STEP: ({**step, **guided}, stepped),
         STEP_UNGUIDED: (step, stepped),
@@ -76,10 +97,8 @@ def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
             {"latents": latents, **taps},
             {"probability": Expected(FLOAT, (None, image.height, image.width))},
         ),
-        DECODE_IMAGE: (
-            {"latents": latents},
-            {"image": Expected(("uint8",), (None, image.height, image.width, 3))},
-        ),
+        DECODE_IMAGE: ({"latents": latents}, {"image": pixels}),
+        ENCODE_IMAGE: ({"image": pixels}, {"latents": latents}),
     }
 
 
@@ -94,6 +113,7 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
         fields.number(RESCALE, 0.0, 1.0)
     if fields.has(ADD_NOISE_STEP):
         fields.integer(ADD_NOISE_STEP, 1, MAX_ADD_NOISE_STEP)
+    check_blend(fields)
     fields.close()
 
 
@@ -115,14 +135,17 @@ def defective(generation: Mapping[str, Any], probabilities: Array, tau: Array) -
 
 
 def readouts(manifest: Manifest) -> tuple[Readout, ...]:
-    """Return that the last steps' masks are read (section 3.4: three)."""
-    return (Readout(DECODE_MASK, "probability", manifest.generation["mask_steps"]),)
+    """Return that the last steps' masks are read (section 3.4: three), of what the U-Net saw."""
+    generation = manifest.generation
+    sources = {"latents": BLENDED} if BLEND in generation else {}
+    return (Readout(DECODE_MASK, "probability", generation["mask_steps"], sources),)
 
 
 def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inputs:
     """Return what pairs start from: the latent of a normal image as it is stored, noised (section 3.4).
 
-    With the option, they start from noise alone instead.
+    With the option, they start from noise alone instead. Placed pairs start so inside their masks, or, at a
+    strength below 1, from their background, noised as far as the first of the steps that are left has it.
     """
     sampling, options = pairs[0].request.sampling, pairs[0].request.options or SeasOptions()
     schedule = content.schedule(sampling.sampler, sampling.steps)
@@ -136,18 +159,18 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
     chosen: list[int | None] = [None] * len(noises)
     latents = drawn
     if options.start != "noise":
-        generation = content.manifest.generation
         places = [
-            choose_reference(generation, noise, pair.index, len(pool))
+            choose_reference(content.manifest.generation, noise, pair.index, len(pool))
             for pair, noise in zip(pairs, noises, strict=True)
         ]
         chosen, latents = list(places), schedule.start_latents(pool[places], drawn)
-    negative = embeddings[UNCONDITIONAL]
-    if options.negative_prompt is not None:
-        negative = content.contexts[options.negative_prompt]
+    prompt = options.negative_prompt
+    negative = embeddings[UNCONDITIONAL] if prompt is None else content.contexts[prompt]
+    blend = make_blend(content, pairs, noises, schedule, options.strength)
     fresh = {
-        step: np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
+        step - blend.rows.start: np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
         for step in schedule.noisy_steps
+        if step in blend.rows
     }
     return Inputs(
         values={
@@ -156,9 +179,13 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
             RESCALE: np.array([options.rescale(content.manifest.generation)]),
             "context": np.stack([_context(content, options, pair) for pair in pairs]),  # [B, L, D]
             "negative_context": negative[None],  # [1, L, D]
+            **blend.values,
         },
-        steps={"noise": fresh},
+        steps={"noise": fresh, **blend.steps},
         origins=tuple({"reference": place} for place in chosen),
+        images=blend.images,
+        schedule=blend.schedule,
+        observed=pairs[0].observed,
     )
 
 
@@ -196,12 +223,7 @@ def describe(content: Content) -> dict[str, tuple[Any, str]]:
         "references": (len(content.tables[REFERENCES]["latents"]), "number of normal images to start from"),
         "mask_steps": (generation["mask_steps"], "number of last steps whose masks are averaged"),
         "tau": (generation["tau"], "mask threshold"),
-        **({RESCALE: (generation[RESCALE], "guidance rescale")} if RESCALE in generation else {}),
-        **(
-            {ADD_NOISE_STEP: (generation[ADD_NOISE_STEP], "steps of the schedule stretched for the start")}
-            if ADD_NOISE_STEP in generation
-            else {}
-        ),
+        **{key: (generation[key], words) for key, words in _WORDS.items() if key in generation},
         "own_prompts": (TOKENIZER in content.tables, "prompts of one's own can be encoded"),
     }
 
@@ -271,6 +293,7 @@ METHOD = Method(
     describe=describe,
     options=SeasOptions,
     optional_tables=(TOKENIZER,),
+    optional_graphs=(ENCODE_IMAGE,),
     prompts=lambda options: options.prompts,
     free_names=lambda options: getattr(options, "prompt", None) is not None,
     check_options=check_options,

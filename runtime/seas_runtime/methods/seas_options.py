@@ -1,4 +1,5 @@
-"""What a request may ask of SeaS beside a defect: prompts of one's own, guidance rescale, the start."""
+"""What a request may ask of SeaS beside a defect: prompts of one's own, guidance rescale, the start, and how
+far a placed pair goes from its background."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import check_number, describe
 from seas_runtime.manifest.types import STEP
+from seas_runtime.methods.blending.inputs import LEAST_STRENGTH, STRENGTH
 from seas_runtime.methods.contract import Content
 from seas_runtime.methods.request import Request
 
@@ -28,6 +30,9 @@ class SeasOptions:
     """phi of Lin et al. 2023 (arXiv 2305.08891, equation 16), 0 to 1; 0 is none."""
     start: str | None = None
     """`reference`, a noised normal image, or `noise` alone."""
+    strength: float | None = None
+    """Of placed pairs, 0.01 to 1: the part of the steps that are run, from the noised background on (SDEdit,
+    arXiv 2108.01073). At 1 all are, and the defect starts as `start` says."""
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -36,6 +41,8 @@ class SeasOptions:
                 raise UserError(f"{name}: expected text that is not empty, found {describe(value)}")
         if self.guidance_rescale is not None:
             check_number(RESCALE, self.guidance_rescale, 0.0, 1.0)
+        if self.strength is not None:
+            check_number(STRENGTH, self.strength, LEAST_STRENGTH, 1.0)
         if self.start is not None and self.start not in STARTS:
             raise UserError(f"start: expected one of {', '.join(STARTS)}, found {describe(self.start)}")
 

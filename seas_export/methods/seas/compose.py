@@ -17,11 +17,20 @@ from seas_engines.graphs.upsampling import split_upsampling
 from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import NONE, Extras
 from seas_export.graphs.graph_builder import GraphBuilder
-from seas_export.graphs.trace import UNET, VAE_DECODER
+from seas_export.graphs.trace import UNET, VAE_DECODER, VAE_ENCODER
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS
-from seas_runtime.manifest.schedule import COLUMNS
-from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED, STEPS
+from seas_runtime.manifest.schedule import BLEND_COLUMNS, COLUMNS
+from seas_runtime.manifest.types import (
+    BATCH,
+    DECODE_IMAGE,
+    DECODE_MASK,
+    ENCODE_IMAGE,
+    STEP,
+    STEP_UNGUIDED,
+    STEPS,
+)
+from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, BLENDED, MASK
 from seas_runtime.methods.seas_options import RESCALE
 from seas_train.bases.base import Geometry
 
@@ -35,7 +44,10 @@ def compose_step(
     *,
     rescaled: bool = False,
 ) -> ir.Model:
-    """Return the graph of one denoising step: scheduler, guidance and U-Net.
+    """Return the graph of one denoising step: blend, scheduler, guidance and U-Net.
+
+    The step starts from `blended`: the latents where `mask` is 1, elsewhere the background, noised as far as
+    the step's latents are.
 
     Guidance 1 leaves the unconditional half unread: without `guided` the U-Net runs on the conditional half
     alone, and the inputs `guidance` and `negative_context` are not there. With `rescaled` it also takes
@@ -48,19 +60,28 @@ def compose_step(
     words = [geometry.context_length, geometry.context_width]
     latents = build.input("latents", float32, latent_shape)
     previous_x0 = build.input("previous_x0", float32, latent_shape)
-    schedule = build.input("schedule", float32, [STEPS, len(COLUMNS)])
+    schedule = build.input("schedule", float32, [STEPS, len(COLUMNS + BLEND_COLUMNS)])
     step_index = build.input("step_index", ir.DataType.INT64, [1])
     guidance = build.input("guidance", float32, [1]) if guided else None
     context = build.input("context", dtype, [BATCH, *words])
     negative_context = build.input("negative_context", dtype, [1, *words]) if guided else None
     phi = build.input(RESCALE, float32, [1]) if guided and rescaled else None
+    mask = build.input(MASK, float32, [BATCH, 1, size, size])
+    background = build.input(BACKGROUND, float32, latent_shape)
+    blend_noise = build.input(BLEND_NOISE, float32, latent_shape)
 
-    (row,) = build.op("Gather", schedule, step_index, axis=0)  # [1,8]
-    (columns,) = build.op("Reshape", row, build.constant(np.array([len(COLUMNS), 1, 1, 1], np.int64)))
-    timestep, s, p, q, a, b, c, _ = build.op("Split", columns, outputs=8, num_outputs=8, axis=0)  # [1,1,1,1]
+    (row,) = build.op("Gather", schedule, step_index, axis=0)  # [1,10]
+    count = len(COLUMNS + BLEND_COLUMNS)
+    (columns,) = build.op("Reshape", row, build.constant(np.array([count, 1, 1, 1], np.int64)))
+    timestep, s, p, q, a, b, c, _, r, n = build.op(  # [1,1,1,1] each
+        "Split", columns, outputs=count, num_outputs=count, axis=0
+    )
     (timestep,) = build.op("Reshape", timestep, build.constant(np.array([1], np.int64)))
 
-    (scaled,) = build.op("Mul", latents, s)
+    (outside,) = build.op("Sub", build.constant(np.array(1.0, np.float32)), mask)
+    noised = _sum(build, (r, background), (n, blend_noise))
+    blended = _sum(build, (mask, latents), (outside, noised))
+    (scaled,) = build.op("Mul", blended, s)
     if guidance is None or negative_context is None:
         predicted = build.inline(unet, {"latents": scaled, "timestep": timestep, "context": context})
         noise, tap_coarse, tap_fine = (
@@ -70,8 +91,8 @@ def compose_step(
         noise, tap_coarse, tap_fine = _guided(
             build, unet, scaled, timestep, context, negative_context, guidance, phi
         )
-    x0 = _sum(build, (p, latents), (q, noise))
-    next_latents = _sum(build, (a, latents), (b, x0), (c, previous_x0))
+    x0 = _sum(build, (p, blended), (q, noise))
+    next_latents = _sum(build, (a, blended), (b, x0), (c, previous_x0))
     return build.build(
         {
             "next_latents": (next_latents, float32, latent_shape),
@@ -82,6 +103,7 @@ def compose_step(
                 [BATCH, _channels(unet.graph.outputs, "tap_coarse"), size // 2, size // 2],
             ),
             "tap_fine": (tap_fine, dtype, [BATCH, _channels(unet.graph.outputs, "tap_fine"), size, size]),
+            BLENDED: (blended, float32, latent_shape),
         }
     )
 
@@ -196,6 +218,21 @@ def compose_decode_image(vae_decoder: ir.Model, geometry: Geometry, opset: int) 
     return build.build({"image": (image, ir.DataType.UINT8, [BATCH, side, side, 3])})
 
 
+def compose_encode_image(vae_encoder: ir.Model, geometry: Geometry, opset: int) -> ir.Model:
+    """Return the graph from pixels [B,H,W,3] to scaled latents: the posterior's mean, as references are."""
+    build = GraphBuilder(ENCODE_IMAGE, opset)
+    size, side = geometry.latent_size, geometry.image_size
+    image = build.input("image", ir.DataType.UINT8, [BATCH, side, side, 3])
+    (levels,) = build.op("Cast", image, to=int(ir.DataType.FLOAT))  # first: TensorRT's bytes can only be cast
+    (turned,) = build.op("Transpose", levels, perm=[0, 3, 1, 2])
+    (stretched,) = build.op("Div", turned, build.constant(np.array(127.5, np.float32)))
+    (pixels,) = build.op("Sub", stretched, build.constant(np.array(1.0, np.float32)))
+    encoded = build.inline(vae_encoder, {"image": pixels})["latents"]
+    (scaled,) = build.op("Mul", encoded, build.constant(np.array(geometry.scaling_factor, np.float32)))
+    shape: list[int | str] = [BATCH, geometry.latent_channels, size, size]
+    return build.build({"latents": (scaled, ir.DataType.FLOAT, shape)})
+
+
 def _unscaled(build: GraphBuilder, latents: ir.Value, geometry: Geometry) -> ir.Value:
     """Return latents as the VAE sees them."""
     scaling = build.constant(np.array(geometry.scaling_factor, np.float32))
@@ -210,7 +247,7 @@ def compose(
     store: WeightStore,
     extras: Extras = NONE,
 ) -> dict[str, ir.Model]:
-    """Return `step`, with and without guidance, `decode_mask` and `decode_image`, as a target wants them.
+    """Return `step`, with and without guidance, both decodes and `encode_image`, as a target wants them.
 
     Args:
         parts: whose weights are in `store`; new ones go there.
@@ -226,6 +263,7 @@ def compose(
         STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False),
         DECODE_MASK: compose_decode_mask(parts[VAE_DECODER], parts[MASK_HEAD], geometry, dtype, opset),
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
+        ENCODE_IMAGE: compose_encode_image(parts[VAE_ENCODER], geometry, opset),
     }
     for model in composed.values():
         if spec.fused_attention:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER
 from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS, part_module, probability
 from seas_runtime.manifest.schedule import Array, Schedule
-from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, STEP, STEP_UNGUIDED
+from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, ENCODE_IMAGE, STEP, STEP_UNGUIDED
+from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, MASK
 from seas_runtime.methods.seas import follows
 from seas_runtime.methods.seas_options import RESCALE
 from seas_train import Checkpoint
@@ -56,6 +57,10 @@ def _make_tensors(
         "schedule": schedule.table,
         "step_index": np.array([index]),
         "context": context,
+        # half of the picture is drawn, the rest another one's, noised otherwise
+        MASK: (random.random((batch, 1, *scaled.shape[2:])) < 0.5).astype(np.float32),
+        BACKGROUND: scaled.flip(0, -1),
+        BLEND_NOISE: random.standard_normal(scaled.shape).astype(np.float32),
     }
     return {
         TEXT_ENCODER: {"input_ids": ids},
@@ -72,6 +77,7 @@ def _make_tensors(
         STEP_UNGUIDED: step,
         DECODE_MASK: {"latents": scaled, **taps},
         DECODE_IMAGE: {"latents": scaled},
+        ENCODE_IMAGE: {"image": to_uint8(pixels)},
     }
 
 
@@ -89,6 +95,7 @@ def reference_module(name: str, checkpoint: Checkpoint) -> Callable[..., Any]:
         STEP_UNGUIDED: _UnguidedStep,
         DECODE_MASK: _DecodeMask,
         DECODE_IMAGE: _DecodeImage,
+        ENCODE_IMAGE: _EncodeImage,
     }
     return composed[name](checkpoint) if name in composed else part_module(name, checkpoint)
 
@@ -112,19 +119,25 @@ class _Step(_Composed):
         guidance: Tensor,
         context: Tensor,
         negative_context: Tensor,
+        mask: Tensor | None = None,
+        background: Tensor | None = None,
+        blend_noise: Tensor | None = None,
         guidance_rescale: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        timestep, s, p, q, a, b, c, _ = schedule[step_index[0]]
+        row = schedule[step_index[0]]
+        timestep, s, p, q, a, b, c = row[:7]
+        blended = _blended(latents, row, mask, background, blend_noise)
         predictions = [
-            unet_with_taps(self._checkpoint.unet, s * latents, timestep, text)
+            unet_with_taps(self._checkpoint.unet, s * blended, timestep, text)
             for text in (negative_context.expand_as(context), context)
         ]
         (unconditional, _, _), (conditional, tap_coarse, tap_fine) = predictions
         guided = unconditional + guidance * (conditional - unconditional)
         if guidance_rescale is not None:
             guided = rescaled(guided, conditional, guidance_rescale)
-        x0 = p * latents + q * guided
-        return a * latents + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+        x0 = p * blended + q * guided
+        made = a * blended + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+        return made if mask is None else (*made, blended)
 
 
 class _UnguidedStep(_Composed):
@@ -135,17 +148,39 @@ class _UnguidedStep(_Composed):
         schedule: Tensor,
         step_index: Tensor,
         context: Tensor,
+        mask: Tensor | None = None,
+        background: Tensor | None = None,
+        blend_noise: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        timestep, s, p, q, a, b, c, _ = schedule[step_index[0]]
-        noise, tap_coarse, tap_fine = unet_with_taps(self._checkpoint.unet, s * latents, timestep, context)
-        x0 = p * latents + q * noise
-        return a * latents + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+        row = schedule[step_index[0]]
+        timestep, s, p, q, a, b, c = row[:7]
+        blended = _blended(latents, row, mask, background, blend_noise)
+        noise, tap_coarse, tap_fine = unet_with_taps(self._checkpoint.unet, s * blended, timestep, context)
+        x0 = p * blended + q * noise
+        made = a * blended + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+        return made if mask is None else (*made, blended)
+
+
+def _blended(
+    latents: Tensor, row: Tensor, mask: Tensor | None, background: Tensor | None, noise: Tensor | None
+) -> Tensor:
+    """Return what a step starts from, by the blend of its row of the schedule; bundles may have none."""
+    if mask is None or background is None or noise is None:
+        return latents
+    return torch.lerp(row[8] * background + row[9] * noise, latents, mask)
 
 
 class _DecodeMask(_Composed):
     def forward(self, latents: Tensor, tap_coarse: Tensor, tap_fine: Tensor) -> Tensor:
         vae_taps = decode_taps(self._checkpoint.vae, latents / self._scaling)
         return probability(self._checkpoint.artifacts[MASK_HEAD], tap_coarse, tap_fine, vae_taps)
+
+
+class _EncodeImage(_Composed):
+    def forward(self, image: Tensor) -> Tensor:
+        pixels = image.permute(0, 3, 1, 2).float() / 127.5 - 1
+        mean: Tensor = self._checkpoint.vae.encode(pixels).latent_dist.mean
+        return mean * self._scaling
 
 
 class _DecodeImage(_Composed):

@@ -10,15 +10,16 @@ import torch
 
 from seas_engines.precision.evaluator import Case
 from seas_export.extras import NONE, Extras
-from seas_export.graphs.trace import TEXT_ENCODER, VAE_ENCODER
+from seas_export.graphs.trace import TEXT_ENCODER
 from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.seas.compose import compose
-from seas_export.methods.seas.expected import make_inputs, reference_module, unscaled_references
+from seas_export.methods.seas.expected import make_inputs, reference_module
 from seas_export.methods.seas.parts import PART_NAMES, VAE_TAPS, make_parts
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_export.methods.seas.tokenizer import tokenizer_table
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import TOKENIZER, UNCONDITIONAL, Manifest
+from seas_runtime.methods.blending.inputs import BLEND, FIXED
 from seas_runtime.methods.contract import Content, Inputs
 from seas_runtime.methods.seas import (
     ADD_NOISE_STEP,
@@ -34,10 +35,7 @@ from seas_train import Checkpoint
 from seas_train.data import Product
 from seas_train.diffusion.prompt_encoding import tokenize
 from seas_train.diffusion.solver import SolverRules
-from seas_train.diffusion.taps import decode_image
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
-
-_SEED = 0
 
 
 def tables(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, dict[str, Array]]:
@@ -55,7 +53,7 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
     """Return how many last steps give a mask, where it is cut, the rules that are not ours, and extras."""
     settings = checkpoint.meta["generation"]
     rules = {key: value for key, value in RULES.items() if follows(settings, key)}
-    made: dict[str, Any] = {"mask_steps": MASK_STEPS, "tau": float(settings["tau"]), **rules}
+    made: dict[str, Any] = {"mask_steps": MASK_STEPS, "tau": float(settings["tau"]), BLEND: FIXED, **rules}
     if extras.guidance_rescale is not None:
         made[RESCALE] = float(extras.guidance_rescale)
     if extras.add_noise_step != START_TIMESTEPS:
@@ -64,20 +62,10 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
 
 
 def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:
-    """Return inputs of the two parts that generation does not run: its prompts, and an image and noise."""
+    """Return inputs of the part that generation does not run: its prompts."""
     prompts = [*checkpoint.prompts.values(), ""]
     ids = tokenize(checkpoint.tokenizer, prompts, checkpoint.geometry.context_length)
-    with torch.inference_mode():
-        latents = unscaled_references(checkpoint)[:1] * checkpoint.geometry.scaling_factor
-        image = decode_image(checkpoint.vae, latents).clamp(-1, 1).numpy()
-    noise = np.random.Generator(np.random.Philox(_SEED)).uniform(-1, 1, image.shape).astype(np.float32)
-    return {
-        TEXT_ENCODER: [Case("prompts", {"input_ids": ids.numpy()})],
-        VAE_ENCODER: [
-            Case("an image", {"image": image}),
-            Case("noise", {"image": noise}, extreme=True),
-        ],
-    }
+    return {TEXT_ENCODER: [Case("prompts", {"input_ids": ids.numpy()})]}
 
 
 def reference_loop(checkpoint: Checkpoint, schedule: Schedule, manifest: Manifest) -> ReferenceLoop:
@@ -129,7 +117,7 @@ METHOD = ExportMethod(
     tables=tables,
     generation=generation,
     fewest_steps=MASK_STEPS,
-    blend=False,
+    blend=True,
     half_tables=(EMBEDDINGS,),
     half_values=frozenset({"context", "negative_context", "tap_coarse", "tap_fine", *VAE_TAPS}),
     inner_values=frozenset(VAE_TAPS),

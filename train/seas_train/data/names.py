@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from seas_runtime.manifest.fields import RESERVED_NAMES, is_safe_name
+from seas_runtime.photographs.reading import HEIC_SUFFIXES as HEIC_SUFFIXES
+from seas_runtime.photographs.reading import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from seas_runtime.photographs.reading import is_image_name as is_image_name
 from seas_runtime.printable import printable
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
-"""Read where pillow-heif is installed."""
 MAX_NAME = 60  # characters, so that a folder made from it fits every file system
 MAX_BYTES = 160  # of them in UTF-8, of the 255 that a file's name may have
-
-
-def is_image_name(path: Path) -> bool:
-    """Whether the file's ending is one that we read, in any case."""
-    return path.suffix.lower() in IMAGE_SUFFIXES or (
-        path.suffix.lower() in HEIC_SUFFIXES and importlib.util.find_spec("pillow_heif") is not None
-    )
 
 
 def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], str]:

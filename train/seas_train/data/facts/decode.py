@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seas_runtime.photographs.decode import whole_png
 from seas_train.data.images import (
     Opened,
     Preprocessing,
@@ -24,7 +25,6 @@ from seas_train.data.images import (
     quiet_decoders,
     rgb_pixels,
 )
-from seas_train.data.images.decode import whole_png
 from seas_train.data.images.fit import fit_foreground, fitted_scale
 from seas_train.data.layouts import Pair
 from seas_train.data.masks import MaskFile, Reading, open_mask

@@ -1,10 +1,10 @@
 """Photographs as factories save them, decoded, made 8-bit RGB, and fitted to one square."""
 
-from seas_train.data.images.decode import Opened, UnreadableImage, open_image
+from seas_runtime.photographs.decode import Opened, UnreadableImage, open_image
+from seas_runtime.photographs.quiet import quiet_decoders
 from seas_train.data.images.fit import crop_box, fit_image, read_image
 from seas_train.data.images.pixels import rgb_pixels
 from seas_train.data.images.preprocessing import BIT_DEPTHS, Fit, Masks, Preprocessing, Resize, Window
-from seas_train.data.images.quiet import quiet_decoders
 
 __all__ = [
     "BIT_DEPTHS",

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from seas_train.data.images.decode import open_image
+from seas_runtime.photographs.decode import open_image
+from seas_runtime.photographs.quiet import quiet_decoders
 from seas_train.data.images.pixels import rgb_pixels
 from seas_train.data.images.preprocessing import Fit, Preprocessing, Resize
-from seas_train.data.images.quiet import quiet_decoders
 
 
 def read_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from seas_runtime.errors import UserError
-
-BIT_DEPTHS = (8, 10, 12, 14, 16)  # of sensors that store into 16-bit files
+from seas_runtime.photographs.values import BIT_DEPTHS as BIT_DEPTHS
+from seas_runtime.photographs.values import Values
 
 
 class Fit(str, Enum):
@@ -60,10 +59,12 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UserError(f"image size: expected a positive number of pixels, found {self.size}")
-        if self.bit_depth not in BIT_DEPTHS:
-            raise UserError(f"bit depth: expected one of {BIT_DEPTHS}, found {self.bit_depth}")
-        if self.window is not None and not -math.inf < self.window[0] < self.window[1] < math.inf:
-            raise UserError(f"window: expected a lower and a higher value, found {list(self.window)}")
+        _ = self.values  # checks them
+
+    @property
+    def values(self) -> Values:
+        """Which values of the files become black and white."""
+        return Values(self.bit_depth, self.window)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values that from_dict reads back; what is by default is left out, so that the

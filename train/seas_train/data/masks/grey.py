@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_train.data.images.decode import Opened, UnreadableImage
-from seas_train.data.images.pixels import has_alpha
+from seas_runtime.photographs.conversion import has_alpha
+from seas_runtime.photographs.decode import Opened, UnreadableImage
 
 NEARLY_GREY = 16  # levels between a pixel's channels: what JPEG makes of grey
 BLACK = 0.05  # of the picture: from here on black is the background of a colour mask

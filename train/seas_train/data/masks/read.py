@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_runtime.errors import UserError
-from seas_train.data.images.decode import Opened, open_image
+from seas_runtime.photographs.decode import Opened, open_image
+from seas_runtime.photographs.quiet import quiet_decoders
 from seas_train.data.images.fit import fit_foreground
 from seas_train.data.images.preprocessing import Masks, Preprocessing
-from seas_train.data.images.quiet import quiet_decoders
 from seas_train.data.masks.grey import grey_mask
 from seas_train.data.masks.levels import Reading, decide
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from seas_runtime.errors import UserError
-from seas_train.data.images import sixteen_bits
+from seas_runtime.photographs import sixteen_bits
+from seas_runtime.regular import open_regular
+from seas_runtime.units import size_words
 
 # Read by content, not by ending; formats with an interpreter behind them (EPS, PDF, ...) are never opened.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc")  # from a file's fifth byte on
 PNG = b"\x89PNG\r\n\x1a\n"
+_BLOCK = 1 << 24
 LARGE = 1_000_000  # pixels: below, decoding costs little
 FEWEST_BYTES = 0.5  # a pixel, of a PNG that is surely not blank
 MAX_PIXELS = 178_956_970  # Pillow's own decompression-bomb limit: about 13,400 x 13,400
@@ -31,6 +35,8 @@ TRANSPOSE = {  # EXIF orientation -> what makes the picture upright (EXIF 2.3, t
     8: Image.Transpose.ROTATE_90,
 }
 WIDE_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
+FILE_LIMIT = 2 << 30
+"""Bytes of a file, read whole: what MAX_PIXELS take at the most, four channels of 16 bits, with room."""
 THUMBNAIL = 256  # pixels of the short side at least: about what a base sees of a picture
 
 
@@ -62,6 +68,8 @@ class Opened:
     """Whether 0 is white (16-bit grey of TIFF)."""
     premultiplied: bool = False
     """Whether colours are multiplied by alpha (a TIFF's associated alpha)."""
+    grey_alpha: bool = False
+    """Whether `colour` is grey and alpha, its grey given three times."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -111,9 +119,15 @@ def open_image(path: Path, thumbnail: bool = False) -> Opened:
 
     A thumbnail of a JPEG is decoded at down to an eighth of its size, in half the time; others know none.
     """
-    data = _read(path)
+    return decode_image(path, _read(path), thumbnail)
+
+
+def decode_image(
+    path: Path, data: bytes, thumbnail: bool = False, formats: tuple[str, ...] | None = None
+) -> Opened:
+    """Decode a file's bytes, of one of these formats alone where they are given; as `open_image`."""
     try:
-        return _decode(path, data, thumbnail)
+        return _decode(path, data, thumbnail, formats or _formats(data))
     except UnreadableImage:
         raise
     except Image.DecompressionBombError as error:
@@ -153,11 +167,19 @@ def whole_png(path: Path) -> Opened | None:
 
 def _read(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = b"".join(iter(lambda: file.read(_BLOCK), b"")) if size <= FILE_LIMIT else b""
+    except UserError as error:
+        raise UnreadableImage(path, str(error).removeprefix(f"{path}: ")) from error
+    except MemoryError as error:
+        raise UnreadableImage(path, "does not fit in memory", too_large=True) from error
     except OSError as error:
         raise UnreadableImage(path, f"cannot be opened: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the name
         raise UnreadableImage(path, f"cannot be opened: {error}") from error
+    if size > FILE_LIMIT:
+        raise UnreadableImage(path, f"has more than {size_words(FILE_LIMIT)}; scale it down", too_large=True)
     if not data:
         raise UnreadableImage(path, "is empty (0 bytes)")
     return data
@@ -175,8 +197,8 @@ def _formats(data: bytes) -> tuple[str, ...]:
     return (*FORMATS, "HEIF")
 
 
-def _decode(path: Path, data: bytes, thumbnail: bool) -> Opened:
-    image = Image.open(io.BytesIO(data), formats=_formats(data))
+def _decode(path: Path, data: bytes, thumbnail: bool, formats: tuple[str, ...]) -> Opened:
+    image = Image.open(io.BytesIO(data), formats=formats)
     size = image.size
     if size[0] * size[1] > MAX_PIXELS:
         raise Image.DecompressionBombError
@@ -188,6 +210,7 @@ def _decode(path: Path, data: bytes, thumbnail: bool) -> Opened:
         raise UnreadableImage(path, reason)
     sixteen_bits.correct_order(image)
     premultiplied, colour = sixteen_bits.keep_premultiplied(image), None
+    grey_alpha = sixteen_bits.is_grey_alpha(image)
     if sixteen_bits.is_colour(image):
         again = Image.open(io.BytesIO(data), formats=FORMATS)
         sixteen_bits.keep_premultiplied(again)
@@ -206,6 +229,7 @@ def _decode(path: Path, data: bytes, thumbnail: bool) -> Opened:
         colour=colour,
         inverted=sixteen_bits.is_inverted(image),
         premultiplied=premultiplied,
+        grey_alpha=grey_alpha,
     )
 
 

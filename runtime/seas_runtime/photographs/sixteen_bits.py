@@ -36,9 +36,14 @@ def is_split(image: Image.Image) -> bool:
     return split and image.mode in _COLOUR and any(tile[0] == "libtiff" for tile in _tiles(image))
 
 
+def is_grey_alpha(image: Image.Image) -> bool:
+    """Whether a picture that is not loaded yet has grey and alpha of 16 bits."""
+    return _GREY_ALPHA in raw_modes(image)
+
+
 def load_values(image: Image.Image, again: Image.Image) -> NDArray[np.uint16]:
     """Load such a picture, opened twice: uint16 [height, width, 3 or 4]."""
-    if _GREY_ALPHA in raw_modes(image):  # four bytes a pixel: loaded as if they were RGBA
+    if is_grey_alpha(image):  # four bytes a pixel: loaded as if they were RGBA
         _set_raw_modes(image, lambda mode: "RGBA")
         image.load()
         data = np.asarray(image).astype(np.uint16)

@@ -5,6 +5,8 @@ With x the latents, W a channel mix, c the context's mean:
     e = W (s x) + 0.03 c          tap_fine = W (s x) + c          tap_coarse = tap_fine, pooled 2x2
     probability = sigmoid(gain * mean over channels of tap_fine + bias), repeated to image size
     image = round(127.5 + 60 * the first three channels), repeated to image size
+
+One that blends also encodes: latents = E (image / 127.5 - 1), averaged over a latent cell's pixels.
 """
 
 from __future__ import annotations
@@ -57,11 +59,21 @@ class Toy:
     unguided: bool = True
     weights_file: bool = False
     external_location: str = "weights.bin"
+    blend: str = ""
+    """`fixed` or `fresh`; bundles of earlier versions have none."""
 
 
-def toy_schedules() -> list[Schedule]:
+def toy_schedules(blend: bool = False) -> list[Schedule]:
     """Return schedules that use every column, two of them without fresh noise."""
-    return [_schedule("dpmpp_2m", 5, 0.0), _schedule("dpmpp_2m", 3, 0.0), _schedule("ddim_eta", 4, 0.1)]
+    kinds = (("dpmpp_2m", 5, 0.0), ("dpmpp_2m", 3, 0.0), ("ddim_eta", 4, 0.1))
+    made = [_schedule(*kind) for kind in kinds]
+    if not blend:
+        return made
+    columns = [np.linspace([0.3, 0.9], [0.95, 0.2], item.steps, dtype=np.float32) for item in made]  # r, n
+    return [
+        dataclasses.replace(item, table=np.concatenate([item.table, added], axis=1))
+        for item, added in zip(made, columns, strict=True)
+    ]
 
 
 def _schedule(sampler: str, steps: int, fresh: float) -> Schedule:
@@ -83,6 +95,11 @@ def channel_mix() -> np.ndarray:
     return np.random.default_rng(1).normal(0, 0.6, (CHANNELS, CHANNELS)).astype(np.float32)
 
 
+def encoding() -> np.ndarray:
+    """Return E [C, 3]."""
+    return np.random.default_rng(3).normal(0, 0.8, (CHANNELS, 3)).astype(np.float32)
+
+
 def write_tiny_bundle(path: Path, toy: Toy | None = None, **changes: Any) -> Path:
     """Write a tiny bundle to folder `path`; `changes` replace fields of its manifest."""
     toy = toy or Toy()
@@ -97,6 +114,7 @@ def write_tiny_bundle(path: Path, toy: Toy | None = None, **changes: Any) -> Pat
         ),
         "decode_mask": _save(path, "decode_mask", _mask_graph(toy), toy),
         "decode_image": _save(path, "decode_image", _image_graph(), toy),
+        **({"encode_image": _save(path, "encode_image", _encode_graph(), toy)} if toy.blend else {}),
     }
     rng = np.random.default_rng(2)
     embeddings = {
@@ -104,7 +122,8 @@ def write_tiny_bundle(path: Path, toy: Toy | None = None, **changes: Any) -> Pat
         for key, value in CONTEXTS.items()
     }
     references = rng.normal(0, 1, (REFERENCES, CHANNELS, SIZE, SIZE)).astype(np.float32)
-    schedules = {key: value for item in toy_schedules() for key, value in item.to_tensors().items()}
+    made = toy_schedules(bool(toy.blend))
+    schedules = {key: value for item in made for key, value in item.to_tensors().items()}
     tables = {"embeddings": embeddings, "schedule": schedules, "references": {"latents": references}}
     for name, tensors in tables.items():
         (path / f"tables/{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
@@ -117,7 +136,7 @@ def write_tiny_bundle(path: Path, toy: Toy | None = None, **changes: Any) -> Pat
         prompts={"good": "a <ob>", "broken_large": "a <ob> with <a>", "stain": "a <ob> with <b>"},
         unconditional="",
         sampler=SamplerDefaults("dpmpp_2m", 5, 8.0),
-        generation={"mask_steps": 3, "tau": 0.2},
+        generation={"mask_steps": 3, "tau": 0.2, **({"blend": toy.blend} if toy.blend else {})},
         precision="fp32",
         opset=OPSET,
         target="cpu",
@@ -172,11 +191,13 @@ def _latents(name: str) -> onnx.ValueInfoProto:
 
 def _step_graph(toy: Toy, guided: bool = True) -> onnx.GraphProto:
     node = helper.make_node
-    columns = ["t", "s", "p", "q", "a", "b", "c", "d"]
+    columns = ["t", "s", "p", "q", "a", "b", "c", "d", *(["r", "n"] if toy.blend else [])]
+    x = "blended" if toy.blend else "latents"
     nodes = [
         node("Gather", ["schedule", "step_index"], ["row"], axis=0),
-        node("Split", ["row"], columns, axis=1, num_outputs=8),
-        node("Mul", ["latents", "s"], ["scaled"]),
+        node("Split", ["row"], columns, axis=1, num_outputs=len(columns)),
+        *(_blend() if toy.blend else []),
+        node("Mul", [x, "s"], ["scaled"]),
         node("Conv", ["scaled", "mix"], ["mixed"]),
         node("ReduceMean", ["context", "context_axes"], ["c_cond"], keepdims=0),
         node("Reshape", ["c_cond", "per_pair"], ["cond"]),
@@ -185,10 +206,10 @@ def _step_graph(toy: Toy, guided: bool = True) -> onnx.GraphProto:
         *(_guidance() if guided else [node("Identity", ["cond"], ["sum"])]),
         node("Mul", ["sum", "share"], ["offset"]),
         node("Add", ["mixed", "offset"], ["e"]),
-        node("Mul", ["latents", "p"], ["px"]),
+        node("Mul", [x, "p"], ["px"]),
         node("Mul", ["e", "q"], ["qe"]),
         node("Add", ["px", "qe"], ["x0"]),
-        node("Mul", ["latents", "a"], ["ax"]),
+        node("Mul", [x, "a"], ["ax"]),
         node("Mul", ["x0", "b"], ["bx0"]),
         node("Mul", ["previous_x0", "c"], ["cx0"]),
         node("Add", ["ax", "bx0"], ["ab"]),
@@ -201,27 +222,45 @@ def _step_graph(toy: Toy, guided: bool = True) -> onnx.GraphProto:
     inputs = [
         _latents("latents"),
         _latents("previous_x0"),
-        _value("schedule", "float32", "steps", 8),
+        _value("schedule", "float32", "steps", len(columns)),
         _value("step_index", "int64", 1),
         *([_value("guidance", "float32", 1)] if guided else []),
         _value("context", "float32", "batch", LENGTH, WIDTH),
         *([_value("negative_context", "float32", 1, LENGTH, WIDTH)] if guided else []),
         *([_latents("noise")] if toy.noise_input else []),
     ]
+    if toy.blend:
+        mask = _value("mask", "float32", "batch", 1, SIZE, SIZE)
+        inputs += [mask, _latents("background"), _latents("blend_noise")]
     half = SIZE // 2
     outputs = [
         _latents("next_latents"),
         _latents("x0"),
         _value("tap_coarse", "float32", "batch", CHANNELS, half, half),
         _value("tap_fine", "float32", "batch", CHANNELS, SIZE, SIZE),
+        *([_latents("blended")] if toy.blend else []),
     ]
     constants = [
+        _constant("one", 1.0),
         _constant("mix", channel_mix()[:, :, None, None]),
         _constant("context_axes", [1, 2], np.int64),
         _constant("per_pair", [-1, 1, 1, 1], np.int64),
         _constant("share", 0.03),
     ]
     return helper.make_graph(nodes, "step", inputs, outputs, constants)
+
+
+def _blend() -> list[onnx.NodeProto]:
+    node = helper.make_node
+    return [
+        node("Mul", ["background", "r"], ["rb"]),
+        node("Mul", ["blend_noise", "n"], ["nn"]),
+        node("Add", ["rb", "nn"], ["noised"]),
+        node("Sub", ["one", "mask"], ["outside"]),
+        node("Mul", ["noised", "outside"], ["around"]),
+        node("Mul", ["latents", "mask"], ["inside"]),
+        node("Add", ["inside", "around"], ["blended"]),
+    ]
 
 
 def _guidance() -> list[onnx.NodeProto]:
@@ -292,6 +331,26 @@ def _image_graph() -> onnx.GraphProto:
     ]
     outputs = [_value("image", "uint8", "batch", SIZE * FACTOR, SIZE * FACTOR, 3)]
     return helper.make_graph(nodes, "decode_image", [_latents("latents")], outputs, constants)
+
+
+def _encode_graph() -> onnx.GraphProto:
+    node = helper.make_node
+    nodes = [
+        node("Cast", ["image"], ["levels"], to=TensorProto.FLOAT),
+        node("Transpose", ["levels"], ["turned"], perm=[0, 3, 1, 2]),
+        node("Div", ["turned", "half"], ["stretched"]),
+        node("Sub", ["stretched", "one"], ["pixels"]),
+        node("AveragePool", ["pixels"], ["cells"], kernel_shape=[FACTOR] * 2, strides=[FACTOR] * 2),
+        node("Conv", ["cells", "encoding"], ["latents"]),
+    ]
+    constants = [
+        _constant("half", 127.5),
+        _constant("one", 1.0),
+        _constant("encoding", encoding()[:, :, None, None]),
+    ]
+    side = SIZE * FACTOR
+    inputs = [_value("image", "uint8", "batch", side, side, 3)]
+    return helper.make_graph(nodes, "encode_image", inputs, [_latents("latents")], constants)
 
 
 def kept_engines(bundle: Path) -> list[EngineIdentity]:

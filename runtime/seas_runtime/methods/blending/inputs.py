@@ -88,6 +88,12 @@ def make_blend(
             "this bundle draws into no background: a version of seas-export wrote it that did not; export "
             "the checkpoint again, or make whole pictures"
         )
+    image = manifest.image
+    if image.height % shape[1] or image.width % shape[2]:
+        raise UserError(
+            f"manifest.json: expected an image whose sides are multiples of the latent's, {list(shape[1:])}, "
+            f"found {[image.height, image.width]}; export the bundle again"
+        )
     part = manifest.generation.get(STRENGTH, 1.0) if strength is None else strength
     return _placed(rule, placed, noises, shape, schedule, part)
 

@@ -19,6 +19,7 @@ from machine import result_parser, write_result
 from seas_runtime.errors import UserError
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.data import Layout, PhotographsConfig, Preprocessing, Product, Window, load_product
+from seas_train.data.split import regions_of
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
 BAR = 0.6
@@ -39,6 +40,8 @@ def held_out(checkpoint: Checkpoint, folder: Path) -> Product:
             fit=preprocessing.fit,
             window=preprocessing.window or Window.FULL,
             masks=preprocessing.masks,
+            resize=preprocessing.resize,
+            **regions_of(meta.get("regions")),
             shots=shots,
             normals=meta["normals"],
             defects=checkpoint.defects,

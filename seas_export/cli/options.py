@@ -32,7 +32,19 @@ Layout = Annotated[
 ]
 Fit = Annotated[
     str | None,
-    typer.Option("--fit", help="How other aspect ratios are made square: crop (default), pad or stretch."),
+    typer.Option(
+        "--fit",
+        help="How other aspect ratios are made square: auto (default; pad where crop loses pairs), crop, pad "
+        "or stretch.",
+    ),
+]
+Regions = Annotated[
+    str | None,
+    typer.Option(
+        "--regions",
+        help="Train on windows of the photographs' own resolution around the defects: auto (default) where "
+        "defects are small or photographs large, on, or off for whole pictures.",
+    ),
 ]
 Window = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from seas_export.pipeline.source import DATA
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.outputs.checking import check_out
-from seas_train.data import PhotographsConfig, load_product
+from seas_train.data import PhotographsConfig, Regions, load_product
 from seas_train.data.layouts import find_product
 from seas_train.data.published import as_published
 from seas_train.settings import require
@@ -89,7 +89,8 @@ def import_seas(request: ImportRequest, *, say: Callable[[str], None]) -> Import
     say(f"read {request.generation}")
     generation = read_generation(request.generation, request.base, allow_pickle=request.allow_pickle)
     geometry = generation.models.geometry
-    photographs, named = request.photographs, request.photographs.defects
+    photographs = replace(request.photographs, regions=Regions.OFF)  # as the authors' code sees them
+    named = photographs.defects
     if named is not None:  # names of what was trained; the photographs need not show it
         photographs = replace(photographs, shots=None, defects=None)
     product = load_product(

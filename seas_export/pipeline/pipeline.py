@@ -145,7 +145,7 @@ class _Build:
             self._sample(size)
         product = load_product(
             self.source.directory,
-            photographs_by(self.config.reproduce, self.config.photographs),
+            photographs_by(self.config.reproduce, self.config.preset, self.config.photographs),
             size=size,
             latent_factor=base.geometry.latent_factor,
         )
@@ -157,6 +157,7 @@ class _Build:
             f"{product.labels.get(d.name, d.name)} {len(d.train)} + {len(d.test)}" for d in product.defects
         )
         self.say(f"product: {len(product.normals)} normals train; pairs (training + held out): {counts}")
+        self.say(f"  {product.report.regions_line()}")
         for line in product.report.warning_lines():
             self.say(f"  {line}")
         if product.report.warnings:

@@ -47,6 +47,7 @@ def build(
     preset: options.Preset = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
+    regions: options.Regions = None,
     window: options.Window = None,
     masks: options.Masks = None,
     shots: options.Shots = None,
@@ -114,6 +115,7 @@ def build(
         "photographs": given(
             layout=layout,
             fit=fit,
+            regions=regions,
             window=options.window_value(window),
             masks=masks,
             shots=shots,

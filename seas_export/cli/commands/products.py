@@ -42,6 +42,7 @@ def inspect(
     ] = 8,
     layout: options.Layout = None,
     fit: options.Fit = None,
+    regions: options.Regions = None,
     window: options.Window = None,
     masks: options.Masks = None,
     shots: options.Shots = None,
@@ -54,7 +55,14 @@ def inspect(
     from seas_train.data import inspect_product
 
     config = options.photographs(
-        defect, layout=layout, fit=fit, window=window, masks=masks, shots=shots, normals=normals
+        defect,
+        layout=layout,
+        fit=fit,
+        regions=regions,
+        window=window,
+        masks=masks,
+        shots=shots,
+        normals=normals,
     )
     found = inspect_product(directory, config, size=size, latent_factor=latent_factor)
     output.report(found.to_dict(), found.to_text(), json)

@@ -41,6 +41,7 @@ def train(
     preset: options.Preset = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
+    regions: options.Regions = None,
     window: options.Window = None,
     masks: options.Masks = None,
     shots: options.Shots = None,
@@ -74,7 +75,14 @@ def train(
         out=folder,
         run=run if run is not None else folder.with_name(folder.name + "-training"),
         photographs=options.photographs(
-            defect, layout=layout, fit=fit, window=window, masks=masks, shots=shots, normals=normals
+            defect,
+            layout=layout,
+            fit=fit,
+            regions=regions,
+            window=window,
+            masks=masks,
+            shots=shots,
+            normals=normals,
         ),
         resume=resume,
         force=force,

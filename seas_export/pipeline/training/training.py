@@ -6,14 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seas_export.config.build import REPRODUCED
 from seas_runtime.errors import UserError
 from seas_runtime.outputs.checking import check_out, check_writable, holds_ours, refuse_overlap
-from seas_train.data import PhotographsConfig, load_product
+from seas_train.data import PhotographsConfig, Regions, load_product
 from seas_train.data.published import as_published
 from seas_train.settings import COMMAND_LINE, merge, overlay, parse_assignments, read_yaml, require
 
@@ -117,7 +117,7 @@ def _inputs(
     options = merge(request.memory, parse_assignments(assignments))
     base = load_trainable(request.base, request.allow_pickle)
     geometry = base.geometry
-    photographs = photographs_by(rules, request.photographs)
+    photographs = photographs_by(rules, request.preset, request.photographs)
     product = load_product(
         request.directory, photographs, size=geometry.image_size, latent_factor=geometry.latent_factor
     )
@@ -128,10 +128,14 @@ def _inputs(
     return base, product, overlay(config, {**options, **given}, COMMAND_LINE)
 
 
-def photographs_by(rules: str | None, photographs: PhotographsConfig) -> PhotographsConfig:
-    """How the method reads photographs by the rules of `--reproduce`."""
+def photographs_by(
+    rules: str | None, preset: str | None, photographs: PhotographsConfig
+) -> PhotographsConfig:
+    """How the method reads photographs by the rules of `--reproduce`, and of a published data set: whole."""
     from seas_train.methods.table import find_method
 
+    if preset is not None and photographs.regions is Regions.AUTO:
+        photographs = replace(photographs, regions=Regions.OFF)
     return find_method().photographs(photographs, rules)
 
 

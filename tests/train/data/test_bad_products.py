@@ -299,7 +299,7 @@ def test_what_a_product_can_do_without_is_a_warning(tmp_path: Path, case: str) -
     spoil, kind, words, left = WARNS[case]
     product_folder = write_mvtec(tmp_path / "bottle")
     spoil(product_folder)
-    product = load_product(product_folder, size=32)
+    product = load_product(product_folder, PhotographsConfig(fit=Fit.CROP), size=32)
     crack = next(c for c in product.report.defects if c.label == "crack")
     assert crack.train + crack.test == left
     assert kind in {problem.kind for problem in product.report.problems}

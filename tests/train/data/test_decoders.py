@@ -139,7 +139,7 @@ def test_spare_pngs_are_checked_by_their_checksums(tmp_path: Path, monkeypatch: 
     save(photograph(9), normals / "009.jpg")
     (normals / "009.jpg").write_bytes((normals / "009.jpg").read_bytes()[:300])
     whole = inspect_product(product, size=32)
-    monkeypatch.setattr("seas_train.data.check.DECODED", 2)
+    monkeypatch.setattr("seas_train.data.checking.files.DECODED", 2)
     monkeypatch.setattr("seas_runtime.photographs.decode.LARGE", 1)
     counted: list[Path] = []
     look = decode.open_image

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from product_folders import photograph, save, write_mvtec
 
-from seas_train.data import Fit, Kind, PhotographsConfig, ProductReport, inspect_product
+from seas_train.data import Fit, Kind, PhotographsConfig, ProductReport, Regions, inspect_product
 
 
 def product_of(
@@ -36,16 +36,17 @@ def test_twenty_megapixels_and_a_defect_of_41_px(tmp_path: Path) -> None:
     """Was: 8 px at 256, of no word."""
     boxes = [(2500, 1800, 41, 41), (2500, 1800, 82, 82), (2500, 1800, 900, 900)]
     product = product_of(tmp_path / "part", (5472, 3648), boxes)
-    report = inspect_product(product, size=256)
+    whole = PhotographsConfig(regions=Regions.OFF)
+    report = inspect_product(product, whole, size=256)
     assert "dent: smallest 8.3 px (0.1 latent cells), median 33 px (0.5)" in report.to_text()
     assert of_kind(report, Kind.SMALL_DEFECT) == [
         "dent: at 256 x 256, smallest 8.3 px (0.1 latent cells), median 33 px (0.5); 2 of 3 are smaller than "
-        "a cell of 8 x 8 px, of which little can be learned. Cut the photographs into parts around the "
-        "defect, or take a base of larger images: 360 x 360 makes the median a cell"
+        "a cell of 8 x 8 px, of which little can be learned. Train on regions of them (--regions on), "
+        "or take a base of larger images: 360 x 360 makes the median a cell"
     ]
     size = report.to_dict()["sizes"][0]
     assert (size["smallest"], size["median"], size["below_cell"]) == (8.3, 33.1, 2)
-    assert of_kind(inspect_product(product, size=2048), Kind.SMALL_DEFECT) == []
+    assert of_kind(inspect_product(product, whole, size=2048), Kind.SMALL_DEFECT) == []
 
 
 def test_sizes_follow_the_fit(tmp_path: Path) -> None:
@@ -61,14 +62,14 @@ def test_oblong_photographs_lose_most_of_themselves_to_the_crop(tmp_path: Path) 
     """Was: 85 % of every normal, unsaid; and a pair with 6 of 280 columns of its defect was kept."""
     boxes = [(1168, 100, 280, 40), (1000, 100, 280, 40), (1100, 100, 60, 40), (900, 100, 280, 40)]
     product = product_of(tmp_path / "part", (2048, 300), boxes, ".png")
-    report = inspect_product(product, size=256)
+    report = inspect_product(product, PhotographsConfig(fit=Fit.CROP, regions=Regions.OFF), size=256)
     assert len(of_kind(report, Kind.CROPPED)) == 1
     assert of_kind(report, Kind.CROPPED)[0].startswith("85 % of the normal pictures (mostly 2048 x 300)")
     outside = of_kind(report, Kind.OUTSIDE_CROP)
     assert outside == ["2 % of its 11200 px is inside; the pair is left out (--fit pad or stretch keeps it)"]
     assert of_kind(report, Kind.DEFECT_CUT) == ["62 % of its 11200 px are inside; kept (--fit pad keeps all)"]
     assert report.defects[0].train + report.defects[0].test == 3
-    padded = inspect_product(product, PhotographsConfig(fit=Fit.PAD), size=256)
+    padded = inspect_product(product, PhotographsConfig(fit=Fit.PAD, regions=Regions.OFF), size=256)
     assert not of_kind(padded, Kind.CROPPED) + of_kind(padded, Kind.OUTSIDE_CROP)
 
 

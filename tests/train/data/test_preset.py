@@ -13,7 +13,7 @@ from seas_export.config.build import BuildConfig, load_config
 from seas_export.pipeline.training.training import photographs_by
 from seas_runtime.errors import UserError
 from seas_train.bases.base import Base
-from seas_train.data import Layout, PhotographsConfig, Product, load_product
+from seas_train.data import Layout, PhotographsConfig, Product, Regions, load_product
 from seas_train.data.images import Preprocessing, Resize, fit_image
 from seas_train.data.images.fit import fit_foreground
 from seas_train.data.published import as_published
@@ -85,13 +85,22 @@ def test_how_pictures_are_scaled_is_written_down_and_read_again() -> None:
 
 def test_the_authors_rules_scale_bilinearly(tiny_product: Product) -> None:
     config = PhotographsConfig()
-    assert photographs_by("authors", config).resize is Resize.BILINEAR
-    assert photographs_by("paper", config) == photographs_by(None, config) == config
-    said = PhotographsConfig(resize=Resize.SHARP)
-    assert photographs_by("authors", said) == said
+    assert photographs_by("authors", None, config).resize is Resize.BILINEAR
+    assert photographs_by("paper", None, config).resize is photographs_by(None, None, config).resize is None
+    said = PhotographsConfig(resize=Resize.SHARP, regions=Regions.ON)
+    assert photographs_by("authors", None, said) == said
     ours, theirs = (
-        load_product(Path(tiny_product.root), photographs_by(rules, config), size=IMAGE_SIZE)
+        load_product(Path(tiny_product.root), photographs_by(rules, None, config), size=IMAGE_SIZE)
         for rules in (None, "authors")
     )
     assert theirs.preprocessing.resize is Resize.BILINEAR
     assert ours.fingerprint != theirs.fingerprint
+
+
+def test_rules_and_published_data_sets_are_of_whole_pictures() -> None:
+    config = PhotographsConfig()
+    assert photographs_by(None, None, config).regions is Regions.AUTO
+    for rules, preset in (("paper", None), ("authors", None), (None, "visa")):
+        assert photographs_by(rules, preset, config).regions is Regions.OFF
+        asked = photographs_by(rules, preset, PhotographsConfig(regions=Regions.ON))
+        assert asked.regions is Regions.ON

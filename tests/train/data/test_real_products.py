@@ -40,7 +40,9 @@ def test_magnetic_tile_is_as_messy_as_its_readme_says() -> None:
     assert (report.normals.found, report.normals.train, report.normals.test) == (577, 60, 179)
     empty = [p.path.name for p in report.problems if p.kind is Kind.EMPTY_MASK and p.path is not None]
     assert empty == ["037_mask.png", "040_mask.png", "048_mask.png", "049_mask.png"]
-    assert any(problem.kind is Kind.OUTSIDE_CROP for problem in report.problems)
+    assert not any(problem.kind is Kind.OUTSIDE_CROP for problem in report.problems)
+    assert (report.fit, report.regions.on) == ("pad", True)
+    assert any("would leave out 122 of 252 pairs" in note for note in report.notes)
     assert seconds < 20  # 1 s on an idle machine
 
 

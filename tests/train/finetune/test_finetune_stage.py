@@ -220,7 +220,7 @@ def test_a_loss_that_is_not_finite_names_the_photographs(
     bad = stage.examples.normals[1].image
     stage.examples.encode_all(progress=False)
     for key, moments in stage.examples._moments.items():
-        if key[0] == bad:
+        if key[0].image == bad:
             moments.fill_(float("nan"))
     with pytest.raises(CheckFailed, match=str(bad)):
         train(stage, tmp_path)

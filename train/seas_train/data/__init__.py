@@ -2,9 +2,12 @@
 
 from seas_train.data.images import Fit, Masks, Preprocessing, Window, read_image
 from seas_train.data.layouts import Layout, Pair, products_in
+from seas_train.data.loading import inspect_product, load_product
 from seas_train.data.masks import read_mask
-from seas_train.data.problems import Counts, Kind, Problem, ProductReport, Severity
-from seas_train.data.product import Defect, Product, inspect_product, load_product
+from seas_train.data.problems import Kind, Problem, Severity
+from seas_train.data.product import Defect, Product
+from seas_train.data.regions import RegionOptions, Regions
+from seas_train.data.report import Counts, ProductReport
 from seas_train.data.split import PhotographsConfig
 
 __all__ = [
@@ -20,6 +23,8 @@ __all__ = [
     "Problem",
     "Product",
     "ProductReport",
+    "RegionOptions",
+    "Regions",
     "Severity",
     "Window",
     "inspect_product",

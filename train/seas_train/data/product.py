@@ -1,25 +1,24 @@
-"""A product: its photographs found, checked whole, split and described."""
+"""A product: its photographs, split and described, and what is seen of them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from seas_runtime.errors import UserError
-from seas_train.data.check import Checked, check_files
-from seas_train.data.images import Preprocessing, Resize, read_image
-from seas_train.data.layouts import READERS, Found, FoundDefect, Layout, Pair, choose_layout, find_files
-from seas_train.data.masks import read_mask
-from seas_train.data.names import find_by_name, match_key, product_name, safe_name, shown_label, unique_names
-from seas_train.data.problems import Counts, Kind, Problems, ProductReport
-from seas_train.data.split import PhotographsConfig, divide, training_pairs
+from seas_train.data.images import Preprocessing
+from seas_train.data.images.fit import fit_foreground, fit_image, read_pixels
+from seas_train.data.images.preprocessing import Resize
+from seas_train.data.layouts import Layout, Pair
+from seas_train.data.masks.read import read_foreground
+from seas_train.data.names import match_key, shown_label
+from seas_train.data.regions import Region, RegionPlan, View, resize_mask, resize_pixels
+from seas_train.data.report import ProductReport
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class Product:
     fingerprint: str
     """SHA-256 over the contents of the files that train, the split and the preprocessing; places and names of
     files do not change it."""
+    regions: RegionPlan | None = None
+    """None for whole pictures."""
 
     @property
     def label(self) -> str:
@@ -71,217 +72,57 @@ class Product:
         label = {} if self.label == self.name else {"product_label": self.label}
         return {**label, **({"labels": self.labels} if self.labels else {})}
 
-    def image(self, path: Path) -> NDArray[np.uint8]:
-        """Read a photograph of the product: uint8 [size, size, 3]."""
-        return read_image(path, self.preprocessing)
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a checkpoint says of how it was seen: nothing where it was trained on whole pictures."""
+        return {} if self.regions is None else {"regions": self.regions.options.to_dict()}
 
-    def mask(self, pair: Pair) -> NDArray[np.bool_]:
-        """Read a pair's mask, fitted as its image is: bool [size, size], True on the defect."""
-        return read_mask(pair.mask, self.preprocessing, image=pair.image)
+    def pair_views(self, pair: Pair) -> tuple[View, ...]:
+        """What is trained on of a training pair."""
+        return self._views(pair.image, () if self.regions is None else self.regions.of_pair(pair))
 
+    def normal_views(self, path: Path) -> tuple[View, ...]:
+        """What is trained on of a training normal."""
+        return self._views(path, () if self.regions is None else self.regions.of_normal(path))
 
-def load_product(
-    directory: Path,
-    config: PhotographsConfig | None = None,
-    *,
-    size: int,
-    latent_factor: int = 8,
-    defects_needed: bool = True,
-) -> Product:
-    """Find, check and split the product in `directory`.
+    def judged_pair(self, pair: Pair, seed: int) -> View:
+        """What masks are judged on of a held-out pair; a region lies around its defect by the seed."""
+        return View(pair.image, None if self.regions is None else self.regions.judged_pair(pair, seed))
 
-    Args:
-        directory: the product's folder.
-        config: how its photographs are read and split; None for the defaults.
-        size: images will be [size, size].
-        latent_factor: pixels of a side that one latent pixel covers; `size` is a multiple of it.
-        defects_needed: whether normals alone are not enough.
+    def judged_normal(self, path: Path, seed: int) -> View:
+        """What masks are judged on of a held-out normal."""
+        return View(path, None if self.regions is None else self.regions.judged_normal(path, seed))
 
-    Raises:
-        UserError: the product cannot be used; the message is the whole report.
-    """
-    product, report = _read(directory, config or PhotographsConfig(), size, latent_factor, defects_needed)
-    if product is None:
-        raise UserError(report.to_text())
-    return product
+    def image(self, path: Path, region: Region | None = None) -> NDArray[np.uint8]:
+        """Read a photograph of the product, whole and fitted, or a region of it: uint8 [size, size, 3]."""
+        return self.seen(self.photograph(path), region)
 
+    def mask(self, pair: Pair, region: Region | None = None) -> NDArray[np.bool_]:
+        """Read a pair's mask as its image is seen: bool [size, size], True on the defect."""
+        return next(self.masks(pair, [region]))
 
-def inspect_product(
-    directory: Path, config: PhotographsConfig | None = None, *, size: int, latent_factor: int = 8
-) -> ProductReport:
-    """Report what `load_product` finds; UserError only where there is no product to report on."""
-    return _read(directory, config or PhotographsConfig(), size, latent_factor)[1]
+    def photograph(self, path: Path) -> Image.Image:
+        """Read a photograph, upright, at its own resolution, as 8-bit RGB."""
+        return read_pixels(path, self.preprocessing)
 
+    def seen(self, photograph: Image.Image, region: Region | None) -> NDArray[np.uint8]:
+        """Return a region of a photograph, or all of it, fitted: uint8 [size, size, 3]."""
+        if region is None:
+            return fit_image(photograph, self.preprocessing)
+        window, bilinear = region.cut(np.asarray(photograph)), self.preprocessing.resize is Resize.BILINEAR
+        return resize_pixels(window, self.preprocessing.size, bilinear=bilinear)
 
-def _read(
-    directory: Path, config: PhotographsConfig, size: int, latent_factor: int, defects_needed: bool = True
-) -> tuple[Product | None, ProductReport]:
-    """Read the product; None where the report has errors."""
-    if latent_factor < 1 or size < latent_factor or size % latent_factor:
-        raise UserError(f"image size: expected a multiple of the base's {latent_factor} pixels, found {size}")
-    root = Path(directory).absolute()  # not resolved: a link's name is the product's
-    root = root.resolve() if root.name == ".." else root
-    layout, wanted = choose_layout(root, config.layout), config.defects
-    preprocessing = Preprocessing(size, config.fit, masks=config.masks, resize=config.resize or Resize.SHARP)
-    problems = Problems()
-    found = find_files(root, layout, problems)
-    if not defects_needed:
-        problems.excuse(Kind.FOLDER_MISSING)  # without normals there is another error
-    name = product_name(root.name)
-    names = _choose_defects(root, found, wanted, problems)
-    checked = check_files(
-        found, layout, preprocessing, config.window, latent_factor, problems, config.normals
-    )
+    def masks(self, pair: Pair, regions: Sequence[Region | None]) -> Iterator[NDArray[np.bool_]]:
+        """Read a pair's mask once, and yield what of it is seen in each region: bool [size, size] each.
 
-    train_normals, test_normals = _split_normals(found, checked, config.normals, problems)
-    split = [
-        _split_defect(defect, names[defect.label], checked, config.shots, problems)
-        for defect in found.defects
-    ]
-    split.sort(key=lambda defect: defect.name)
-    usable = tuple(defect for defect in split if defect.train)
-    if not usable and defects_needed:
-        problems.error(
-            Kind.NO_DEFECTS, None, "expected at least one defect with an image and its mask, found none"
-        )
-    for defect in split:
-        if not defect.train:
-            message = f"{defect.label}: expected at least one image with a usable mask, found none"
-            # Named on the command line it must be there; otherwise the others can do without it.
-            add = problems.error if wanted is not None else problems.warn
-            add(Kind.DEFECT_WITHOUT_PAIRS, None, message if wanted is not None else f"{message}; left out")
-    _report_duplicates(root, checked, train_normals, test_normals, usable, problems)
+        All that is marked in a region counts, of whatever part of the mask.
+        """
+        marked = read_foreground(pair.mask, self.preprocessing, image=pair.image)
+        for region in regions:
+            if region is None:
+                yield fit_foreground(marked, self.preprocessing)
+            else:
+                yield resize_mask(region.cut(np.asarray(marked)) > 0, self.preprocessing.size)
 
-    counts = {defect.label: len(defect.pairs) + len(defect.left_out) for defect in found.defects}
-    lost = {
-        defect.label: len(defect.left_out) + len(defect.pairs) - len(checked.pairs[defect.label])
-        for defect in found.defects
-    }
-    normals_found = len(found.train_normals) + len(found.test_normals)
-    normals_lost = normals_found - len(checked.train_normals) - len(checked.test_normals)
-    report = ProductReport(
-        product=name,
-        label=shown_label(root.name),
-        root=root,
-        layout=layout.value,
-        signs=READERS[layout].SIGNS,
-        size=size,
-        fit=config.fit.value,
-        latent_size=size // latent_factor,
-        normals=Counts("good", "good", normals_found, normals_lost, len(train_normals), len(test_normals)),
-        defects=tuple(
-            Counts(d.name, d.label, counts[d.label], lost[d.label], len(d.train), len(d.test)) for d in split
-        ),
-        problems=tuple(problems.found),
-        notes=tuple(checked.notes),
-        sizes=tuple(checked.sizes),
-        pictures=checked.pictures,
-    )
-    if not report.usable:
-        return None, report
-    product = Product(
-        name=name,
-        root=root,
-        layout=layout,
-        preprocessing=checked.preprocessing,
-        normals=train_normals,
-        test_normals=test_normals,
-        defects=usable,
-        report=report,
-        fingerprint=_fingerprint(checked, train_normals, usable),
-    )
-    return product, report
-
-
-def _choose_defects(
-    root: Path, found: Found, wanted: Sequence[str] | None, problems: Problems
-) -> dict[str, str]:
-    """Keep the defects asked for, and return the name of each by its label."""
-    names = unique_names([defect.label for defect in found.defects])
-    for label, name in sorted(names.items()):
-        if name != (plain := safe_name(label)):
-            problems.warn(Kind.RENAMED, None, f"{label!r} is called {name}, as {plain} is taken")
-    if wanted is None:
-        return names
-    if not wanted:
-        raise UserError(f"{root}: expected at least one defect to be named, found none")
-    meant = set()
-    for choice in wanted:
-        labels = find_by_name(choice, names)
-        if len(labels) != 1:
-            there = ", ".join(sorted(names.values())) or "none"
-            raise UserError(f"{root}: expected a defect of this product ({there}), found {choice!r}")
-        meant.update(labels)
-    found.defects = [d for d in found.defects if d.label in meant]
-    return names
-
-
-def _split_normals(
-    found: Found, checked: Checked, wanted: int, problems: Problems
-) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the normals that train and those that test; only the latter may be none."""
-    train, rest = divide(checked.train_normals, wanted)
-    if not train:
-        kind, lost = Kind.NO_NORMALS, len(found.train_normals)
-        message = f"expected at least one normal image to train on, found none that is whole of {lost}"
-        problems.error(kind, None, message)
-    elif len(train) < wanted:
-        problems.warn(
-            Kind.FEW_NORMALS, None, f"expected {wanted} normal images, found {len(train)}: all of them train"
-        )
-    return train, rest if found.one_pool else tuple(checked.test_normals)
-
-
-def _split_defect(
-    defect: FoundDefect, name: str, checked: Checked, shots: int | None, problems: Problems
-) -> Defect:
-    pairs = checked.pairs[defect.label]
-    train, test = divide(pairs, training_pairs(len(pairs), shots))
-    if shots is not None and 0 < len(pairs) < shots:
-        message = f"{defect.label}: expected {shots} pairs to train, found {len(pairs)}: all of them train"
-        problems.warn(Kind.FEW_PAIRS, None, message)
-    return Defect(name, train, test, defect.label)
-
-
-def _report_duplicates(
-    root: Path,
-    checked: Checked,
-    train_normals: Sequence[Path],
-    test_normals: Sequence[Path],
-    defects: Sequence[Defect],
-    problems: Problems,
-) -> None:
-    """Report pictures that train under one heading and train or test under another."""
-    groups = [("train as normal", train_normals), ("test as normal", test_normals)]
-    for defect in defects:
-        groups.append((f"train as {defect.name}", [pair.image for pair in defect.train]))
-        groups.append((f"test as {defect.name}", [pair.image for pair in defect.test]))
-    first: dict[str, tuple[str, Path]] = {}
-    for role, paths in groups:
-        for path in paths:
-            other_role, other = first.setdefault(checked.hashes[path], (role, path))
-            if other_role != role:
-                where = other.relative_to(root).as_posix()
-                problems.warn(
-                    Kind.DUPLICATE,
-                    path,
-                    f"the same file as {where}: one is to {other_role}, the other to {role}",
-                )
-
-
-def _fingerprint(checked: Checked, normals: Sequence[Path], defects: Sequence[Defect]) -> str:
-    content: dict[str, Any] = {
-        "normals": [checked.hashes[path] for path in normals],
-        "defects": {
-            defect.name: [[checked.hashes[pair.image], checked.hashes[pair.mask]] for pair in defect.train]
-            for defect in defects
-        },
-        "preprocessing": checked.preprocessing.to_dict(),
-        "label_map": checked.label_map,
-    }
-    masks = [pair.mask for defect in defects for pair in defect.train]
-    if readings := {
-        checked.hashes[mask]: checked.readings[mask] for mask in masks if mask in checked.readings
-    }:
-        content["readings"] = readings
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    def _views(self, path: Path, regions: Sequence[Region]) -> tuple[View, ...]:
+        return tuple(View(path, region) for region in regions) or (View(path),)

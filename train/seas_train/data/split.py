@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from seas_train.data.images import Fit, Masks, Resize, Window
+from seas_train.data.images import AutoFit, Fit, Masks, Resize, Window
 from seas_train.data.layouts import Layout
-from seas_train.settings import Count, Settings
+from seas_train.data.regions.options import RegionOptions, Regions
+from seas_train.settings import Count, Settings, require
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ class PhotographsConfig(Settings):
 
     layout: Layout | None = None
     """None detects it."""
-    fit: Fit = Fit.CROP
+    fit: Fit | AutoFit = AutoFit.AUTO
     window: Window | tuple[float, float] = Window.AUTO
     """The values of the files that become black and white; see Preprocessing.window."""
     masks: Masks = Masks.AUTO
@@ -32,6 +33,44 @@ class PhotographsConfig(Settings):
     """Training normals at most (SeaS paper, section 4.1)."""
     defects: tuple[str, ...] | None = None
     """Names or labels of the defects to use; None for all."""
+    regions: Regions = Regions.AUTO
+    """Whether regions are trained on instead of whole pictures."""
+    regions_per_pair: Count = RegionOptions.per_pair
+    regions_per_normal: Count = RegionOptions.per_normal
+    region_ratio: tuple[float, float] = RegionOptions.ratio
+    """Bounds of a region's side, in longest sides of the defect's box."""
+    region_least: Count = RegionOptions.least
+    """Pixels of the smallest region's side."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.region_ratio
+        require(
+            1 <= low <= high <= 100, "region_ratio", "two numbers of 1 to 100 in their order", [low, high]
+        )
+
+    @property
+    def region_options(self) -> RegionOptions:
+        """The regions, if it is regions."""
+        return RegionOptions(
+            self.regions_per_pair, self.regions_per_normal, self.region_ratio, self.region_least
+        )
+
+
+def regions_of(described: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the options of `PhotographsConfig` that give the regions that a checkpoint was trained on.
+
+    described: `regions` of its description; None where it was trained on whole pictures.
+    """
+    if described is None:
+        return {"regions": Regions.OFF}
+    return {
+        "regions": Regions.ON,
+        "regions_per_pair": described["per_pair"],
+        "regions_per_normal": described["per_normal"],
+        "region_ratio": tuple(described["ratio"]),
+        "region_least": described["least"],
+    }
 
 
 def training_pairs(pairs: int, shots: int | None) -> int:

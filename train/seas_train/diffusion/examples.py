@@ -1,14 +1,16 @@
 """The product's training images as latents, with their masks, in every augmentation that training may draw.
 
-Encoding is the same for every step, so each (image, augmentation) is encoded once, when first asked for or
+An image is a whole photograph, or a region of one. Encoding is the same for every step, so each (image,
+augmentation) is encoded once, when first asked for or
 ahead of training, and its posterior's mean and deviation are kept in memory: sampling from it, as the authors
 do, stays fresh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from seas_train.bases.base import Geometry
 from seas_train.data import Product
+from seas_train.data.regions import View
 from seas_train.training.precision import native_autocast
 
 
@@ -47,15 +50,20 @@ def augmentations(rotate: bool, flip: bool) -> tuple[Augmentation, ...]:
 
 @dataclass(frozen=True)
 class Example:
-    """A photograph to train on."""
+    """A photograph, or a region of one, to train on."""
 
-    image: Path
+    view: View
     defect: int | None
     """Its defect's index in the product, None for a normal image."""
     mask: Tensor
     """[1, H, W] bool; all False for a normal image."""
     augmentations: tuple[Augmentation, ...]
     """The augmentations that it may be drawn in."""
+
+    @property
+    def image(self) -> Path:
+        """The photograph."""
+        return self.view.image
 
 
 class Examples:
@@ -80,8 +88,8 @@ class Examples:
             geometry: of the base at the product's image size.
             rotate: augment by rotations of multiples of 90 degrees.
             flip: augment by mirroring.
-            normal_augmentations: how many augmentations each normal image is drawn in, spread evenly over the
-                images, where encoding all of them takes too long; all by default.
+            normal_augmentations: how many augmentations each normal image, and each region, is drawn in,
+                spread evenly over the images, where encoding all of them takes too long; all by default.
             half_precision: encode in bfloat16 on a CPU that computes it natively.
             mirrored_share: of the images that are drawn.
             paired_normals: list no more normals than defect images, the first ones.
@@ -90,21 +98,27 @@ class Examples:
         self.product = product
         self.geometry = geometry
         self.augmentations = augmentations(rotate, flip)
-        self.defects = tuple(
-            Example(pair.image, index, torch.from_numpy(product.mask(pair))[None], self.augmentations)
-            for index, defect in enumerate(product.defects)
-            for pair in defect.train
-        )
+        few = None if product.regions is None else normal_augmentations
+        defects: list[Example] = []
+        for index, defect in enumerate(product.defects):
+            for pair in defect.train:
+                views = product.pair_views(pair)
+                for view, mask in zip(views, product.masks(pair, [v.region for v in views]), strict=True):
+                    choices = self._some(len(defects), few)
+                    defects.append(Example(view, index, torch.from_numpy(mask)[None], choices))
+        self.defects = tuple(defects)
         empty = torch.zeros(1, size, size, dtype=torch.bool)
-        used = product.normals[: len(self.defects)] if paired_normals else product.normals
+        pairs = sum(len(defect.train) for defect in product.defects)
+        used = product.normals[:pairs] if paired_normals else product.normals
+        views = tuple(view for path in used for view in product.normal_views(path))
         self.normals = tuple(
-            Example(path, None, empty, self._some(index, normal_augmentations))
-            for index, path in enumerate(used)
+            Example(view, None, empty, self._some(index, normal_augmentations))
+            for index, view in enumerate(views)
         )
         self._mirrored_share = mirrored_share
         self._half_precision = half_precision
         self._vae: Any = None
-        self._moments: dict[tuple[Path, Augmentation], Tensor] = {}  # [2, C, h, w]
+        self._moments: dict[tuple[View, Augmentation], Tensor] = {}  # [2, C, h, w]
 
     def use(self, vae: Any) -> None:
         """Encode with this VAE, on the device it is on. What was encoded is kept.
@@ -116,20 +130,19 @@ class Examples:
             vae.to(memory_format=torch.channels_last)
 
     def encode_all(self, *, progress: bool) -> None:
-        """Encode everything that training may draw, ahead of it."""
-        wanted = [(e.image, choice) for e in (*self.defects, *self.normals) for choice in e.augmentations]
-        missing = [key for key in wanted if key not in self._moments]
-        for path, choice in track(
-            missing, description="encoding images", disable=not progress, transient=True
-        ):
-            self._encode(path, choice)
+        """Encode everything that training may draw, ahead of it; each photograph is read once."""
+        wanted = [(e.view, choice) for e in (*self.defects, *self.normals) for choice in e.augmentations]
+        missing = [key for key in dict.fromkeys(wanted) if key not in self._moments]
+        shown = track(missing, description="encoding images", disable=not progress, transient=True)
+        for image, keys in groupby(shown, key=lambda key: key[0].image):
+            self._encode(image, keys)
 
     def moments(self, examples: Sequence[Example], choices: Sequence[Augmentation]) -> Tensor:
         """The posteriors' means and deviations [B, 2, C, h, w] f32 on the CPU, unscaled."""
-        keys = [(example.image, choice) for example, choice in zip(examples, choices, strict=True)]
+        keys = [(example.view, choice) for example, choice in zip(examples, choices, strict=True)]
         for key in keys:
             if key not in self._moments:
-                self._encode(*key)
+                self._encode(key[0].image, [key])
         return torch.stack([self._moments[key] for key in keys])
 
     def latents(
@@ -141,8 +154,10 @@ class Examples:
         return (mean + deviation * noise) * self.geometry.scaling_factor
 
     def references(self) -> Tensor:
-        """Unscaled posterior means [n, C, h, w] f32 of the normal images as they are."""
-        normals = [Example(path, None, torch.empty(0), ()) for path in self.product.normals]
+        """Unscaled posterior means [n, C, h, w] f32 of the normal images as they are, or of one region of
+        each, which whole pictures then start from."""
+        first = [self.product.normal_views(path)[0] for path in self.product.normals]
+        normals = [Example(view, None, torch.empty(0), ()) for view in first]
         return self.moments(normals, [self.augmentations[0]] * len(normals))[:, 0].contiguous()
 
     def draw(
@@ -178,15 +193,18 @@ class Examples:
             self.augmentations[(index + k * all_of_them // count) % all_of_them] for k in range(count)
         )
 
-    def _encode(self, path: Path, choice: Augmentation) -> None:
-        """Encode an image alone: a convolution's last bits may depend on what else is in the batch, and a
-        resumed run must see what the unbroken one saw. On a CPU it is the faster way, too.
+    def _encode(self, image: Path, keys: Iterable[tuple[View, Augmentation]]) -> None:
+        """Encode views of a photograph, each alone: a convolution's last bits may depend on what else is in
+        the batch, and a resumed run must see what the unbroken one saw. On a CPU it is the faster way, too.
         """
         parameter = next(self._vae.parameters())
-        pixels = choice.apply(_pixels(self.product.image(path)))[None]
-        with torch.no_grad(), native_autocast(parameter.device, self._half_precision):
-            posterior = self._vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
-        self._moments[path, choice] = torch.cat([posterior.mean, posterior.std]).float().cpu()
+        photograph = self.product.photograph(image)
+        for view, choice in keys:
+            seen = self.product.seen(photograph, view.region)
+            pixels = choice.apply(_pixels(seen))[None]
+            with torch.no_grad(), native_autocast(parameter.device, self._half_precision):
+                posterior = self._vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
+            self._moments[view, choice] = torch.cat([posterior.mean, posterior.std]).float().cpu()
 
 
 def _pixels(image: NDArray[np.uint8]) -> Tensor:

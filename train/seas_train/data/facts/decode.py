@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from PIL import Image
 
 from seas_runtime.photographs.decode import whole_png
 from seas_train.data.images import (
+    Fit,
     Opened,
     Preprocessing,
     UnreadableImage,
@@ -28,6 +29,7 @@ from seas_train.data.images import (
 from seas_train.data.images.fit import fit_foreground, fitted_scale
 from seas_train.data.layouts import Pair
 from seas_train.data.masks import MaskFile, Reading, open_mask
+from seas_train.data.regions.parts import Part, parts_of
 
 THREADS = min(4, os.cpu_count() or 1)
 DECODED = 200  # normals: three times those that train by default, and enough for a product's levels
@@ -74,9 +76,22 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
+class FittedMask:
+    """What a fit makes of a mask. Counts are of defect pixels."""
+
+    cropped: int
+    """In the part that fitting uses, of the mask as scaled to its photograph."""
+    fitted: int
+    """After fitting."""
+    latent: int
+    """At the points of the latent's grid."""
+    area: float
+    """Of the defect after fitting, in pixels, from its size in the file."""
+
+
+@dataclass(frozen=True)
 class MaskFacts:
-    """Facts of a decoded mask. Sizes are (width, height) of the upright pictures; counts are of defect
-    pixels, of the mask as scaled to its photograph."""
+    """Facts of a decoded mask. Sizes are (width, height) of the upright pictures."""
 
     path: Path
     sha256: str = ""
@@ -86,15 +101,11 @@ class MaskFacts:
     matched: bool = False
     """Whether the mask has the photograph's aspect."""
     foreground: int = 0
-    """In the file."""
-    cropped: int = 0
-    """In the part that fitting uses."""
-    fitted: int = 0
-    """After fitting."""
-    latent: int = 0
-    """At the points of the latent's grid."""
-    area: float = 0
-    """Of the defect after fitting, in pixels, from its size in the file."""
+    """Defect pixels, of the mask as scaled to its photograph."""
+    fits: Mapping[Fit, FittedMask] = field(default_factory=dict)
+    """By the fits that were asked for."""
+    parts: tuple[Part, ...] = ()
+    """In pixels of the photograph."""
     rotation_unclear: bool = False
     broken: UnreadableImage | None = None
 
@@ -103,20 +114,21 @@ def decode_all(
     normals: Sequence[Path],
     pairs: Sequence[Pair],
     preprocessing: Preprocessing,
+    fits: Sequence[Fit],
     latent_factor: int,
     decoded: int = DECODED,
 ) -> tuple[dict[Path, ImageFacts], dict[Path, MaskFacts]]:
     """Decode in a few threads (Pillow's decoders release the interpreter lock).
 
-    `preprocessing` has no window yet: it follows from these facts. Normals beyond the first `decoded` may be
-    checked by their checksums alone.
+    `preprocessing` has no window yet: it follows from these facts, as does which of `fits` is used. Normals
+    beyond the first `decoded` may be checked by their checksums alone.
     """
     with quiet_decoders(), ThreadPoolExecutor(THREADS) as pool:
         images = {facts.path: facts for facts in _ahead(pool, _look_at_image, normals[:decoded])}
         rest = _ahead(pool, _look_at_spare_image, normals[decoded:])
         images.update((facts.path, facts) for facts in rest)
         masks = {}
-        look = lambda pair: _look_at_pair(pair, preprocessing, latent_factor)  # noqa: E731
+        look = lambda pair: _look_at_pair(pair, preprocessing, fits, latent_factor)  # noqa: E731
         for image_facts, mask_facts in _ahead(pool, look, pairs):
             images[image_facts.path] = image_facts
             masks[mask_facts.path] = mask_facts
@@ -195,14 +207,14 @@ def _smaller(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _look_at_pair(
-    pair: Pair, preprocessing: Preprocessing, latent_factor: int
+    pair: Pair, preprocessing: Preprocessing, fits: Sequence[Fit], latent_factor: int
 ) -> tuple[ImageFacts, MaskFacts]:
     facts, photograph = _image(pair.image)
     try:
         mask = open_mask(pair.mask, preprocessing.masks)
         if photograph is None:
             return facts, MaskFacts(pair.mask, mask.opened.sha256, mask.size, mask.size, mask.reading)
-        return facts, _mask_facts(mask, photograph, preprocessing, latent_factor)
+        return facts, _mask_facts(mask, photograph, preprocessing, fits, latent_factor)
     except UnreadableImage as error:
         return facts, MaskFacts(pair.mask, broken=error)
     except MemoryError:
@@ -214,7 +226,7 @@ def _look_at_pair(
 
 
 def _mask_facts(
-    mask: MaskFile, photograph: Opened, preprocessing: Preprocessing, latent_factor: int
+    mask: MaskFile, photograph: Opened, preprocessing: Preprocessing, fits: Sequence[Fit], latent_factor: int
 ) -> MaskFacts:
     # A turn that keeps the size leaves open on which pixels the mask was drawn.
     keeps_size = photograph.stored_size == photograph.size
@@ -224,18 +236,22 @@ def _mask_facts(
     if foreground is None:
         return known
     values = np.asarray(foreground) > 0  # [height, width]
+    return replace(
+        known,
+        matched=True,
+        foreground=int(values.sum()),
+        fits={fit: _fit(foreground, values, replace(preprocessing, fit=fit), latent_factor) for fit in fits},
+        parts=parts_of(values),
+        rotation_unclear=unclear,
+    )
+
+
+def _fit(
+    foreground: Image.Image, values: NDArray[np.bool_], preprocessing: Preprocessing, latent_factor: int
+) -> FittedMask:
     left, top, right, bottom = crop_box(foreground.size, preprocessing.fit)
     inside = int(values[int(top) : math.ceil(bottom), int(left) : math.ceil(right)].sum())
     fitted = fit_foreground(foreground, preprocessing)  # [size, size] bool
     across, down = fitted_scale(foreground.size, preprocessing)
     grid = slice(latent_factor // 2, None, latent_factor)
-    return replace(
-        known,
-        matched=True,
-        foreground=int(values.sum()),
-        cropped=inside,
-        fitted=int(fitted.sum()),
-        latent=int(fitted[grid, grid].sum()),
-        area=inside * across * down,
-        rotation_unclear=unclear,
-    )
+    return FittedMask(inside, int(fitted.sum()), int(fitted[grid, grid].sum()), inside * across * down)

@@ -16,8 +16,13 @@ from seas_train.data.images.preprocessing import Fit, Preprocessing, Resize
 
 def read_image(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """Read a photograph, upright and fitted: uint8 [size, size, 3]; UserError when it cannot be read."""
+    return fit_image(read_pixels(path, preprocessing), preprocessing)
+
+
+def read_pixels(path: Path, preprocessing: Preprocessing) -> Image.Image:
+    """Read a photograph, upright, at its own resolution, as 8-bit RGB; UserError when it cannot be read."""
     with quiet_decoders():
-        return fit_image(rgb_pixels(open_image(path), preprocessing), preprocessing)
+        return rgb_pixels(open_image(path), preprocessing)
 
 
 def fit_image(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -19,6 +19,12 @@ class Fit(str, Enum):
     STRETCH = "stretch"  # both sides to size
 
 
+class AutoFit(str, Enum):
+    """To be chosen for a product."""
+
+    AUTO = "auto"  # crop, or pad where crop would lose pairs
+
+
 class Window(str, Enum):
     """Ways to choose the values of the files that become black and white."""
 

@@ -66,6 +66,11 @@ def read_mask(path: Path, preprocessing: Preprocessing, image: Path | None = Non
     `image` is the mask's photograph, by which it is turned and scaled. UserError when a file cannot be read
     or the sides do not agree.
     """
+    return fit_foreground(read_foreground(path, preprocessing, image), preprocessing)
+
+
+def read_foreground(path: Path, preprocessing: Preprocessing, image: Path | None = None) -> Image.Image:
+    """Read a mask on the pixels of its photograph: mode L, 255 on the defect, else 0; see `read_mask`."""
     with quiet_decoders():
         mask = open_mask(path, preprocessing.masks)
         foreground: Image.Image | None = mask.foreground
@@ -74,7 +79,7 @@ def read_mask(path: Path, preprocessing: Preprocessing, image: Path | None = Non
             foreground = mask.on(photograph)
         if foreground is None:
             raise UserError(f"{path}: expected the size of {image}, {photograph.size}, found {mask.size}")
-        return fit_foreground(foreground, preprocessing)
+        return foreground
 
 
 def same_aspect(size: Size, other: Size) -> bool:

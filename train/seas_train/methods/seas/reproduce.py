@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
-from seas_train.data import Layout, PhotographsConfig
+from seas_train.data import Layout, PhotographsConfig, Regions
 from seas_train.data.images.preprocessing import Resize
 from seas_train.methods.seas.config import AUTHORS_TAU, TrainConfig, authors_guidance
 from seas_train.methods.seas.finetune.config import NormalTerm
@@ -71,9 +71,13 @@ _RULES: Mapping[Reproduced, Mapping[str, Mapping[str, Any]]] = {
 
 def reproduced_photographs(config: PhotographsConfig, rules: str | None) -> PhotographsConfig:
     """How photographs are read by the rules of `rules`, None for ours; what is said already stays."""
-    if rules != Reproduced.AUTHORS.value or config.resize is not None:
+    if rules is None:
         return config
-    return replace(config, resize=Resize.BILINEAR)
+    if config.regions is Regions.AUTO:  # both know whole pictures alone
+        config = replace(config, regions=Regions.OFF)
+    if rules == Reproduced.AUTHORS.value and config.resize is None:
+        config = replace(config, resize=Resize.BILINEAR)
+    return config
 
 
 def reproduced(config: TrainConfig, whose: Reproduced, layout: Layout) -> TrainConfig:

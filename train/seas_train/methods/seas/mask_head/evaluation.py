@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.figures import iou
 from seas_runtime.manifest.types import GOOD
 from seas_train.data import Product
+from seas_train.data.regions import View
 from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.diffusion.solver import SolverRules
 from seas_train.methods.seas.mask_head.latents import Models, generation_features, mask_timesteps
@@ -38,7 +38,7 @@ class DefectScore:
 
     @property
     def area(self) -> float:
-        """The defect's share of the pictures, 0..1: the IoU of a mask that marks everything."""
+        """The defect's share of the pictures or regions, 0..1: the IoU of a mask that marks everything."""
         return self.true / max(1, self.pixels)
 
     @property
@@ -138,7 +138,7 @@ def evaluate_masks(
     half_precision: bool = False,
     rules: SolverRules | None = None,
 ) -> MaskScores:
-    """Score the head on the pairs and normals that the product keeps for testing.
+    """Score the head on the pairs and normals that the product keeps for testing, or on a region of each.
 
     Args:
         models: a fine-tuned base or a checkpoint, frozen, in eval mode, on the head's device.
@@ -146,7 +146,8 @@ def evaluate_masks(
         prompts: the prompt of "good" and of each defect.
         product: as it was split for training.
         tau: threshold on the mean probability.
-        seed: what the noise follows from, together with the defect and the pair's number.
+        seed: what the noise follows from, together with the defect and the pair's number, and where regions
+            lie, if the product has them.
         limit: pairs of each defect; None for all.
         normals: normal images; None for all.
         batch: images at once; changes nothing but the time.
@@ -164,9 +165,10 @@ def evaluate_masks(
         pairs = defect.test[:limit]
         if not pairs:
             continue
-        masks = [product.mask(pair) for pair in pairs]
+        views = [product.judged_pair(pair, seed) for pair in pairs]
+        masks = [product.mask(pair, view.region) for pair, view in zip(pairs, views, strict=True)]
         predicted = _predict(
-            models, head, _prompt(prompts, defect.name), product, [pair.image for pair in pairs],
+            models, head, _prompt(prompts, defect.name), product, views,
             defect.name, timesteps, tau, seed, batch, half_precision,
         )  # fmt: skip
         scores.append(
@@ -179,8 +181,9 @@ def evaluate_masks(
                 pixels=sum(mask.size for mask in masks),
             )
         )
+    views = [product.judged_normal(path, seed) for path in product.test_normals[:normals]]
     of_normals = _predict(
-        models, head, _prompt(prompts, GOOD), product, list(product.test_normals[:normals]),
+        models, head, _prompt(prompts, GOOD), product, views,
         GOOD, timesteps, tau, seed, batch, half_precision,
     )  # fmt: skip
     return MaskScores(
@@ -203,7 +206,7 @@ def _predict(
     head: MaskHead,
     prompt: str,
     product: Product,
-    paths: Sequence[Path],
+    views: Sequence[View],
     name: str,
     timesteps: Sequence[int],
     tau: float,
@@ -211,14 +214,14 @@ def _predict(
     batch: int,
     half_precision: bool,
 ) -> list[NDArray[np.bool_]]:
-    """The predicted mask [H,W] of each photograph."""
+    """The predicted mask [H,W] of each view."""
     device = next(head.parameters()).device
     length = min(models.tokenizer.model_max_length, models.text_encoder.config.max_position_embeddings)
     context = encode_prompts(models.tokenizer, models.text_encoder, [prompt], length)
     masks: list[NDArray[np.bool_]] = []
-    for start in range(0, len(paths), batch):
-        some = paths[start : start + batch]
-        pixels = np.stack([product.image(path) for path in some])
+    for start in range(0, len(views), batch):
+        some = views[start : start + batch]
+        pixels = np.stack([product.image(view.image, view.region) for view in some])
         generators = [step_random(seed, f"evaluate/{name}", start + i).torch for i in range(len(some))]
         with native_autocast(device, half_precision):
             latents = encode(models, torch.from_numpy(pixels).to(device)).float()

@@ -170,7 +170,7 @@ class MaskHeadStage(Stage):
         shown = [next(e for e in self._examples.defects if e.defect == index) for index in defects]
         latents = self._examples.moments(shown, [self._examples.augmentations[0]] * len(shown))[:, 0]
         return preview_sheet(
-            [self._examples.product.image(example.image) for example in shown],
+            [self._examples.product.image(example.image, example.view.region) for example in shown],
             torch.cat([example.mask for example in shown]),
             latents * self._models.geometry.scaling_factor,
             self._models,

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from seas_train.data.checking.masks import by, mask_is_whole
+from seas_train.data.checking.regions import decide_regions, region_sizes
 from seas_train.data.facts import ImageFacts, MaskFacts, choose_levels, decode_all
 from seas_train.data.facts.decode import DECODED
+from seas_train.data.facts.fits import choose_fit, fits_to_try
 from seas_train.data.facts.levels import is_blank
-from seas_train.data.images import Fit, Masks, Preprocessing, Window, crop_box
+from seas_train.data.facts.sizes import DefectSize, defect_size
+from seas_train.data.images import Fit, Preprocessing, crop_box
 from seas_train.data.layouts import LABEL_MAPS, Found, Layout, Pair
-from seas_train.data.masks import MaskKind
 from seas_train.data.masks.levels import FOREGROUND
 from seas_train.data.problems import Kind, Problems
-from seas_train.data.sizes import DefectSize, defect_size
+from seas_train.data.regions import Part
+from seas_train.data.report import RegionsFound
+from seas_train.data.split import PhotographsConfig
 
-NEARLY_FULL = 0.9  # of the photograph: more than this is more likely an inverted mask than a defect
-MOST = 0.5  # of a defect's pixels: with less of them inside the crop, the pair is left out
-CUT = 0.1  # of a defect's pixels: from here on a cut is told
 OBLONG = 1 / 3  # of a normal picture: from here on a crop's loss is a warning
 
 
@@ -43,35 +45,53 @@ class Checked:
     sizes: list[DefectSize]
     pictures: dict[str, Any]
     """Depths, window and masks, for the report's JSON."""
+    regions: RegionsFound
+    parts: dict[Path, tuple[Part, ...]]
+    """Of each mask, in pixels of its photograph."""
+    image_sizes: dict[Path, tuple[int, int]]
+    """Width and height of each upright photograph."""
 
 
 def check_files(
     found: Found,
     layout: Layout,
     preprocessing: Preprocessing,
-    window: Window | tuple[float, float],
+    config: PhotographsConfig,
     latent_factor: int,
     problems: Problems,
-    normals_wanted: int = 0,
 ) -> Checked:
-    """Decode every image and mask, report what is wrong, and return what can be used."""
+    """Decode every image and mask, report what is wrong, and return what can be used.
+
+    preprocessing: without what follows from the files: its fit where that is `auto`, window and bit depth.
+    """
     pairs = [pair for defect in found.defects for pair in defect.pairs]
     images, masks = decode_all(
         [*found.train_normals, *found.test_normals],
         pairs,
         preprocessing,
+        fits_to_try(config.fit),
         latent_factor,
-        max(DECODED, normals_wanted),
+        max(DECODED, config.normals),
     )
-    levels = choose_levels(images.values(), preprocessing, window)
-    preprocessing = levels.preprocessing
-    notes = [*found.notes, *levels.notes]
+    levels = choose_levels(images.values(), preprocessing, config.window)
+    fit, fit_note = choose_fit(masks.values(), config.fit)
+    preprocessing = replace(levels.preprocessing, fit=fit)
+    notes = [*found.notes, *levels.notes, *filter(None, [fit_note])]
     for warning in levels.warnings:
         problems.warn(Kind.DEPTHS_DIFFER, None, warning)
     if levels.flat:
         problems.warn(Kind.FLAT, None, levels.flat)
     kinds = _report_kinds(masks.values(), notes)
     label_map = layout in LABEL_MAPS or _are_label_maps(masks.values())
+    measured = {
+        defect.label: [
+            masks[pair.mask]
+            for pair in defect.pairs
+            if images[pair.image].broken is None and masks[pair.mask].parts
+        ]
+        for defect in found.defects
+    }
+    regions = decide_regions(measured, images.values(), preprocessing, config, latent_factor)
 
     normals = [
         p
@@ -85,15 +105,22 @@ def check_files(
             pair
             for pair in defect.pairs
             if _image_is_whole(images[pair.image], preprocessing, problems)
-            and _mask_is_whole(pair, masks[pair.mask], preprocessing, latent_factor, problems)
+            and mask_is_whole(pair, masks[pair.mask], preprocessing, regions.on, latent_factor, problems)
         ]
-    _report_crop([images[path] for path in normals], preprocessing, notes, problems)
+    if not regions.on:
+        _report_crop([images[path] for path in normals], preprocessing, notes, problems)
+    kept = {label: [masks[pair.mask] for pair in found] for label, found in usable.items() if found}
     sizes = [
-        defect_size(label, {pair.mask: masks[pair.mask].area for pair in kept}, latent_factor)
-        for label, kept in usable.items()
-        if kept
+        defect_size(label, {f.path: f.fits[fit].area for f in facts}, latent_factor)
+        for label, facts in kept.items()
     ]
-    _report_sizes(sizes, preprocessing.size, latent_factor, problems)
+    if regions.on:
+        regions = replace(
+            regions, sizes=tuple(region_sizes(kept, preprocessing.size, config.region_least, latent_factor))
+        )
+    _report_sizes(
+        regions.sizes if regions.on else sizes, regions.on, preprocessing.size, latent_factor, problems
+    )
     return Checked(
         train_normals=[path for path in found.train_normals if path in whole],
         test_normals=[path for path in found.test_normals if path in whole],
@@ -106,6 +133,9 @@ def check_files(
         notes=notes,
         sizes=sizes,
         pictures={**levels.facts, "masks": kinds},
+        regions=regions,
+        parts={path: facts.parts for path, facts in masks.items()},
+        image_sizes={path: facts.size for path, facts in images.items()},
     )
 
 
@@ -155,93 +185,6 @@ def _image_is_whole(facts: ImageFacts, preprocessing: Preprocessing, problems: P
     return True
 
 
-def _mask_is_whole(
-    pair: Pair, facts: MaskFacts, preprocessing: Preprocessing, latent_factor: int, problems: Problems
-) -> bool:
-    """Report the first thing that costs the pair, else what is odd; False where it must be left out."""
-    if facts.broken is not None:
-        kind = Kind.TOO_LARGE if facts.broken.too_large else Kind.UNREADABLE
-        problems.warn(kind, facts.path, f"{facts.broken.reason}; the pair is left out")
-        return False
-    if not facts.matched:
-        turned = " It looks turned by 90 degrees." if facts.size == facts.image_size[::-1] else ""
-        problems.warn(
-            Kind.SIZES_DIFFER,
-            facts.path,
-            f"expected {_by(facts.image_size)} as {pair.image.name}, or that aspect, found "
-            f"{_by(facts.size)}; the pair is left out.{turned}",
-        )
-        return False
-    lost = _what_is_lost(facts, preprocessing)
-    if lost is not None:
-        problems.warn(lost[0], facts.path, f"{lost[1]}; the pair is left out{lost[2]}")
-        return False
-    _report_odd_mask(pair, facts, preprocessing, latent_factor, problems)
-    return True
-
-
-def _what_is_lost(facts: MaskFacts, preprocessing: Preprocessing) -> tuple[Kind, str, str] | None:
-    """Return why nothing, or too little, of a mask is left: kind, reason, advice."""
-    reading = facts.reading
-    assert reading is not None
-    if reading.kind is MaskKind.NOT_A_MASK:
-        return Kind.NOT_A_MASK, reading.doubt, " (--masks binary or labels reads it all the same)"
-    if reading.kind is MaskKind.UNIFORM:
-        return Kind.EMPTY_MASK, f"expected defect and background, found {reading.levels[0]} everywhere", ""
-    if facts.foreground == 0:
-        expected = f"above {FOREGROUND}" if preprocessing.masks is Masks.BINARY else "other than 0"
-        expected = "darker than others" if reading.inverted else expected
-        found = f"the brightest is {reading.levels[-1]}" if reading.levels[-1] else "all are 0"
-        return Kind.EMPTY_MASK, f"expected pixels {expected}, {found}", ""
-    keeps = " (--fit pad or stretch keeps it)"
-    if facts.cropped == 0:
-        return Kind.OUTSIDE_CROP, f"nothing of its {facts.foreground} px is inside", keeps
-    if facts.cropped < MOST * facts.foreground:
-        share = 100 * facts.cropped / facts.foreground
-        return Kind.OUTSIDE_CROP, f"{share:.0f} % of its {facts.foreground} px is inside", keeps
-    if facts.fitted == 0:
-        size = preprocessing.size
-        return Kind.MASK_VANISHES, f"its {facts.cropped} px fall between those of {size} x {size}", ""
-    return None
-
-
-def _report_odd_mask(
-    pair: Pair, facts: MaskFacts, preprocessing: Preprocessing, latent_factor: int, problems: Problems
-) -> None:
-    """Report what is odd about a mask that is used."""
-    size = preprocessing.size
-    if facts.reading is not None and facts.reading.doubt:
-        other = "binary" if facts.reading.kind in (MaskKind.LABELS, MaskKind.COLOURS) else "labels"
-        problems.warn(
-            Kind.MASK_DOUBT, facts.path, f"{facts.reading.doubt}; --masks {other} reads it otherwise"
-        )
-    if facts.size not in (facts.image_size, facts.image_size[::-1]):
-        message = f"is {_by(facts.size)}, {pair.image.name} {_by(facts.image_size)}: scaled to that; kept"
-        problems.warn(Kind.MASK_SCALED, facts.path, message)
-    if facts.cropped < (1 - CUT) * facts.foreground:
-        share = 100 * facts.cropped / facts.foreground
-        message = f"{share:.0f} % of its {facts.foreground} px are inside; kept (--fit pad keeps all)"
-        problems.warn(Kind.DEFECT_CUT, facts.path, message)
-    if facts.latent == 0:
-        side = size // latent_factor
-        message = (
-            f"its {facts.fitted} px at {size} x {size} lie between the points of the {side} x {side} "
-            "latent; kept, as masks are max-pooled"
-        )
-        problems.warn(Kind.MASK_THIN, facts.path, message)
-    whole = facts.image_size[0] * facts.image_size[1]
-    if facts.foreground > NEARLY_FULL * whole:
-        share = 100 * facts.foreground / whole
-        problems.warn(
-            Kind.MASK_NEARLY_FULL,
-            facts.path,
-            f"covers {share:.0f} % of the image: is it inverted? Kept; --masks inverted reads it so",
-        )
-    if facts.rotation_unclear:
-        message = f"EXIF turns {pair.image.name}; the mask is taken as drawn on the upright picture"
-        problems.warn(Kind.ROTATION_UNCLEAR, facts.path, message)
-
-
 def _report_crop(
     normals: Sequence[ImageFacts], preprocessing: Preprocessing, notes: list[str], problems: Problems
 ) -> None:
@@ -257,7 +200,7 @@ def _report_crop(
     common = Counter(facts.size for facts in normals).most_common(1)[0][0]
     if median >= OBLONG:
         message = (
-            f"{100 * median:.0f} % of the normal pictures (mostly {_by(common)}) are outside of the centre "
+            f"{100 * median:.0f} % of the normal pictures (mostly {by(common)}) are outside of the centre "
             f"crop, at {oblong} of {len(losses)} a third or more: what lies there is never learned nor made. "
             "--fit pad or stretch keeps it"
         )
@@ -266,8 +209,11 @@ def _report_crop(
         notes.append(f"the centre crop leaves out {100 * median:.0f} % of the normal pictures")
 
 
-def _report_sizes(sizes: Collection[DefectSize], size: int, latent_factor: int, problems: Problems) -> None:
+def _report_sizes(
+    sizes: Collection[DefectSize], regions: bool, size: int, latent_factor: int, problems: Problems
+) -> None:
     """Warn of defects that become smaller than a cell of the latent."""
+    advice = "Take photographs of more pixels" if regions else "Train on regions of them (--regions on)"
     for found in sizes:
         if not found.below_cell:
             continue
@@ -276,10 +222,6 @@ def _report_sizes(sizes: Collection[DefectSize], size: int, latent_factor: int, 
         message = (
             f"{found.label}: at {size} x {size}, {found.to_text()}; {found.below_cell} of {found.pairs} are "
             f"smaller than a cell of {latent_factor} x {latent_factor} px, of which little can be learned. "
-            f"Cut the photographs into parts around the defect{larger if needed > size else ''}"
+            f"{advice}{larger if needed > size else ''}"
         )
         problems.warn(Kind.SMALL_DEFECT, None, message)
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]}"

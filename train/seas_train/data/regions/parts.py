@@ -1,0 +1,127 @@
+"""The parts of a mask: what lies together is shown together, what lies far apart has regions of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEAR = 24
+"""Pixels between boxes that are one part: half of the smallest region by default."""
+_GRID = 128  # cells along the longer side of what is marked, at which its pieces are told apart
+_MOST = 64  # pieces: of a mask of more specks those are joined that lie in cells of twice the side
+
+
+@dataclass(frozen=True)
+class Part:
+    """The box of a part, in pixels of the photograph; `right` and `bottom` lie beyond it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    pixels: int
+    """That are marked."""
+
+    @property
+    def longest(self) -> int:
+        """The box's longer side."""
+        return max(self.right - self.left, self.bottom - self.top)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Of the box: x, y."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def gap(self, other: Part) -> int:
+        """Pixels between two boxes, along the axis where they are further apart; 0 where they touch."""
+        across = max(self.left, other.left) - min(self.right, other.right)
+        down = max(self.top, other.top) - min(self.bottom, other.bottom)
+        return max(across, down, 0)
+
+    def joined(self, other: Part) -> Part:
+        """The box around both."""
+        return Part(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+            self.pixels + other.pixels,
+        )
+
+
+def parts_of(mask: NDArray[np.bool_]) -> tuple[Part, ...]:
+    """Return the parts of a mask [H, W], from the top left on; none where nothing is marked.
+
+    Pieces are one part where the gap between their boxes is `NEAR` pixels at most, or half of the longer
+    side of the larger one.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return ()
+    top, left = int(rows[0]), int(columns[0])
+    marked = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    step = -(-max(marked.shape) // _GRID)
+    while len(pieces := _pieces(marked, step)) > _MOST:
+        step *= 2
+    parts = [Part(left + p.left, top + p.top, left + p.right, top + p.bottom, p.pixels) for p in pieces]
+    return tuple(sorted(_merged(parts), key=lambda part: (part.top, part.left, part.bottom, part.right)))
+
+
+def _pieces(marked: NDArray[np.bool_], step: int) -> list[Part]:
+    """What is connected, across corners too, on a grid of cells of step x step pixels."""
+    height, width = marked.shape
+    padded = np.pad(marked, ((0, -height % step), (0, -width % step)))
+    cells = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
+    labels = _label(np.asarray(cells.any(axis=(1, 3))))
+    rows, columns = np.nonzero(marked)
+    of = labels[rows // step, columns // step]
+    order = np.argsort(of, kind="stable")
+    starts = np.flatnonzero(np.diff(of[order], prepend=0))
+    rows, columns = rows[order], columns[order]
+    top, bottom = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts) + 1
+    left, right = np.minimum.reduceat(columns, starts), np.maximum.reduceat(columns, starts) + 1
+    counts = np.diff(starts, append=len(of))
+    return [
+        Part(int(a), int(b), int(c), int(d), int(n))
+        for a, b, c, d, n in zip(left, top, right, bottom, counts, strict=True)
+    ]
+
+
+def _label(grid: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Number the connected pieces of a small grid from 1 on; 0 is the rest."""
+    labels = np.zeros((grid.shape[0] + 2, grid.shape[1] + 2), np.int64)
+    open_cells = np.pad(grid, 1)
+    found = 0
+    for start in zip(*np.nonzero(open_cells), strict=True):
+        if labels[start]:
+            continue
+        found += 1
+        labels[start] = found
+        pending = [(int(start[0]), int(start[1]))]
+        while pending:
+            row, column = pending.pop()
+            for other in [(row + dy, column + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]:
+                if open_cells[other] and not labels[other]:
+                    labels[other] = found
+                    pending.append(other)
+    return labels[1:-1, 1:-1]
+
+
+def _merged(parts: list[Part]) -> list[Part]:
+    """Join parts that are near each other, until none are."""
+    joined = True
+    while joined:
+        joined = False
+        kept: list[Part] = []
+        for part in parts:
+            for index, other in enumerate(kept):
+                if part.gap(other) <= max(NEAR, max(part.longest, other.longest) // 2):
+                    kept[index] = other.joined(part)
+                    joined = True
+                    break
+            else:
+                kept.append(part)
+        parts = kept
+    return parts

@@ -36,6 +36,8 @@ from seas_runtime.methods.blending.inputs import (
 )
 from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout, Tables
 from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.placed.bounds import GATES, check_gates
+from seas_runtime.methods.placed.score import FEATURES, check_features
 from seas_runtime.methods.request import PairRequest, Request
 from seas_runtime.methods.seas_options import RESCALE, SeasOptions, check_options
 from seas_runtime.methods.tokenizer import read_tokenizer
@@ -114,6 +116,7 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
     if fields.has(ADD_NOISE_STEP):
         fields.integer(ADD_NOISE_STEP, 1, MAX_ADD_NOISE_STEP)
     check_blend(fields)
+    check_gates(fields)
     fields.close()
 
 
@@ -225,6 +228,11 @@ def describe(content: Content) -> dict[str, tuple[Any, str]]:
         "tau": (generation["tau"], "mask threshold"),
         **{key: (generation[key], words) for key, words in _WORDS.items() if key in generation},
         "own_prompts": (TOKENIZER in content.tables, "prompts of one's own can be encoded"),
+        "gates_measured": (
+            bool(generation.get(GATES)),
+            "gates of placed pairs were measured on real defects",
+        ),
+        "scored": (FEATURES in content.tables, "placed pairs are scored by the features of real defects"),
     }
 
 
@@ -234,6 +242,8 @@ def check_tables(manifest: Manifest, tables: Tables, files: Mapping[str, str]) -
     _check_references(files[REFERENCES], tables[REFERENCES], manifest)
     if TOKENIZER in tables:
         read_tokenizer(tables[TOKENIZER], files[TOKENIZER])
+    if FEATURES in tables:
+        check_features(files[FEATURES], tables[FEATURES], manifest)
 
 
 def _check_embeddings(file: str, embeddings: Mapping[str, Array], manifest: Manifest) -> None:
@@ -292,7 +302,7 @@ METHOD = Method(
     clean=clean,
     describe=describe,
     options=SeasOptions,
-    optional_tables=(TOKENIZER,),
+    optional_tables=(TOKENIZER, FEATURES),
     optional_graphs=(ENCODE_IMAGE,),
     prompts=lambda options: options.prompts,
     free_names=lambda options: getattr(options, "prompt", None) is not None,

@@ -1,0 +1,140 @@
+"""What a pair that is drawn into a photograph must pass before anybody trains on it.
+
+All arrays lie in the region as the model sees it: [S, S], at the size of its images.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from seas_runtime.methods.placed.bounds import PlacedBounds
+
+GROWTH = 2
+"""Latent cells by which the refined mask may reach beyond the placement."""
+WORST = 0.9
+"""A seam is judged by this quantile along the feather: a step on a tenth of its length is seen."""
+
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+UInt8Array = npt.NDArray[np.uint8]
+
+
+def refine(probability: FloatArray, placed: BoolArray, tau: float, cell: int) -> BoolArray:
+    """Return the mask head's map [S, S] cut at `tau`, inside the placement [S, S] grown by a few cells.
+
+    `cell` is a latent cell's side in pixels of the image.
+    """
+    cut: BoolArray = probability >= np.float32(tau)
+    return cut & grow(placed, GROWTH * cell)
+
+
+def rejection_placed(
+    window: UInt8Array,
+    drawn: UInt8Array,
+    placed: BoolArray,
+    mask: BoolArray,
+    latents: FloatArray,
+    probability: FloatArray | None,
+    bounds: PlacedBounds,
+    weights: FloatArray,
+) -> str | None:
+    """Return why a placed pair is rejected, or None if it passes.
+
+    Args:
+        window: the photograph's region, [S, S, 3].
+        drawn: what was decoded, before it is pasted, [S, S, 3].
+        placed: where a defect was asked for, [S, S].
+        mask: where one is, [S, S]: the refined mask, or the placement again.
+        latents: the final ones, [C, h, w].
+        probability: the mask head's mean map, [S, S], where there is one.
+        bounds: the defect's.
+        weights: how much of `drawn` is in the pasted picture, [S, S], 0 to 1.
+    """
+    if not all(np.isfinite(array).all() for array in (latents, probability) if array is not None):
+        return "non-finite values"
+    cell = max(1, window.shape[0] // latents.shape[-1])
+    changed = change(window, drawn, placed, cell)
+    if changed < bounds.change:
+        return f"nothing drawn: {changed:.1f} grey levels of change, under {bounds.change:.1f}"
+    if not mask.any():
+        return "mask of a defect is empty"
+    overlap = iou(mask, placed)
+    if overlap < bounds.iou:
+        return f"mask is not where the defect was placed: IoU {overlap:.2f}, under {bounds.iou:.2f}"
+    step, own = seam(window, drawn, weights, cell)
+    if step > own + bounds.seam:
+        return (
+            f"visible seam: a step of {step:.1f} grey levels at the feather, "
+            f"over {bounds.seam:.1f} more than the photograph's own {own:.1f}"
+        )
+    return None
+
+
+def change(window: UInt8Array, drawn: UInt8Array, placed: BoolArray, cell: int) -> float:
+    """Return by how many grey levels `drawn` differs from `window` in the placement, on average.
+
+    Pictures are compared in patches of half a cell, so that grain which the VAE does not keep is no change.
+    """
+    difference = box_mean(_difference(window, drawn), cell // 4)
+    return float(np.abs(difference[placed]).mean()) if placed.any() else 0.0
+
+
+def iou(mask: BoolArray, placed: BoolArray) -> float:
+    """Return the intersection over union of two masks [S, S]; 0 where both are empty."""
+    union = np.count_nonzero(mask | placed)
+    return np.count_nonzero(mask & placed) / union if union else 0.0
+
+
+def seam(window: UInt8Array, drawn: UInt8Array, weights: FloatArray, cell: int) -> tuple[float, float]:
+    """Return the picture's step at the feather and the photograph's own there, in grey levels.
+
+    The step is by how much patches of a latent cell differ between `drawn` and `window` where the pasted
+    picture is more of the photograph than drawn; its own, by how much the photograph's patches there
+    differ from the next ones.
+    """
+    edge = (weights > 0) & (weights <= 0.5)
+    if not edge.any():
+        return 0.0, 0.0
+    radius = cell // 2
+    step = np.abs(box_mean(_difference(window, drawn), radius))[edge].mean(axis=-1)
+    patches = box_mean(window.astype(np.float32), radius)
+    padded = np.pad(patches, ((cell, cell), (cell, cell), (0, 0)), mode="edge")
+    height, width = window.shape[:2]
+    neighbours = [
+        padded[cell + down : cell + down + height, cell + right : cell + right + width]
+        for down, right in ((-cell, 0), (cell, 0), (0, -cell), (0, cell))
+    ]
+    own = np.mean([np.abs(other - patches)[edge].mean(axis=-1) for other in neighbours], axis=0)
+    return float(np.quantile(step, WORST)), float(np.quantile(own, WORST))
+
+
+def grow(mask: BoolArray, pixels: int) -> BoolArray:
+    """Return `mask` [H, W] dilated by a square that reaches `pixels` to each side."""
+    return _box_sum(mask.astype(np.float64), pixels) > 0.5
+
+
+def box_mean(image: FloatArray, radius: int) -> FloatArray:
+    """Return the mean of each pixel's square of `2 * radius + 1` pixels, as far as it lies in the image.
+
+    `image` is [H, W] or [H, W, C].
+    """
+    ones = np.ones((*image.shape[:2], *(1,) * (image.ndim - 2)))
+    result: FloatArray = (_box_sum(image, radius) / _box_sum(ones, radius)).astype(np.float32)
+    return result
+
+
+def _difference(window: UInt8Array, drawn: UInt8Array) -> FloatArray:
+    return drawn.astype(np.float32) - window.astype(np.float32)
+
+
+def _box_sum(image: npt.NDArray[np.floating], radius: int) -> npt.NDArray[np.float64]:
+    """Return the sum over each pixel's square, zero outside of the image: by running sums along each axis."""
+    result = image.astype(np.float64)
+    for axis in (0, 1):
+        size = result.shape[axis]
+        sums = np.insert(np.cumsum(result, axis=axis), 0, 0.0, axis=axis)
+        places = np.arange(size)
+        high, low = np.minimum(places + radius + 1, size), np.maximum(places - radius, 0)
+        result = np.take(sums, high, axis=axis) - np.take(sums, low, axis=axis)
+    return result

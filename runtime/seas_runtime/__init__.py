@@ -9,6 +9,7 @@ from seas_runtime.errors import CheckFailed, UserError
 
 if TYPE_CHECKING:
     from seas_runtime.bundle.reading import Bundle
+    from seas_runtime.dataset.formats.convert import convert_dataset
     from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
     from seas_runtime.generation.generator import Generator
     from seas_runtime.generation.records import GeneratedPair, PairRecord
@@ -25,6 +26,7 @@ __all__ = [
     "Request",
     "Sampling",
     "UserError",
+    "convert_dataset",
     "write_dataset",
 ]
 
@@ -37,6 +39,7 @@ _LAZY = {  # imported when first used, so that importing the package costs nothi
     "PairRecord": "generation.records",
     "Request": "methods.request",
     "Sampling": "methods.request",
+    "convert_dataset": "dataset.formats.convert",
     "write_dataset": "dataset.writing",
 }
 

@@ -13,6 +13,7 @@ import typer
 from seas_export.cli.app import app
 from seas_export.cli.entry import main
 from tests.runtime.bundles import write_tiny_bundle
+from tests.runtime.finished_sets import write_finished
 
 # Names that a person's files may well have, among them all those by which ours are known.
 NAMES = [
@@ -70,13 +71,15 @@ Words = Callable[["World", Path], list[str]]
 
 
 class World:
-    """What commands read: a product, a bundle and its packed file. Nothing of it is worked on."""
+    """What commands read: a product, a bundle, its packed file, a data set. Nothing of it is worked on."""
 
     def __init__(self, folder: Path) -> None:
         self.product = folder / "photos" / "bottle"
         (self.product / "train/good").mkdir(parents=True)
         (self.product / "train/good/0.png").write_bytes(b"a photograph")
         self.bundle = write_tiny_bundle(folder / "bundle")
+        self.dataset = folder / "dataset"
+        write_finished(self.dataset)
         self.packed = folder / "packed.zip"
         assert main(["pack", str(self.bundle), "--out", str(self.packed)]) == 0
 
@@ -102,6 +105,9 @@ INTO: dict[tuple[str, str], Words] = {
     ],
     ("generate", "out"): lambda w, out: [
         *("generate", str(w.bundle), "--defect", "all", "--count", "1", "--out", str(out), "--force")
+    ],
+    ("convert", "out"): lambda w, out: [
+        *("convert", str(w.dataset), "--to", "coco", "--out", str(out), "--force")
     ],
     ("unpack", "out"): lambda w, out: ["unpack", str(w.packed), "--out", str(out), "--force"],
     ("wheelhouse", "out"): lambda w, out: ["wheelhouse", str(out), "--target", "linux-x86", "--force"],
@@ -186,9 +192,9 @@ def test_a_file_of_another_kind_is_refused_before_any_work(
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("command", ["train", "export", "import-seas", "build", "generate"])
+@pytest.mark.parametrize("command", ["train", "export", "import-seas", "build", "generate", "convert"])
 def test_an_out_that_is_an_input_or_lies_in_it_is_refused(world: World, command: str) -> None:
-    read = world.bundle if command == "generate" else world.product
+    read = {"generate": world.bundle, "convert": world.dataset}.get(command, world.product)
     before = snapshot(world.bundle.parent)
     for place in (read, next(path for path in read.iterdir() if path.is_dir()), read / "new"):
         assert main(INTO[command, "out"](world, place)) == 2

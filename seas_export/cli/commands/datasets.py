@@ -1,4 +1,4 @@
-"""`generate`: from a bundle to image/mask pairs."""
+"""`generate` and `convert`: from a bundle to image/mask pairs, and to what other tools read."""
 
 from __future__ import annotations
 
@@ -123,3 +123,39 @@ def generate(
         output.table("", "pairs", "accepted", "at the first try", "never accepted", rows=rows), words
     )
     output.report(summary.to_dict(), text, json)
+
+
+@output.command("Run the same command again: the folder appears whole or not at all.")
+def convert(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A data set that generate wrote.")],
+    to: Annotated[
+        str,
+        typer.Option("--to", help="mvtec, coco, yolo-seg, yolo-det, labelme, cvat, folder or imagefolder."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    val: Annotated[
+        float,
+        typer.Option(
+            "--val", help="Share of the pictures held out for validation; the same ones every time."
+        ),
+    ] = 0.2,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy pictures instead of linking them to the data set's.")
+    ] = False,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Write the accepted pairs of a data set in the format of a labelling or training tool."""
+    from seas_runtime.dataset.formats.convert import convert_dataset
+
+    done = convert_dataset(dataset, to, out, val=val, copy=copy, force=force)
+    rows: list[tuple[object, ...]] = [
+        (name, counts.train, counts.val, counts.weak) for name, counts in done.classes.items()
+    ]
+    words = (
+        f"{done.path}: {done.format}, {done.labels} labels; {done.linked} files linked, {done.copied} copied"
+    )
+    if done.left_out:
+        words += "; left out: " + ", ".join(f"{count} {why}" for why, count in done.left_out.items())
+    text = output.group(output.table("", "train", "val", "weak", rows=rows), words)
+    output.report(done.to_dict(), text, json)

@@ -1,0 +1,1 @@
+"""Converts a finished dataset to what labelling and training tools read. Needs numpy and pillow alone."""

@@ -1,0 +1,1 @@
+"""A mask as label files write it: connected regions, outlines and runs."""

@@ -42,6 +42,7 @@ EXTRAS = {
     "polygraphy": "export",
     "jinja2": "report",
     "peft": "lora",
+    "cv2": "opencv",
     "cryptography": "verify",
     "model_signing": "sign",
 }

@@ -187,7 +187,7 @@ def test_photographs_of_a_folder_are_found_by_name(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "folder.png").mkdir()
     assert [path.name for path in find_photographs(tmp_path)] == ["a.JPG", "b.png"]
-    with pytest.raises(UserError, match="expected photographs .*found none$"):
+    with pytest.raises(UserError, match=r"expected photographs .*found none$"):
         find_photographs(tmp_path / "folder.png")
     (tmp_path / "folder.png/good").mkdir()
     with pytest.raises(UserError, match=r"give one of its folders, such as .*good"):
@@ -215,7 +215,7 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None
     one = encode_png(np.zeros((1, 1), np.uint8))
     bomb = one.replace(b"\0\0\0\1\0\0\0\1", b"\0\0\xff\xff\0\0\xff\xff", 1)  # 65535 x 65535
     (tmp_path / "bomb.png").write_bytes(bomb)
-    with pytest.raises(UserError, match="bomb.png"):
+    with pytest.raises(UserError, match=r"bomb\.png"):
         read_photograph(tmp_path / "bomb.png")
     with (tmp_path / "sparse.png").open("wb") as file:
         file.truncate((2 << 30) + 1)
@@ -230,7 +230,7 @@ def test_bytes_of_a_bundle_are_read_as_png_alone(tmp_path: Path) -> None:
     assert np.array_equal(found.pixels, pixels)
     bmp = io.BytesIO()
     Image.fromarray(pixels).save(bmp, "BMP")
-    with pytest.raises(UserError, match="backgrounds/000.png"):
+    with pytest.raises(UserError, match=r"backgrounds/000\.png"):
         decode_photograph(bmp.getvalue(), Path("backgrounds/000.png"), ("PNG",))
 
 

@@ -108,9 +108,9 @@ def _pixels(opened: Opened) -> Pixels:
     pixels: Pixels = _wide(opened) if opened.is_wide else np.asarray(_eight_bits(opened))
     if opened.premultiplied:
         pixels = _straight(pixels)
-    pixels = np.ascontiguousarray(_upright(pixels, opened.orientation))
-    pixels.flags.writeable = False
-    return pixels
+    made = np.ascontiguousarray(_upright(pixels, opened.orientation))
+    made.flags.writeable = False
+    return made
 
 
 def _wide(opened: Opened) -> npt.NDArray[np.uint16]:
@@ -144,7 +144,7 @@ def _straight(pixels: Pixels) -> Pixels:
         return pixels
     most = np.iinfo(pixels.dtype).max
     share = np.maximum(alpha, 1).astype(np.float64)[(...,) + (None,) * (colour.ndim - 2)]
-    made = np.clip(np.rint(colour * (most / share)), 0, most).astype(pixels.dtype)
+    made: Pixels = np.clip(np.rint(colour * (most / share)), 0, most).astype(pixels.dtype)
     return np.dstack([made, alpha])
 
 

@@ -91,8 +91,7 @@ class Values:
         if narrowed:
             low, high = self.range(like.dtype)
             made = low + made * ((high - low) / 255)
-        colour = np.clip(np.rint(made), 0, np.iinfo(like.dtype).max).astype(like.dtype)
-        return colour if alpha is None else np.dstack([colour, alpha])
+        return _with_alpha(np.clip(np.rint(made), 0, np.iinfo(like.dtype).max).astype(like.dtype), alpha)
 
     def range(self, dtype: np.dtype[Any]) -> tuple[float, float]:
         """Return the values of files of this type, uint8, uint16, int32 or float32, that become 0 and 255."""
@@ -144,6 +143,11 @@ def over_white(colour: UInt8Array, alpha: npt.NDArray[Any] | None, premultiplied
     opaque = alpha.astype(np.float32)[(...,) + (None,) * (colour.ndim - 2)] / 255
     paint = colour.astype(np.float32) * (1 if premultiplied else opaque)
     return np.clip(np.rint(paint + 255 * (1 - opaque)), 0, 255).astype(np.uint8)
+
+
+def _with_alpha(colour: Any, alpha: Pixels | None) -> Pixels:
+    made: Pixels = colour if alpha is None else np.dstack([colour, alpha])
+    return made
 
 
 def _three(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

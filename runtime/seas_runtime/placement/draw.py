@@ -1,0 +1,220 @@
+"""Draws placements: a mask, and a place for it on a photograph where such a defect may be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from seas_runtime.errors import UserError
+from seas_runtime.placement.masks.shapes import Shape
+from seas_runtime.placement.masks.sources import DrawnMask, Shapes, open_source
+from seas_runtime.placement.morphology import cut_to_box
+from seas_runtime.placement.options import ANYWHERE, AUTO, FOREGROUND, GIVEN, GRABCUT, WHERE, PlacementOptions
+from seas_runtime.placement.regions import Placed
+from seas_runtime.placement.where.areas import Area, read_area
+from seas_runtime.placement.where.foreground import WHOLE, Part, find_part, shows_background
+from seas_runtime.placement.where.grabcut import refine_part
+from seas_runtime.placement.where.scene import FORBIDDEN, ILLEGAL, OFF, Place, Scene
+
+TRIES = 200
+TRIES_OF_A_MASK = 10
+"""Places that are tried for a mask before another one is drawn."""
+JITTER = 0.08
+"""How far from a training defect's spot, over the part's box, another one may lie."""
+WHOLLY = 0.98
+"""From this share on a training defect lay on the part, and what sticks out of it is cut off."""
+NEAR = 4
+"""Several masks in a picture lie within so many times the longest one: one window sees them all."""
+LARGER, FAR = "were larger than the photograph", "lay too far from the first to be seen in one window"
+_WAY_OUT = {
+    LARGER: "Give larger photographs, or smaller masks (--placement-source boxes --box-sizes)",
+    ILLEGAL: "Make the legal area larger, or give smaller masks",
+    FORBIDDEN: "Make the forbidden area smaller, or give smaller masks",
+    OFF: "Give --where anywhere, or an area",
+    FAR: "Ask for fewer with --per-picture",
+}
+
+UInt8Array = npt.NDArray[np.uint8]
+Reasons = Counter[str]
+
+
+def draw_placement(
+    random: np.random.Generator,
+    photograph: UInt8Array,
+    shapes: Sequence[Shape],
+    options: PlacementOptions | None = None,
+    background: bool | None = None,
+) -> Placed:
+    """Draw a placement on one photograph [H, W, 3]; for many, a `Placer` reads what options name once.
+
+    Without `background` the photograph alone tells whether there is one. Raises UserError that says why
+    none fits.
+    """
+    known = shows_background([photograph]) if background is None else background
+    return Placer({"": shapes}, options or PlacementOptions(), known).draw(random, "", photograph)
+
+
+class Placer:
+    """Draws placements on a product's photographs.
+
+    shapes: of each defect, from the bundle. background: whether the photographs show a part on a background,
+    see `foreground.shows_background`. Raises UserError for a file of the options that cannot be used.
+    """
+
+    def __init__(self, shapes: Shapes, options: PlacementOptions, background: bool) -> None:
+        self.options = options
+        self._source = open_source(shapes, options)
+        self._background = background
+        self._on_part = options.where in (AUTO, FOREGROUND, GRABCUT)
+        self._aimed_at = None if options.where in WHERE else _area(options.where, "--where")
+        self._legal = [area for area in (self._aimed_at, _area(options.legal, "--legal")) if area]
+        self._forbidden = _area(options.forbidden, "--forbidden")
+
+    def draw(self, random: np.random.Generator, defect: str, photograph: UInt8Array) -> Placed:
+        """Draw where and in what shape a defect is to be, on a photograph [H, W, 3].
+
+        Everything follows from `random`, the photograph and the options. Raises UserError that says why no
+        place was found, or no mask.
+        """
+        part = self.part(photograph) if self._on_part else WHOLE
+        height, width = photograph.shape[:2]
+        scene = Scene.of((height, width), part, self._legal, self._forbidden)
+        fewest, most = self.options.per_picture
+        wanted = int(random.integers(fewest, most + 1))
+        placed: list[Placed] = []
+        while len(placed) < wanted:
+            found, reasons = self._place(random, defect, scene, placed)
+            if found is None and len(placed) < fewest:
+                raise UserError(_refusal(defect, scene, reasons))
+            if found is None:
+                break
+            placed.append(found)
+        return _joined(placed)
+
+    def part(self, photograph: UInt8Array) -> Part:
+        """Return the part on a photograph [H, W, 3] as placements see it."""
+        part = find_part(photograph, self._background)
+        return refine_part(photograph, part) if self.options.where == GRABCUT else part
+
+    def _place(
+        self, random: np.random.Generator, defect: str, scene: Scene, placed: Sequence[Placed]
+    ) -> tuple[Placed | None, Reasons]:
+        """Try places for masks; return the first that fits, or why none did."""
+        reasons: Reasons = Counter()
+        drawn, left = None, 0
+        for _ in range(TRIES):
+            if drawn is None or not left:
+                drawn, left = self._source.draw(random, defect, scene.size), TRIES_OF_A_MASK
+            left -= 1
+            if any(side > whole for side, whole in zip(drawn.mask.shape, scene.size, strict=True)):
+                reasons[LARGER] += 1
+                drawn = None
+                continue
+            place = self._choose_place(random, drawn, scene, placed)
+            reason = scene.objection(drawn.mask, place, drawn.inside if self._on_part else 0)
+            here = Placed(drawn.mask, place[1], place[0])
+            if reason is None and placed and _too_far(here, placed):
+                reason = FAR
+            if reason is None:
+                return self._cut(here, drawn.inside, scene), reasons
+            reasons[reason] += 1
+            if self.options.where == GIVEN:
+                drawn = None
+        return None, reasons
+
+    def _choose_place(
+        self, random: np.random.Generator, drawn: DrawnMask, scene: Scene, placed: Sequence[Placed]
+    ) -> Place:
+        """Draw where a mask begins, such that it lies in the photograph."""
+        if self.options.where == GIVEN:
+            return _own_place(drawn, scene)
+        sides = drawn.mask.shape
+        centre: tuple[float, ...]
+        if placed:
+            top, left, bottom, right = placed[0].box
+            reach = NEAR / 2 * max(bottom - top, right - left, *sides)
+            centre = tuple(
+                middle + random.uniform(-reach, reach) for middle in ((top + bottom) / 2, (left + right) / 2)
+            )
+        elif self.options.where == AUTO and drawn.spot is not None:
+            box = scene.part.box
+            spots = [value + random.uniform(-JITTER, JITTER) for value in _spot(drawn, scene)]
+            centre = tuple(
+                (box[axis] + spot * (box[axis + 2] - box[axis])) * scene.size[axis]
+                for axis, spot in enumerate(spots)
+            )
+        elif self.options.where == ANYWHERE:
+            centre = tuple(
+                side / 2 + random.uniform(0, whole - side)
+                for side, whole in zip(sides, scene.size, strict=True)
+            )
+        else:
+            aimed_at = scene.legal if self._aimed_at is not None else None
+            centre = scene.point_in(random, scene.part_cells if aimed_at is None else aimed_at)
+        starts = [
+            min(max(round(middle - side / 2), 0), whole - side)
+            for middle, side, whole in zip(centre, sides, scene.size, strict=True)
+        ]
+        return starts[0], starts[1]
+
+    def _cut(self, placed: Placed, inside: float, scene: Scene) -> Placed:
+        """Return a mask without what sticks out of a part that such defects lie on wholly."""
+        if not self._on_part or inside < WHOLLY:
+            return placed
+        kept = placed.mask & scene.part.window(scene.size, placed.top, placed.left, *placed.mask.shape)
+        if not kept.any():
+            return placed
+        rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
+        return Placed(cut_to_box(kept), placed.left + int(columns[0]), placed.top + int(rows[0]))
+
+
+def _spot(drawn: DrawnMask, scene: Scene) -> tuple[float, float]:
+    """Return where on the part's box a mask goes, down and across: with a turn that takes the part to itself,
+    such as any of a round one, its spot is turned too."""
+    assert drawn.spot is not None
+    if drawn.turned is None or not scene.part.keeps(scene.size, drawn.turned):
+        return drawn.spot
+    top, left, bottom, right = scene.part.box
+    sides = np.array([(right - left) * scene.size[1], (bottom - top) * scene.size[0]])
+    across, down = drawn.turned @ ((np.array(drawn.spot[::-1]) - 0.5) * sides) / sides + 0.5
+    return float(down), float(across)
+
+
+def _own_place(drawn: DrawnMask, scene: Scene) -> Place:
+    if drawn.corner is None:
+        height, width = scene.size
+        raise UserError(
+            f"--where given: expected masks of the photograph's size, {width} x {height} pixels, found "
+            "another. Give masks of that size, or another --where"
+        )
+    return drawn.corner
+
+
+def _too_far(here: Placed, placed: Sequence[Placed]) -> bool:
+    longest = max(max(one.mask.shape) for one in (*placed, here))
+    return bool(max(_joined([here, *placed]).mask.shape) > NEAR * longest)
+
+
+def _joined(placed: Sequence[Placed]) -> Placed:
+    made = placed[0]
+    for other in placed[1:]:
+        made = made.joined(other)
+    return made
+
+
+def _area(path: str | None, option: str) -> Area | None:
+    return None if path is None else read_area(Path(path), option)
+
+
+def _refusal(defect: str, scene: Scene, reasons: Reasons) -> str:
+    height, width = scene.size
+    words = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    shown = f"of {defect!r} " if defect else ""
+    return (
+        f"placement: found no place for a mask {shown}on a photograph of {width} x {height} pixels: of "
+        f"{TRIES} that were tried, {words}. {_WAY_OUT[reasons.most_common(1)[0][0]]}"
+    )

@@ -1,0 +1,193 @@
+"""Makes new shapes of real ones: turned, mirrored, scaled, sheared, thinner or thicker, smoothly warped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from seas_runtime.placement.masks.shapes import Shape
+from seas_runtime.placement.morphology import BoolArray, cut_to_box
+from seas_runtime.placement.regions import scale_mask
+
+SCALE = (0.7, 1.4)
+"""Sizes by the shape's own."""
+BEYOND = 0.1
+"""How far beyond the smallest and the largest of a defect's shapes a size may go."""
+SHEAR = 0.15
+GROWTH = 0.15
+"""Of the thickness: how much thinner or thicker a shape gets at most."""
+WARP = 0.05
+"""Of the longer side: the warp's standard deviation at most."""
+WARP_POINTS = 4
+"""Steps along the longer side of the grid whose random shifts the warp passes through: it bends, and does not
+crumple."""
+TURN = math.radians(10), math.radians(30)
+"""How far shapes whose directions agree are turned at least and at most: as far as these are apart."""
+AGREEING = 0.8
+"""Directions agree where the length of their mean (0 to 1, of doubled angles) is at least that."""
+ROUND = 1.3
+"""A shape whose longer axis is less than that times its shorter one has no direction."""
+WORKED_AT = (256, 1024)
+"""Pixels of the longer side that a shape is worked on with, at least and at most."""
+STROKE = 4
+"""Pixels of its thickness at least that a shape is worked on with, so that no thin one breaks."""
+THIN, FAINT = 3, 0.3
+"""Of shapes thinner than so many pixels those are kept that are covered by so much, for the same reason."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What the shapes of one defect have in common."""
+
+    smallest: float
+    largest: float
+    """Longer sides, by the root of the photograph's pixels."""
+    turn: float
+    """How far a shape may be turned, in radians: pi is any way."""
+
+    @classmethod
+    def of(cls, shapes: Sequence[Shape]) -> Ranges:
+        """Return those of a defect's shapes, one at least."""
+        sizes = [_size(shape) for shape in shapes]
+        return cls(min(sizes), max(sizes), _turn(shapes))
+
+    def scale(self, random: np.random.Generator, shape: Shape) -> float:
+        """Draw a size by the shape's own, evenly in its logarithm."""
+        size = _size(shape)
+        low = max(SCALE[0], (1 - BEYOND) * self.smallest / size)
+        high = min(SCALE[1], (1 + BEYOND) * self.largest / size)
+        return math.exp(random.uniform(math.log(low), math.log(high)))
+
+
+def augment(
+    random: np.random.Generator, shape: Shape, ranges: Ranges, photograph: tuple[int, int]
+) -> tuple[BoolArray, FloatArray]:
+    """Return a new shape [h, w] of a real one, for a photograph of (height, width), cut to its box.
+
+    And how it was turned and mirrored: [2, 2], which takes (across, down) of the real one to the new one's.
+    """
+    scale = shape.scale_on(photograph) * ranges.scale(random, shape)
+    longest = max(shape.mask.shape) * scale
+    thickness = _thickness(shape.mask)
+    thin = STROKE * max(shape.mask.shape) / thickness
+    worked = min(max(longest, thin, WORKED_AT[0]), WORKED_AT[1]) / max(shape.mask.shape)
+    height, width = (max(1, round(side * worked)) for side in shape.mask.shape)
+    method = Image.Resampling.BOX if worked < 1 else Image.Resampling.BILINEAR
+    soft = np.asarray(Image.fromarray(shape.mask.astype(np.float32)).resize((width, height), method))
+    turned = _turned(random, ranges)
+    warped = _warped(random, soft, turned)
+    made = thicker(warped, random.uniform(-GROWTH, GROWTH), FAINT if thickness < THIN else 1)
+    if not made.any():
+        made = warped >= 0.5
+    made = cut_to_box(made if made.any() else soft >= soft.max())
+    height, width = (max(1, round(side * scale / worked)) for side in made.shape)
+    covered = FAINT if _thickness(made) * scale / worked < THIN else 0.5
+    return cut_to_box(scale_mask(made, (height, width), covered)), turned
+
+
+def _size(shape: Shape) -> float:
+    return float(max(shape.mask.shape) / math.sqrt(shape.photograph[0] * shape.photograph[1]))
+
+
+def _turn(shapes: Sequence[Shape]) -> float:
+    """Return how far shapes may be turned: any way where their directions disagree, or none has one."""
+    directions = [found for shape in shapes if (found := direction(shape.mask)) is not None]
+    if not directions:
+        return math.pi
+    mean = complex(np.mean(np.exp(2j * np.array(directions))))
+    if abs(mean) < AGREEING or len(directions) < len(shapes) / 2:
+        return math.pi
+    away = np.angle(np.exp(2j * np.array(directions)) / mean) / 2
+    return float(np.clip(np.sqrt(np.mean(away**2)), *TURN))
+
+
+def direction(mask: BoolArray) -> float | None:
+    """Return the angle of a shape's longer axis to the rows, in radians; None for one that is round."""
+    rows, columns = np.nonzero(mask)
+    if len(rows) < 2:
+        return None
+    moments = np.cov(np.stack([columns, rows]).astype(np.float64)) + np.eye(2) / 12  # a pixel has a width
+    lengths, axes = np.linalg.eigh(moments)
+    if math.sqrt(lengths[1] / lengths[0]) < ROUND:
+        return None
+    return math.atan2(axes[1, 1], axes[0, 1])
+
+
+def _turned(random: np.random.Generator, ranges: Ranges) -> FloatArray:
+    """Draw a turn and a reflection [2, 2]; of shapes whose directions agree, only the half turn is safe."""
+    angle = random.uniform(-ranges.turn, ranges.turn)
+    mirrored, half = random.random(2) < 0.5
+    cosine, sine = math.cos(angle), math.sin(angle)
+    turned = np.array([[cosine, -sine], [sine, cosine]], np.float32) * (-1 if half else 1)
+    return turned * np.array([[-1], [1]], np.float32) if mirrored and ranges.turn >= math.pi else turned
+
+
+def _warped(random: np.random.Generator, soft: FloatArray, turned: FloatArray) -> FloatArray:
+    """Return a mask [h, w], 0 to 1, turned, sheared and bent, in a picture that holds it all."""
+    shear = np.array([[1, random.uniform(-SHEAR, SHEAR)], [0, 1]])
+    matrix = turned.T @ shear  # of (across, down): what is at x comes from matrix @ x
+    height, width = soft.shape
+    longest = max(height, width)
+    ends = np.array([[-1, 1, -1, 1], [-1, -1, 1, 1]]) * [[width / 2], [height / 2]]
+    corners = np.linalg.inv(matrix) @ ends
+    margin = 3 * WARP * longest + 2
+    across, down = (math.ceil(2 * (np.abs(corners[axis]).max() + margin)) for axis in (0, 1))
+    x, y = np.meshgrid(np.arange(across) - (across - 1) / 2, np.arange(down) - (down - 1) / 2)
+    points = [max(2, 1 + math.ceil(WARP_POINTS * side / longest)) for side in (down, across)]
+    shifts = random.standard_normal((2, *points)) * random.uniform(0, WARP) * longest
+    bent = [
+        np.asarray(
+            Image.fromarray(np.clip(shift, -margin, margin).astype(np.float32)).resize(
+                (across, down), Image.Resampling.BICUBIC
+            )
+        )
+        for shift in shifts
+    ]
+    from_x = matrix[0, 0] * x + matrix[0, 1] * y + bent[0] + (width - 1) / 2
+    from_y = matrix[1, 0] * x + matrix[1, 1] * y + bent[1] + (height - 1) / 2
+    return _sampled(soft, from_x.astype(np.float32), from_y.astype(np.float32))
+
+
+def _sampled(values: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Return bilinear samples of `values` [h, w] at places across and down; 0 outside."""
+    padded = np.pad(values, 1)
+    height, width = padded.shape
+    x, y = np.clip(x + 1, 0, width - 1.001), np.clip(y + 1, 0, height - 1.001)
+    left, top = x.astype(np.int32), y.astype(np.int32)
+    right, low = x - left, y - top
+    flat, place = padded.ravel(), top * width + left
+    upper = flat[place] * (1 - right) + flat[place + 1] * right
+    lower = flat[place + width] * (1 - right) + flat[place + width + 1] * right
+    sampled: FloatArray = upper * (1 - low) + lower * low
+    return sampled
+
+
+def thicker(soft: FloatArray, share: float, most: float = 1) -> BoolArray:
+    """Return a mask [h, w], 0 to 1, cut so that it is thicker by that share of its thickness; negative for
+    thinner. It is cut at `most` at the highest.
+
+    A blurred edge is a normal distribution's: a threshold moves it by so many standard deviations.
+    """
+    mask = soft >= 0.5
+    thickness = _thickness(mask)
+    sigma = max(0.7, 0.1 * thickness)
+    threshold = 0.5 * (1 - math.erf(share * thickness / 2 / sigma / math.sqrt(2)))
+    picture = Image.fromarray(np.rint(np.pad(soft, 2) * 255).astype(np.uint8))
+    blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(sigma)))
+    grown: BoolArray = blurred >= 255 * min(threshold, most)
+    return grown
+
+
+def _thickness(mask: BoolArray) -> float:
+    """Return twice the area by the length of the outline: the width of a stroke, half of a disc's."""
+    inner = np.pad(mask, 1)
+    inner = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
+    outline = int((mask & ~inner).sum())
+    return 2 * int(mask.sum()) / max(outline, 1)

@@ -1,0 +1,194 @@
+"""The shapes of real defects, cut from training masks: as a bundle's table holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.fields import RESERVED_NAMES, describe, is_safe_name
+from seas_runtime.placement.morphology import BoolArray
+
+TABLE = "placement"
+"""The bundle's table that holds them."""
+BITS, SIZES, PHOTOGRAPHS, SPOTS, INSIDE = "bits", "sizes", "photographs", "spots", "inside"
+_KEYS = (BITS, SIZES, PHOTOGRAPHS, SPOTS, INSIDE)
+BACKGROUND = "background"
+"""uint8 [1]: 1 where the product's photographs show a part on a background. No defect's: it has no slash."""
+LARGEST = 1024
+"""Pixels of a shape's longer side; a larger one is kept at this size, with its photograph's in proportion."""
+MOST_SHAPES = 10_000
+MOST_PIXELS = 1 << 28
+"""Of all shapes of a table, unpacked: a byte each."""
+MOST_SIDE = 1 << 17
+_ADVICE = "export the bundle again"
+FARTHEST = 16.0
+"""How far outside of the part, in its own sizes, a spot may lie."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """The mask of a real defect, and where on its photograph it lay."""
+
+    mask: BoolArray
+    """[h, w], cut to its box: no row or column at the edge is empty."""
+    photograph: tuple[int, int]
+    """Height and width of its photograph, in pixels of the mask's size."""
+    spot: tuple[float, float]
+    """Centre of the box, down and across: 0 to 1 over the box of the part, beyond outside of it."""
+    inside: float
+    """The share of the mask that lies on the part, 0 to 1."""
+
+    @property
+    def relative(self) -> tuple[float, float]:
+        """Height and width of the box, of those of the photograph."""
+        (height, width), (whole_height, whole_width) = self.mask.shape, self.photograph
+        return height / whole_height, width / whole_width
+
+    def scale_on(self, photograph: tuple[int, int]) -> float:
+        """Return by how much it is scaled to be as large on a photograph of another (height, width)."""
+        (height, width), (own_height, own_width) = photograph, self.photograph
+        return float(np.sqrt(height * width / (own_height * own_width)))
+
+
+def pack_shapes(
+    by_defect: Mapping[str, Sequence[Shape]], background: bool | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors of a table: for each defect, of its n shapes,
+
+    `bits` uint8, each mask's bits row by row from the highest, padded to a byte; `sizes` and `photographs`
+    int32 [n, 2], heights and widths; `spots` float32 [n, 2]; `inside` float32 [n].
+
+    `background`: whether the product's photographs show a part on a background, where that was decided.
+    """
+    made: dict[str, npt.NDArray[Any]] = {}
+    for defect, shapes in by_defect.items():
+        if not shapes:
+            continue
+        made[f"{defect}/{BITS}"] = np.concatenate([np.packbits(shape.mask) for shape in shapes])
+        made[f"{defect}/{SIZES}"] = np.array([shape.mask.shape for shape in shapes], np.int32)
+        made[f"{defect}/{PHOTOGRAPHS}"] = np.array([shape.photograph for shape in shapes], np.int32)
+        made[f"{defect}/{SPOTS}"] = np.array([shape.spot for shape in shapes], np.float32)
+        made[f"{defect}/{INSIDE}"] = np.array([shape.inside for shape in shapes], np.float32)
+    if background is not None:
+        made[BACKGROUND] = np.array([background], np.uint8)
+    return made
+
+
+def has_background(tensors: Mapping[str, Array]) -> bool | None:
+    """Return whether a checked table says that photographs show a background; None where it is silent."""
+    return bool(tensors[BACKGROUND][0]) if BACKGROUND in tensors else None
+
+
+def unpack_shapes(tensors: Mapping[str, Array], where: str) -> dict[str, list[Shape]]:
+    """Return the shapes of each defect that a table, called `where` in errors, holds.
+
+    Nothing of it is believed. Raises UserError naming the tensor, what was expected and what was found.
+    """
+    _check_background(tensors, where)
+    names = _defects(tensors, where)
+    left = MOST_PIXELS
+    made: dict[str, list[Shape]] = {}
+    for defect in names:
+        table = {key: _tensor(tensors, f"{defect}/{key}", where) for key in _KEYS}
+        place = f"{where}: {defect!r}"
+        sizes, photographs = _checked_sizes(table, place)
+        left -= int(np.prod(sizes, axis=1).sum())
+        if left < 0:
+            raise UserError(
+                f"{place}: expected at most {MOST_PIXELS} pixels in all masks, found more; {_ADVICE}"
+            )
+        made[defect] = list(_shapes(table, sizes, photographs, place))
+    return made
+
+
+def _defects(tensors: Mapping[str, Array], where: str) -> list[str]:
+    names = sorted({name.rpartition("/")[0] for name in tensors if name != BACKGROUND})
+    for name in names:
+        if not is_safe_name(name) or name.casefold() in RESERVED_NAMES:
+            raise UserError(
+                f"{where}: expected tensors DEFECT/{BITS} and others, found {describe(name)}; {_ADVICE}"
+            )
+    known = {BACKGROUND, *(f"{name}/{key}" for name in names for key in _KEYS)}
+    if unknown := sorted(set(tensors) - known):
+        raise UserError(f"{where}: {describe(unknown[0])} is no tensor of a placement table; {_ADVICE}")
+    return names
+
+
+def _check_background(tensors: Mapping[str, Array], where: str) -> None:
+    found = tensors.get(BACKGROUND)
+    if found is not None and (found.dtype != np.uint8 or found.shape != (1,) or found[0] > 1):
+        raise UserError(
+            f"{where}: {BACKGROUND!r}: expected uint8 [1], 0 or 1, found {_form(found)}; {_ADVICE}"
+        )
+
+
+def _tensor(tensors: Mapping[str, Array], name: str, where: str) -> Array:
+    key = name.rpartition("/")[2]
+    if name not in tensors:
+        raise UserError(f"{where}: no tensor {name!r}; {_ADVICE}")
+    dtype, dimensions = {
+        BITS: (np.uint8, 1),
+        SIZES: (np.int32, 2),
+        PHOTOGRAPHS: (np.int32, 2),
+        SPOTS: (np.float32, 2),
+        INSIDE: (np.float32, 1),
+    }[key]
+    found = tensors[name]
+    if found.dtype != dtype or found.ndim != dimensions or (dimensions == 2 and found.shape[1] != 2):
+        shape = "[n, 2]" if dimensions == 2 else "[n]"
+        raise UserError(
+            f"{where}: {name!r}: expected {np.dtype(dtype)} {shape}, found {_form(found)}; {_ADVICE}"
+        )
+    return found
+
+
+def _form(array: Array) -> str:
+    return f"{array.dtype} {list(array.shape)}"
+
+
+def _checked_sizes(table: Mapping[str, Array], place: str) -> tuple[Array, Array]:
+    """Return the sizes of masks and photographs, int64 [n, 2], once all tensors are of one length."""
+    count = len(table[SIZES])
+    if not 1 <= count <= MOST_SHAPES:
+        raise UserError(f"{place}: expected 1 to {MOST_SHAPES} shapes, found {count}; {_ADVICE}")
+    for key in (PHOTOGRAPHS, SPOTS, INSIDE):
+        if len(table[key]) != count:
+            raise UserError(f"{place}: {key}: expected {count} rows, found {len(table[key])}; {_ADVICE}")
+    sizes, photographs = table[SIZES].astype(np.int64), table[PHOTOGRAPHS].astype(np.int64)
+    if (sizes < 1).any() or (sizes > photographs).any() or (photographs > MOST_SIDE).any():
+        raise UserError(
+            f"{place}: {SIZES}: expected masks of at least one pixel that are not larger than their "
+            f"photographs, of at most {MOST_SIDE} pixels a side; {_ADVICE}"
+        )
+    spots, inside = table[SPOTS], table[INSIDE]
+    if not (np.isfinite(spots).all() and (np.abs(spots - 0.5) <= FARTHEST).all()):
+        raise UserError(f"{place}: {SPOTS}: expected places on a photograph, found others; {_ADVICE}")
+    if not ((inside >= 0) & (inside <= 1)).all():
+        raise UserError(f"{place}: {INSIDE}: expected shares from 0 to 1, found others; {_ADVICE}")
+    expected = int(((np.prod(sizes, axis=1) + 7) // 8).sum())
+    if len(table[BITS]) != expected:
+        raise UserError(
+            f"{place}: {BITS}: expected {expected} bytes for masks of these sizes, found {len(table[BITS])}; "
+            f"{_ADVICE}"
+        )
+    return sizes, photographs
+
+
+def _shapes(table: Mapping[str, Array], sizes: Array, photographs: Array, place: str) -> Iterator[Shape]:
+    start = 0
+    for index, (height, width) in enumerate(sizes.tolist()):
+        end = start + (height * width + 7) // 8
+        mask = np.unpackbits(table[BITS][start:end], count=height * width).reshape(height, width).astype(bool)
+        start = end
+        if not (mask[0].any() and mask[-1].any() and mask[:, 0].any() and mask[:, -1].any()):
+            raise UserError(f"{place}: {BITS}: expected masks cut to their boxes, found another; {_ADVICE}")
+        spot, inside = table[SPOTS][index], float(table[INSIDE][index])
+        whole_height, whole_width = photographs[index].tolist()
+        yield Shape(mask, (whole_height, whole_width), (float(spot[0]), float(spot[1])), inside)

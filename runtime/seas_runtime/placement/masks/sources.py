@@ -1,0 +1,158 @@
+"""Draws masks: a real shape made anew, a rectangle, or a mask of a person's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.fields import listed
+from seas_runtime.photographs.reading import find_photographs
+from seas_runtime.placement.masks.augment import Ranges, augment
+from seas_runtime.placement.masks.shapes import Shape
+from seas_runtime.placement.morphology import BoolArray, box_of
+from seas_runtime.placement.options import BOXES, SHAPES, PlacementOptions
+from seas_runtime.placement.where.areas import read_mask
+
+KEPT = 64
+"""Masks of a folder that are held at a time."""
+
+Shapes = Mapping[str, Sequence[Shape]]
+Size = tuple[int, int]
+"""Height and width of a photograph."""
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnMask:
+    """A mask that is to be placed: `mask` [h, w], cut to its box."""
+
+    mask: BoolArray
+    spot: tuple[float, float] | None = None
+    """Where on the part such a defect lies, down and across; None where that is not known."""
+    inside: float = 1.0
+    """The share of such a defect that lies on the part."""
+    turned: npt.NDArray[np.float32] | None = None
+    """How it was turned and mirrored, see `augment`; None where it was not."""
+    corner: tuple[int, int] | None = None
+    """Top and left where a folder's mask has it on a photograph of its size; None for others."""
+
+
+class Source(Protocol):
+    """Where masks come from."""
+
+    def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
+        """Draw a mask for a photograph of (height, width); UserError where there is none for this defect."""
+        ...
+
+
+def open_source(shapes: Shapes, options: PlacementOptions) -> Source:
+    """Return the source that the options name; UserError for a folder that has no masks."""
+    if options.source == SHAPES:
+        return ShapeSource(shapes)
+    if options.source == BOXES:
+        return BoxSource(shapes, options.sizes)
+    return FolderSource(Path(options.source), shapes)
+
+
+class ShapeSource:
+    """The shapes of real defects, augmented."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        self._shapes = shapes
+        self._ranges = {defect: Ranges.of(found) for defect, found in shapes.items() if found}
+
+    def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
+        """Draw a shape of the defect, as `Source`."""
+        if defect not in self._ranges:
+            found = listed(self._ranges) or "no defect"
+            raise UserError(
+                f"--placement-source shapes: expected training masks of {defect!r} in the bundle, found "
+                f"those of {found}. Give --placement-source boxes with --box-sizes, or a folder of masks"
+            )
+        shape = _choose(random, self._shapes[defect])
+        mask, turned = augment(random, shape, self._ranges[defect], size)
+        return DrawnMask(mask, shape.spot, shape.inside, turned)
+
+
+class BoxSource:
+    """Rectangles, by default as high and as wide as the shapes' boxes are."""
+
+    def __init__(self, shapes: Shapes, sizes: tuple[float, float] | None) -> None:
+        self._shapes, self._sizes = shapes, sizes
+
+    def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
+        """Draw a rectangle, its sides evenly in their logarithms, as `Source`."""
+        shapes = self._shapes.get(defect, ())
+        if self._sizes is not None:
+            ranges = [self._sizes, self._sizes]
+        elif shapes:
+            boxes = np.array([[side * shape.scale_on(size) for side in shape.mask.shape] for shape in shapes])
+            ranges = list(zip(boxes.min(axis=0), boxes.max(axis=0), strict=True))
+        else:
+            raise UserError(
+                f"--placement-source boxes: the bundle has no training masks of {defect!r} to take sizes "
+                "from. Give them: --box-sizes 10:60"
+            )
+        height, width = (
+            max(1, round(math.exp(random.uniform(math.log(low), math.log(high))))) for low, high in ranges
+        )
+        like = _choose(random, shapes) if shapes else None
+        mask = np.ones((height, width), bool)
+        return DrawnMask(mask, like.spot, like.inside) if like else DrawnMask(mask)
+
+
+class FolderSource:
+    """Masks of a person's own, as they are: of a folder named like the defect, or of the folder itself."""
+
+    def __init__(self, folder: Path, shapes: Shapes) -> None:
+        self._folder, self._shapes = folder, shapes
+        self._files: dict[str, list[Path]] = {}
+        self._read = lru_cache(KEPT)(_read_mask)
+        if not folder.is_dir():
+            raise UserError(
+                f"--placement-source {folder}: expected {SHAPES}, {BOXES} or a folder of masks, found "
+                f"{'a file' if folder.exists() else 'nothing'}"
+            )
+
+    def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
+        """Draw one of the masks, as `Source`; UserError for one that is larger than the photograph."""
+        if defect not in self._files:
+            own = self._folder / defect
+            self._files[defect] = find_photographs(own if own.is_dir() else self._folder)
+        path = self._files[defect][int(random.integers(len(self._files[defect])))]
+        mask = self._read(path)
+        if mask.shape[0] > size[0] or mask.shape[1] > size[1]:
+            found, most = (f"{width} x {height}" for height, width in (mask.shape, size))
+            raise UserError(
+                f"{path}: expected a mask no larger than the photograph, {most} pixels, found "
+                f"{found}; cut it, or leave it out of the folder"
+            )
+        top, left, bottom, right = box_of(mask)
+        shapes = self._shapes.get(defect, ())
+        like = _choose(random, shapes) if shapes else None
+        return DrawnMask(
+            mask[top:bottom, left:right],
+            like.spot if like else None,
+            like.inside if like else 1.0,
+            corner=(top, left) if mask.shape == size else None,
+        )
+
+
+def _read_mask(path: Path) -> BoolArray:
+    mask = read_mask(path)
+    if not mask.any():
+        raise UserError(
+            f"{path}: expected a mask, found none: every pixel is black; leave it out of the folder"
+        )
+    return mask
+
+
+def _choose(random: np.random.Generator, shapes: Sequence[Shape]) -> Shape:
+    return shapes[int(random.integers(len(shapes)))]

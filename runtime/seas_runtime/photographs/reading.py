@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,7 @@ def decode_photograph(data: bytes, path: Path, formats: tuple[str, ...] | None =
 
 
 def _pixels(opened: Opened) -> Pixels:
-    pixels: Pixels = _wide(opened) if opened.is_wide else np.asarray(_eight_bits(opened))
+    pixels: npt.NDArray[Any] = _wide(opened) if opened.is_wide else np.asarray(_eight_bits(opened))
     if opened.premultiplied:
         pixels = _straight(pixels)
     made = np.ascontiguousarray(_upright(pixels, opened.orientation))
@@ -137,18 +138,18 @@ def _eight_bits(opened: Opened) -> Image.Image:
     return image.convert("L" if grey else "RGB")
 
 
-def _straight(pixels: Pixels) -> Pixels:
+def _straight(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return colours that are not multiplied by alpha: PNG has no others."""
     colour, alpha = split_alpha(pixels)
     if alpha is None:
         return pixels
     most = np.iinfo(pixels.dtype).max
     share = np.maximum(alpha, 1).astype(np.float64)[(...,) + (None,) * (colour.ndim - 2)]
-    made: Pixels = np.clip(np.rint(colour * (most / share)), 0, most).astype(pixels.dtype)
+    made = np.clip(np.rint(colour * (most / share)), 0, most).astype(pixels.dtype)
     return np.dstack([made, alpha])
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
+def _upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     """Turn pixels as EXIF's orientation says (EXIF 2.3, tag 0x0112)."""
     turned = np.rot90(pixels, {3: 2, 4: 2, 6: -1, 7: -1, 5: 1, 8: 1}.get(orientation, 0))
     return turned[:, ::-1] if orientation in (2, 4) else turned[::-1] if orientation in (5, 7) else turned

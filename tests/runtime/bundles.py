@@ -34,6 +34,8 @@ from seas_runtime.manifest.types import (
     SamplerDefaults,
     TensorSpec,
 )
+from seas_runtime.photographs.png import encode_png
+from seas_runtime.placement.masks.shapes import Shape, pack_shapes
 
 DEFECTS = ("broken_large", "stain")
 CHANNELS, SIZE, FACTOR = 4, 6, 8
@@ -61,6 +63,8 @@ class Toy:
     external_location: str = "weights.bin"
     blend: str = ""
     """`fixed` or `fresh`; bundles of earlier versions have none."""
+    placement: bool = False
+    """Whether there are shapes of its defects, and two photographs to draw into."""
 
 
 def toy_schedules(blend: bool = False) -> list[Schedule]:
@@ -100,6 +104,24 @@ def encoding() -> np.ndarray:
     return np.random.default_rng(3).normal(0, 0.8, (CHANNELS, 3)).astype(np.float32)
 
 
+def toy_shapes() -> dict[str, np.ndarray]:
+    """Return the table of two shapes a defect, of photographs that show a part on a background."""
+    block, bar = np.ones((12, 10), bool), np.ones((4, 20), bool)
+    made = {
+        name: [Shape(block, (90, 120), (0.4, 0.6), 1.0), Shape(bar, (90, 120), (0.5, 0.3), 1.0)]
+        for name in DEFECTS
+    }
+    return pack_shapes(made, True)
+
+
+def toy_backgrounds() -> list[np.ndarray]:
+    """Return two normals, uint16 [90, 120] and uint8 [90, 120, 3]: a dark plate on bright ground."""
+    grey = np.random.default_rng(3).normal(200, 3, (90, 120))
+    grey[15:75, 20:100] -= 140
+    wide = np.clip(grey * 257, 0, 65535).astype(np.uint16)
+    return [wide, np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)]
+
+
 def write_tiny_bundle(path: Path, toy: Toy | None = None, **changes: Any) -> Path:
     """Write a tiny bundle to folder `path`; `changes` replace fields of its manifest."""
     toy = toy or Toy()
@@ -125,6 +147,11 @@ def write_tiny_bundle(path: Path, toy: Toy | None = None, **changes: Any) -> Pat
     made = toy_schedules(bool(toy.blend))
     schedules = {key: value for item in made for key, value in item.to_tensors().items()}
     tables = {"embeddings": embeddings, "schedule": schedules, "references": {"latents": references}}
+    if toy.placement:
+        tables["placement"] = toy_shapes()
+        (path / "backgrounds").mkdir()
+        for index, pixels in enumerate(toy_backgrounds()):
+            (path / f"backgrounds/{index:03d}.png").write_bytes(encode_png(pixels))
     for name, tensors in tables.items():
         (path / f"tables/{name}.safetensors").write_bytes(safetensors.numpy.save(tensors))
     manifest = Manifest(

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import safetensors.numpy
 from google.protobuf.descriptor import FieldDescriptor
 from onnx import TensorProto, helper, numpy_helper
 
 from seas_runtime.bundle.reading import hash_files
+from seas_runtime.placement.masks.shapes import Shape, pack_shapes
 
 Attack = Callable[[Path], None]
 STEP, DECODE = "graphs/step.onnx", "graphs/decode_image.onnx"
@@ -324,6 +326,33 @@ def sparse(name: str, size: int) -> Attack:
     return attack
 
 
+def added(*names: str, size: int = 1) -> Attack:
+    """Return what adds files of the bundle's own, each of `size` bytes."""
+
+    def attack(bundle: Path) -> None:
+        for name in names:
+            (bundle / name).parent.mkdir(parents=True, exist_ok=True)
+            with (bundle / name).open("wb") as file:
+                file.truncate(size)
+        rehash(bundle)
+
+    return attack
+
+
+def shaped(table: dict[str, Any]) -> Attack:
+    """Return what adds a table of placements: shapes by defect, or tensors as they are."""
+
+    def attack(bundle: Path) -> None:
+        values = json.loads((bundle / "manifest.json").read_text())
+        values["tables"]["placement"] = "tables/placement.safetensors"
+        (bundle / "manifest.json").write_text(json.dumps(values))
+        tensors = table if any("/" in name for name in table) else pack_shapes(table)
+        (bundle / "tables/placement.safetensors").write_bytes(safetensors.numpy.save(tensors))
+        rehash(bundle)
+
+    return attack
+
+
 def files() -> Iterator[tuple[str, Attack]]:
     table = "tables/references.safetensors"
     for name in ("manifest.json", STEP, table, "graphs/weights.bin"):
@@ -332,6 +361,12 @@ def files() -> Iterator[tuple[str, Attack]]:
         yield f"a device as {name}", special(name, lambda path: path.symlink_to("/dev/zero"))
         yield f"a folder as {name}", special(name, Path.mkdir)
     yield "a sparse table of 5 GiB", sparse(table, 5 << 30)
+    for name in ("backgrounds/x.png", "backgrounds/0000.png", "backgrounds/000.jpg", "backgrounds/a/000.png"):
+        yield f"a background called {name}", added(name)
+    yield "a sparse background of 1 GiB", added("backgrounds/000.png", size=1 << 30)
+    yield "a hundred and one backgrounds", added(*(f"backgrounds/{n:03d}.png" for n in range(101)))
+    yield "shapes of no defect", shaped({"other": [Shape(np.ones((2, 2), bool), (9, 9), (0.5, 0.5), 1.0)]})
+    yield "shapes without their bits", shaped({"stain/sizes": np.ones((1, 2), np.int32)})
     yield "a sparse graph of 2 GiB", sparse(STEP, 2 << 30)
     header = (200 << 20).to_bytes(8, "little")
     yield "a table's description of 200 MiB", replaced(table, header + b"{" + bytes(100))

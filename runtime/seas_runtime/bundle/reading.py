@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from seas_runtime.bundle.checked import ADVICE, CheckedFiles
 from seas_runtime.bundle.content import GRAPH_LIMIT, GraphContent, Graphs, graphs_of
 from seas_runtime.bundle.manifest_reading import MANIFEST_SIZE_LIMIT, read_manifest
+from seas_runtime.bundle.placement.backgrounds import Backgrounds
 from seas_runtime.bundle.signature import SIGNATURE_NAME, check_signature_file
 from seas_runtime.clutter import is_clutter
 from seas_runtime.errors import UserError
@@ -21,6 +23,8 @@ from seas_runtime.manifest.signatures import FLOAT, Expected
 from seas_runtime.manifest.types import SCHEDULE, STEP, FileEntry, GraphSpec, Manifest
 from seas_runtime.methods.contract import Tables
 from seas_runtime.methods.table import find_method
+from seas_runtime.placement.masks.shapes import TABLE as PLACEMENT
+from seas_runtime.placement.masks.shapes import Shape, unpack_shapes
 
 MANIFEST_NAME = "manifest.json"
 ENGINES_FOLDER = "engines"
@@ -34,7 +38,8 @@ class Bundle:
     """A bundle that was read and checked.
 
     `fingerprint` is the SHA-256 of its manifest, and through the hashes therein of everything in it.
-    `tables` are its method's, by name. `graphs` gives them as they were checked. `signed` has the hashes of
+    `tables` are its method's, by name. `graphs` gives them as they were checked. `backgrounds` are
+    photographs for placed pairs, decoded when asked for. `signed` has the hashes of
     files of engines that the signature covers, None where no signature was asked for.
     """
 
@@ -45,6 +50,7 @@ class Bundle:
     schedules: Mapping[str, Schedule]
     graphs: Graphs = field(repr=False)
     signed: Mapping[str, str] | None = None
+    backgrounds: Backgrounds = field(kw_only=True, repr=False)
     contexts: dict[str, Array] = field(default_factory=dict)
     """By prompt of one's own, [L, D]; see `seas_runtime.generation.encoding`."""
 
@@ -79,7 +85,14 @@ class Bundle:
             found = listed(schedules) or "nothing"
             raise UserError(f"{files[SCHEDULE]}: expected the default schedule {key!r}, found {found}")
         _check_columns(schedules, manifest, files[SCHEDULE])
-        return cls(path, manifest, fingerprint, tables, schedules, graphs, signed)
+        backgrounds = Backgrounds(checked)
+        return cls(path, manifest, fingerprint, tables, schedules, graphs, signed, backgrounds=backgrounds)
+
+    @cached_property
+    def shapes(self) -> Mapping[str, Sequence[Shape]]:
+        """The shapes of its training masks by defect; none in bundles of earlier versions."""
+        file = self.path / self.manifest.tables.get(PLACEMENT, "")
+        return unpack_shapes(self.tables.get(PLACEMENT, {}), str(file))
 
     def graph(self, name: str) -> GraphContent:
         """Return what a library loads of a graph; UserError if the bundle has none of that name."""

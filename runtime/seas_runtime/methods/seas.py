@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import Fields
 from seas_runtime.manifest.schedule import Array, FloatArray
 from seas_runtime.manifest.signatures import FLOAT, FLOATS, Expected, Signature
@@ -18,7 +17,6 @@ from seas_runtime.manifest.types import (
     DECODE_IMAGE,
     DECODE_MASK,
     ENCODE_IMAGE,
-    GOOD,
     STEP,
     STEP_UNGUIDED,
     TOKENIZER,
@@ -34,20 +32,24 @@ from seas_runtime.methods.blending.inputs import (
     check_blend,
     make_blend,
 )
-from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout, Tables
+from seas_runtime.methods.checks.seas_tables import EMBEDDINGS as EMBEDDINGS
+from seas_runtime.methods.checks.seas_tables import REFERENCES as REFERENCES
+from seas_runtime.methods.checks.seas_tables import check_tables
+from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.placed.bounds import GATES, check_gates
-from seas_runtime.methods.placed.score import FEATURES, check_features
+from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Request
 from seas_runtime.methods.seas_options import RESCALE, SeasOptions, check_options
-from seas_runtime.methods.tokenizer import read_tokenizer
+from seas_runtime.placement.masks.shapes import TABLE as PLACEMENT
 
-EMBEDDINGS, REFERENCES = "embeddings", "references"
 GRAPHS = (STEP, DECODE_MASK, DECODE_IMAGE)
 START_TIMESTEPS = 1500
 """The schedule is stretched to this many steps for the start alone (authors' inference)."""
 ADD_NOISE_STEP, MAX_ADD_NOISE_STEP = "add_noise_step", 100_000
 """The steps that the schedule was stretched to for the start, where they are not the authors' 1500."""
+REGIONS = "regions"
+"""Whether it was trained on regions of photographs; bundles of earlier versions do not say, and were not."""
 MASK_STEPS = 3
 """The last steps whose probability maps are averaged (section 3.4); no pair has fewer steps."""
 SCALED, IN_ORDER, ABOVE = "scaled", "in_order", "above"
@@ -117,6 +119,8 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
         fields.integer(ADD_NOISE_STEP, 1, MAX_ADD_NOISE_STEP)
     check_blend(fields)
     check_gates(fields)
+    if fields.has(REGIONS) and not isinstance(fields.raw(REGIONS), bool):
+        fields.fail(REGIONS, "true or false", fields.raw(REGIONS))
     fields.close()
 
 
@@ -236,58 +240,6 @@ def describe(content: Content) -> dict[str, tuple[Any, str]]:
     }
 
 
-def check_tables(manifest: Manifest, tables: Tables, files: Mapping[str, str]) -> None:
-    """Refuse embeddings and references that do not fit the graphs."""
-    _check_embeddings(files[EMBEDDINGS], tables[EMBEDDINGS], manifest)
-    _check_references(files[REFERENCES], tables[REFERENCES], manifest)
-    if TOKENIZER in tables:
-        read_tokenizer(tables[TOKENIZER], files[TOKENIZER])
-    if FEATURES in tables:
-        check_features(files[FEATURES], tables[FEATURES], manifest)
-
-
-def _check_embeddings(file: str, embeddings: Mapping[str, Array], manifest: Manifest) -> None:
-    context = manifest.graphs[STEP].input("context")
-    shape = context.shape[1:] if context else ()
-    expected: tuple[int, ...] | None = None
-    for key in (GOOD, *manifest.defects, UNCONDITIONAL):
-        if key not in embeddings:
-            raise UserError(f"{file}: no embedding {key!r}; export the bundle again")
-        array = embeddings[key]
-        fits = (
-            array.ndim == 2
-            and array.size > 0
-            and len(shape) == 2
-            and all(
-                isinstance(want, str) or want == size for want, size in zip(shape, array.shape, strict=True)
-            )
-            and (expected is None or array.shape == expected)
-        )
-        if not fits or array.dtype not in (np.float32, np.float16):
-            raise UserError(
-                f"{file}: {key!r}: expected float32 or float16 {list(expected or shape)}, "
-                f"found {array.dtype} {list(array.shape)}"
-            )
-        if not np.isfinite(array).all():
-            raise UserError(f"{file}: {key!r}: expected finite values, found NaN or infinity")
-        expected = array.shape
-
-
-def _check_references(file: str, tables: Mapping[str, Array], manifest: Manifest) -> None:
-    latent = manifest.latent
-    geometry = (latent.channels, latent.height, latent.width)
-    array = tables.get("latents")
-    if array is None:
-        raise UserError(f"{file}: no tensor 'latents'; export the bundle again")
-    if array.dtype != np.float32 or array.ndim != 4 or array.shape[1:] != geometry or not len(array):
-        raise UserError(
-            f"{file}: 'latents': expected float32 [n, {', '.join(map(str, geometry))}], n >= 1, "
-            f"found {array.dtype} {list(array.shape)}"
-        )
-    if not np.isfinite(array).all():
-        raise UserError(f"{file}: 'latents': expected finite values, found NaN or infinity")
-
-
 METHOD = Method(
     name="seas",
     graphs=GRAPHS,
@@ -302,7 +254,7 @@ METHOD = Method(
     clean=clean,
     describe=describe,
     options=SeasOptions,
-    optional_tables=(TOKENIZER, FEATURES),
+    optional_tables=(TOKENIZER, FEATURES, PLACEMENT),
     optional_graphs=(ENCODE_IMAGE,),
     prompts=lambda options: options.prompts,
     free_names=lambda options: getattr(options, "prompt", None) is not None,

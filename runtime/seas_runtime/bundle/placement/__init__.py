@@ -1,0 +1,1 @@
+"""What a bundle carries for placed pairs, and what draws placements from it."""

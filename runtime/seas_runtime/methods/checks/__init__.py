@@ -1,0 +1,1 @@
+"""What methods refuse of a bundle's tables."""

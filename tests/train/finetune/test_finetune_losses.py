@@ -9,6 +9,7 @@ from seas_train.methods.seas.finetune.losses import (
     high_noise_weights,
     min_max,
     noise_loss,
+    own_mask_weights,
     pool_mask,
     region_weights,
     token_maps,
@@ -104,3 +105,16 @@ def test_region_weights_join_the_masks_and_keep_single_pixels() -> None:
     expected[0, 1, 2] = expected[0, 3, 0] = 5
     assert torch.equal(weights, expected)
     assert torch.equal(region_weights(masks, 4, 1.0), torch.ones(1, 4, 4))
+
+
+def test_own_mask_weights_make_a_small_mask_weigh_as_much_as_the_rest() -> None:
+    masks = torch.zeros(3, 1, 16, 16, dtype=torch.bool)
+    masks[0, 0, 5, 9] = True  # 1 of 16 cells: 15 would balance it
+    masks[1, 0, :8] = True  # half of all cells
+    weights = own_mask_weights(masks, 4, 20.0)
+    expected = torch.ones(3, 1, 4, 4)
+    expected[0, 0, 1, 2] = 15
+    assert torch.equal(weights, expected)  # the half, and none at all, weigh 1
+    expected[0, 0, 1, 2] = 8
+    assert torch.equal(own_mask_weights(masks, 4, 8.0), expected)
+    assert torch.equal(own_mask_weights(torch.ones(1, 1, 16, 16), 4, 8.0), torch.ones(1, 1, 4, 4))

@@ -13,7 +13,7 @@ from seas_runtime.errors import CheckFailed, UserError
 from seas_train.bases.base import Base
 from seas_train.data import Preprocessing, Product
 from seas_train.diffusion.prompt_encoding import encode_prompts, tokenize
-from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig
+from seas_train.methods.seas.finetune.config import AttentionMaps, FinetuneConfig, WeightedRegion
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.training.loop import run_training
 from seas_train.training.optimizer import OptimizerConfig
@@ -310,3 +310,16 @@ def test_the_region_of_a_defect_weighs_its_images_alone(tiny_base: Base, tiny_pr
     assert torch.all((weights[:count] == 5) | (weights[:count] == 1))
     assert torch.equal(weights[:count], weights[:count].rot90(dims=(-2, -1)))
     assert torch.all(weights[count:] == 1)
+
+
+def test_an_images_own_mask_weighs(tiny_base: Base, tiny_product: Product) -> None:
+    """Each defect image's weights are those of its own mask, turned as it is; normals weigh 1."""
+    config = replace(CONFIG, region_weight=5.0, weighted_region=WeightedRegion.OWN_MASK)
+    stage = FinetuneStage(tiny_product, tiny_base, config)
+    stage.examples.use(tiny_base.vae)
+    batch = stage.draw(step_random(0, "test", 1))
+    weights, masks = batch.tensors["weights"], batch.tensors["masks"]
+    inside = torch.nn.functional.adaptive_max_pool2d(masks.float(), weights.shape[-1]).bool()
+    assert torch.all(weights[: len(masks)][~inside] == 1)
+    assert torch.all(weights[: len(masks)][inside] > 1)
+    assert torch.all(weights[len(masks) :] == 1)

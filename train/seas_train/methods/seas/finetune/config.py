@@ -52,6 +52,17 @@ class NormalTerm(str, Enum):
     """Where it is over 0 (the authors' for VisA and MVTec 3D AD)."""
 
 
+class WeightedRegion(str, Enum):
+    """The latent pixels that `region_weight` is for."""
+
+    ANY_MASK = "any_mask"
+    """Wherever any mask of that defect lies, in any augmentation."""
+    OWN_MASK = "own_mask"
+    """In the image's own mask, which weighs no more than the rest of the image. The U-Net then leans towards
+    the defect wherever there may be one: right where generation is told where to draw it, too much for whole
+    pictures."""
+
+
 @dataclass(frozen=True)
 class FinetuneConfig(Settings):
     """Stage 1. The defaults are the authors' for SD 1.4 (configs/seas.yaml of SeaS), but for `steps`: 800 a
@@ -101,9 +112,9 @@ class FinetuneConfig(Settings):
     the noise is a small one there, but a large one in the picture: what the prompt decides, which defect and
     where, is learnt slowly without. 1 weighs all timesteps alike, as the authors do."""
     region_weight: FromOne = 1.0
-    """Weight of a defect image's noise loss wherever any mask of that defect lies, in any augmentation,
-    beside 1 elsewhere, so that small defects are learnt as soon as large ones. 1 weighs all pixels alike, as
-    the authors do."""
+    """Weight of a defect image's noise loss in `weighted_region`, beside 1 elsewhere, so that small defects
+    are learnt as soon as large ones. 1 weighs all pixels alike, as the authors do."""
+    weighted_region: WeightedRegion = WeightedRegion.ANY_MASK
     offset_noise: Weight = 0.0
     """Strength of what is added to the noise, the same for all pixels of a latent's channel; 0 is none."""
     attention_previews: bool = False

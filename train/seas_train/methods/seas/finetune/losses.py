@@ -50,6 +50,17 @@ def region_weights(masks: Tensor, size: int, weight: float) -> Tensor:
     return 1 + (weight - 1) * pool_mask(masks, size).amax(0, keepdim=True)
 
 
+def own_mask_weights(masks: Tensor, size: int, weight: float) -> Tensor:
+    """Weights [B, 1, size, size] f32 of pixels: up to `weight` in each image's own mask, 1 elsewhere.
+
+    A mask [B, 1, H, W] weighs no more than the rest of its image, so that a large one keeps its surroundings.
+    """
+    inside = pool_mask(masks, size)[:, None]
+    share = inside.mean((1, 2, 3), keepdim=True)
+    balanced = (1 - share) / share.clamp_min(1 / size**2)
+    return 1 + (balanced.clamp(1, weight) - 1) * inside
+
+
 def min_max(maps: Tensor, *, over_batch: bool) -> Tensor:
     """Maps [B, h, w] brought to 0..1, each on its own or all by the batch's extremes."""
     axes = (0, 1, 2) if over_batch else (1, 2)

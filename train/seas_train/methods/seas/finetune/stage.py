@@ -35,10 +35,10 @@ from seas_train.methods.seas.finetune.losses import (
     noise_loss,
     offset_noise,
     pool_mask,
-    region_weights,
     token_maps,
 )
 from seas_train.methods.seas.finetune.model import FinetuneModel
+from seas_train.methods.seas.finetune.pixel_weights import PixelWeights
 from seas_train.methods.seas.prompts import FineTuned, Prompts, extend, write_back
 from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom
@@ -118,7 +118,13 @@ class FinetuneStage(Stage):
         normal = torch.isin(self._prompt_ids, torch.tensor(normal_ids))
         # The product's tokens stand at the same places in every prompt.
         self._normal_positions = normal[0].nonzero()[:, 0]  # [M]
-        self._pixel_weights = self._weigh_pixels()
+        self._pixel_weights = PixelWeights(
+            self.examples,
+            len(product.defects),
+            self.geometry.latent_size,
+            config.region_weight,
+            config.weighted_region,
+        )
         self._device = torch.device("cpu")
 
     def identity(self) -> dict[str, Any]:
@@ -166,33 +172,23 @@ class FinetuneStage(Stage):
         timesteps = self._timesteps(len(drawn), random.torch)
         prompts = torch.tensor([_prompt_row(example) for example in drawn])
         distinct, index = torch.unique(prompts, return_inverse=True)
+        masks = self.examples.masks(defects, defect_choices)
         return Batch(
             tensors={
                 "noisy": self.base.scheduler.add_noise(latents, noise, timesteps),
                 "target": training_target(self.base.scheduler, latents, noise, timesteps),
                 "timesteps": timesteps,
-                "weights": self._pixel_weights[prompts]
+                "weights": self._pixel_weights.of(prompts, masks)
                 * high_noise_weights(
                     self.base.scheduler.alphas_cumprod, timesteps, self.config.high_noise_weight
                 ),
                 "prompt_ids": self._prompt_ids[distinct],
                 "prompt_index": index,
                 "defects": prompts[: len(defects)] - 1,
-                "masks": self.examples.masks(defects, defect_choices),
+                "masks": masks,
             },
             files=tuple(str(example.image) for example in drawn),
         )
-
-    def _weigh_pixels(self) -> Tensor:
-        """The noise loss's weights of pixels [1 + defects, 1, s, s] f32, a row for each prompt."""
-        size = self.geometry.latent_size
-        rows = [torch.ones(1, size, size)]
-        for index in range(len(self.product.defects)):
-            masks = [example.mask for example in self.examples.defects if example.defect == index]
-            union = torch.stack(masks).any(0)  # [1, H, W]
-            augmented = torch.stack([choice.apply(union) for choice in self.examples.augmentations])
-            rows.append(region_weights(augmented, size, self.config.region_weight))
-        return torch.stack(rows)
 
     def _timesteps(self, count: int, generator: torch.Generator) -> Tensor:
         """Timesteps [count] int64, `noisy_share` of them from the schedule's noisier half."""

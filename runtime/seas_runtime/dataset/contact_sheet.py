@@ -14,6 +14,9 @@ from seas_runtime.dataset.layout import pair_paths
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.gates import neighbourhood
+from seas_runtime.photographs.reading import read_photograph
+from seas_runtime.photographs.values import Values
+from seas_runtime.placement.regions import Region
 
 COLUMNS = 8
 TILE = 128
@@ -27,17 +30,23 @@ UInt8Array = npt.NDArray[np.uint8]
 
 
 def contact_sheet(
-    out: Path, defects: Sequence[str], records: Iterable[dict[str, Any]], labels: Mapping[str, str]
+    out: Path,
+    defects: Sequence[str],
+    records: Iterable[dict[str, Any]],
+    labels: Mapping[str, str],
+    values: Values,
 ) -> Image.Image:
     """Draw the first pairs of each of `defects`: images, and below them the same with masks outlined.
 
-    `labels` are written instead of the defects' names. Reads the files of the dataset in folder `out` that
-    `records` name; UserError if one cannot be read.
+    Of a placed pair the image is the whole photograph with the region marked, and below it the region.
+    `values` are the product's, for photographs of 16 bits. `labels` are written instead of the defects'
+    names. Reads the files of the dataset in folder `out` that `records` name; UserError where one cannot be.
     """
-    shown: dict[str, list[dict[str, str]]] = {defect: [] for defect in defects}
+    shown: dict[str, list[tuple[dict[str, str], Region | None]]] = {defect: [] for defect in defects}
     for record in records:
         if record["accepted"] and not record.get("deleted") and len(shown[record["defect"]]) < COLUMNS:
-            shown[record["defect"]].append(pair_paths(record["defect"], record["index"]))
+            files = pair_paths(record["defect"], record["index"])
+            shown[record["defect"]].append((files, region_of(record)))
     heights = [LABEL + (TILE + GAP) * (1 if defect == GOOD else 2) for defect in defects]
     sheet = Image.new("RGB", (GAP + COLUMNS * (TILE + GAP), GAP + sum(heights)), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -48,15 +57,42 @@ def contact_sheet(
             label = label.encode("ascii", "replace").decode()
         text = label if shown[defect] else f"{label}: no pair passed the gates"
         draw.text((GAP, top), text, fill=_INK, font=font)
-        for column, files in enumerate(shown[defect]):
+        for column, (files, region) in enumerate(shown[defect]):
             left = GAP + column * (TILE + GAP)
-            image = _read(out / files["image"])
-            sheet.paste(_tile(image), (left, top + LABEL))
+            image = read_rgb8(out / files["image"], values)
+            whole = image if region is None else mark_region(image, region)
+            sheet.paste(_tile(whole), (left, top + LABEL))
             if "mask" in files:
-                overlay = outline_mask(image, _read(out / files["mask"])[:, :, 0] > 0)
-                sheet.paste(_tile(overlay), (left, top + LABEL + TILE + GAP))
+                mask = read_rgb8(out / files["mask"], values)[:, :, 0] > 0
+                if region is not None:
+                    image, mask = region.cut(image), region.cut(mask)
+                sheet.paste(_tile(outline_mask(image, mask)), (left, top + LABEL + TILE + GAP))
         top += height
     return sheet
+
+
+def region_of(record: Mapping[str, Any]) -> Region | None:
+    """Return the region that a record says was drawn anew; None of a whole picture."""
+    return Region(*record["region"]) if "region" in record else None
+
+
+def mark_region(image: UInt8Array, region: Region) -> UInt8Array:
+    """Return `image` [H, W, 3] with the region's edge drawn, wide enough for a tile."""
+    height, width = image.shape[:2]
+    edge = max(1, round(max(height, width) / TILE))
+    inside = np.zeros((height, width), np.bool_)
+    inside[_rows(region, edge)] = True
+    inside[_rows(region, 0)] = False
+    result = image.copy()
+    result[inside] = OUTLINE
+    return result
+
+
+def _rows(region: Region, margin: int) -> tuple[slice, slice]:
+    """A region grown by a margin, as far as it lies in a picture, as rows and columns."""
+    top, left = max(0, region.top - margin), max(0, region.left - margin)
+    bottom, right = region.top + region.side + margin, region.left + region.side + margin
+    return slice(top, max(top, bottom)), slice(left, max(left, right))
 
 
 def outline_mask(
@@ -75,12 +111,18 @@ def outline_mask(
     return np.rint(result).astype(np.uint8)
 
 
-def _read(file: Path) -> UInt8Array:
+def read_rgb8(file: Path, values: Values) -> UInt8Array:
+    """Return a data set's picture as 8-bit RGB [H, W, 3]; UserError where it cannot be read."""
     try:
         with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
+            if not image.mode.startswith("I") and image.mode not in ("LA", "RGBA"):
+                plain: UInt8Array = np.asarray(image.convert("RGB"))
+                return plain
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error}; remove it and generate again") from error
+    photograph = read_photograph(file)
+    made: UInt8Array = values.to_rgb8(photograph.pixels, photograph.opaque)
+    return made
 
 
 def _tile(image: UInt8Array) -> Image.Image:

@@ -23,7 +23,7 @@ from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
 from seas_runtime.generation.resolve import find_name, resolve
 from seas_runtime.manifest.fields import Fields, check_integer, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD
-from seas_runtime.methods.request import Request, Sampling, given_options
+from seas_runtime.methods.request import Placing, Request, Sampling, given_options
 from seas_runtime.outputs.checking import holds_ours
 
 SCHEMA = 1
@@ -45,6 +45,8 @@ class DatasetRequest:
     sampling: Sampling = field(default_factory=Sampling)
     options: Any = None
     """The method's own, None for its defaults."""
+    placing: Placing | None = None
+    """How defects are drawn into photographs; None for whole pictures."""
 
     def __post_init__(self) -> None:
         if isinstance(self.defects, str) or not self.defects:
@@ -55,7 +57,7 @@ class DatasetRequest:
 
     def of(self, defect: str) -> Request:
         """Return the request of one defect's pairs."""
-        return Request(defect, self.seed, self.sampling, self.options)
+        return Request(defect, self.seed, self.sampling, self.options, self.placing)
 
     def resolve(self, generator: Generator) -> DatasetRequest:
         """Fill in the bundle's defaults and put the defects in the bundle's order, normals last."""
@@ -86,7 +88,17 @@ def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str,
         "batch": request.batch,
         **{name: getattr(request.sampling, name) for name in ("sampler", "steps", "guidance", "tau", "gate")},
         **({"options": options} if options else {}),
+        **(_describe_placing(generator, request.placing) if request.placing else {}),
         "licences": [licence.name for licence in generator.manifest.licences],
+    }
+
+
+def _describe_placing(generator: Generator, placing: Placing) -> dict[str, Any]:
+    """Return what placed pairs follow from besides: how they are placed, and the photographs' contents."""
+    backgrounds = generator.backgrounds
+    return {
+        "placing": placing.to_dict(),
+        "photographs": {"count": len(backgrounds), "sha256": backgrounds.digest},
     }
 
 
@@ -163,8 +175,9 @@ def _check_continues(out: Path, before: dict[str, Any], description: dict[str, A
     did not.
     """
     advice = "choose another folder, or replace the dataset with --force"
-    for key, value in {"options": {}, **description}.items():
-        found = before.get(key, {} if key == "options" else None)
+    optional: dict[str, Any] = {"options": {}, "placing": {}, "photographs": {}}
+    for key, value in {**optional, **description}.items():
+        found = before.get(key, optional.get(key))
         if key.startswith("backend_") and key not in before:
             continue
         if key in ("count", "labels") or (key == "defects" and set(found or ()) <= set(value)):

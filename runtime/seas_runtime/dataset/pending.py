@@ -29,13 +29,15 @@ def pending_files(out: Path) -> set[str]:
         return set()
 
 
-def check_free(out: Path, files: Iterable[str], ours: set[str], size: tuple[int, int]) -> None:
-    """Refuse, before the work, files where pairs will go that cannot be ours: no picture of `size`.
+def check_free(out: Path, files: Iterable[str], ours: set[str], size: tuple[int, int] | None) -> None:
+    """Refuse, before the work, files where pairs will go that cannot be ours: no picture of `size`, width and
+    height, or none at all where pairs are of their photographs' sizes.
 
     Whether another one is ours turns out when the pair is made: earlier versions kept no list.
     """
     taken = [path for path in files if path not in ours and (out / path).exists()]
-    foreign = sorted(path for path in taken if _size(out / path) != size)
+    sizes = {path: _size(out / path) for path in taken}
+    foreign = sorted(path for path, found in sizes.items() if found is None or found != (size or found))
     if foreign:
         refuse(out, foreign)
 

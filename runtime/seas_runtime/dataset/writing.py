@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from seas_runtime.dataset.contact_sheet import contact_sheet
@@ -30,6 +31,8 @@ from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.methods.request import PairRequest
 from seas_runtime.outputs.checking import holds_ours, refuse_overlap
 from seas_runtime.outputs.kinds import some
+from seas_runtime.photographs.png import encode_png as encode_wide_png
+from seas_runtime.photographs.values import Pixels, Values
 
 __all__ = ["DatasetRequest", "DatasetSummary", "DefectSummary", "write_dataset"]
 
@@ -98,7 +101,8 @@ def write_dataset(
         request = request if force else replace(request, count=kept_count(out, request.count))
         image = generator.manifest.image
         wanted = [path for key in _keys(_all_batches(request)) for path in pair_paths(*key).values()]
-        check_free(out, wanted, written_files(out), (image.width, image.height))
+        size = None if request.placing else (image.width, image.height)
+        check_free(out, wanted, written_files(out), size)
         prepare_folder(out, describe_dataset(generator, request), force)
         records = RecordFile(out / RECORDS_NAME)
         records.load()
@@ -112,7 +116,8 @@ def write_dataset(
         )
         records.keep(_keys(batches))
         (out / PENDING_NAME).unlink(missing_ok=True)
-        sheet = contact_sheet(out, request.defects, records.records(), generator.manifest.labels)
+        values = Values.of(generator.manifest.preprocessing)
+        sheet = contact_sheet(out, request.defects, records.records(), generator.manifest.labels, values)
         atomic_write_bytes(out / CONTACT_SHEET_NAME, encode_png(sheet))
         return _summarise(out, request, records, len(done), generator.manifest.labels)
 
@@ -190,7 +195,7 @@ class _Place:
                 if old is not None and (self.out / path).exists():
                     continue  # the half of a pair that a person left
                 if record.accepted:
-                    files[path] = encode_png(Image.fromarray(arrays[name]))
+                    files[path] = encode_pixels(arrays[name])
                 else:
                     unneeded.add(path)
         self._write_files(files, unneeded & self.ours)
@@ -250,6 +255,13 @@ def _write_missing(
         if pending is not None:
             done += pending.result()
             report()
+
+
+def encode_pixels(pixels: Pixels) -> bytes:
+    """Return pixels as a PNG file without loss."""
+    if pixels.dtype == np.uint8:
+        return encode_png(Image.fromarray(pixels))
+    return encode_wide_png(pixels)
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seas_runtime.methods.request import Request, given_options
+from seas_runtime.placement.regions import Region
 
 MAX_COUNT = 1_000_000
 """Pairs of a request: the files' names have six digits."""
@@ -73,6 +74,8 @@ class PairRecord:
     bundle: str
     """Its fingerprint."""
     times: Times
+    score: float | None = None
+    """How near its region is to the product's real defects, 0 to 1; None where that is not known."""
 
     @property
     def defect(self) -> str:
@@ -98,17 +101,42 @@ class PairRecord:
             "steps": sampling.steps,
             "guidance": sampling.guidance,
             "tau": sampling.tau,
+            **({} if self.score is None else {"score": round(self.score, 4)}),
             **({"options": options} if (options := given_options(self.request.options)) else {}),
+            **({"placing": placing.to_dict()} if (placing := self.request.placing) else {}),
             "bundle": self.bundle,
             "times": {name: round(seconds, 6) for name, seconds in self.times.to_dict().items()},
         }
 
 
 @dataclass(frozen=True, eq=False)
-class GeneratedPair:
-    """An image, its mask, and their record; of a rejected pair, the last attempt's."""
+class Outcome:
+    """What one attempt at a pair gave; as `GeneratedPair` has it."""
 
-    image: npt.NDArray[np.uint8]  # [H, W, 3], RGB
+    image: npt.NDArray[Any]
+    mask: npt.NDArray[np.bool_]  # [H, W]
+    probability: npt.NDArray[np.float32] | None
+    rejected: str | None
+    """Why it is rejected."""
+    origin: Mapping[str, Any]
+    """Where it started, in the method's words, as JSON values."""
+    times: Times
+    region: Region | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GeneratedPair:
+    """An image, its mask, and their record; of a rejected pair, the last attempt's.
+
+    A placed pair's image is its photograph with the defect drawn into it: of the photograph's size, channels
+    and bit depth.
+    """
+
+    image: npt.NDArray[Any]  # uint8 [H, W, 3], RGB; of a placed pair uint8 or uint16 [H, W] or [H, W, 2 to 4]
     mask: npt.NDArray[np.uint8]  # [H, W], 0 or 255
-    probability: npt.NDArray[np.float32] | None  # [H, W], 0 to 1; None where the method measures no mask
+    probability: npt.NDArray[np.float32] | None
+    """[H, W], 0 to 1, of a placed pair [S, S] of its region; None where the method measures no mask."""
     record: PairRecord
+    region: Region | None = None
+    """Of a placed pair: the part of the photograph that was drawn anew."""

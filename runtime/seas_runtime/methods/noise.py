@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
     START = 1
     STEP = 2
     BLEND = 3
+    PLACEMENT = 4
     OWN = 16
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seas_runtime.manifest.fields import check_integer, check_number
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.fields import check_integer, check_number, describe
 from seas_runtime.methods.noise import MAX_SEED
+from seas_runtime.placement.options import PlacementOptions
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,35 @@ class Sampling:
             check_integer("steps", self.steps, 1, 1000)
 
 
+FEATHER, POISSON = "feather", "poisson"
+BLENDS = (FEATHER, POISSON)
+REFINED, PLACED = "refined", "placed"
+MASKS = (REFINED, PLACED)
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How a defect is drawn into a photograph. Raises UserError for a value that there is not."""
+
+    placement: PlacementOptions = field(default_factory=PlacementOptions)
+    """Where, and in what shape."""
+    blend: str = FEATHER
+    """The way back into the photograph: `feather`, or `poisson`, which needs OpenCV."""
+    mask: str | None = None
+    """`refined`: what the method's mask head finds of the placement; `placed`: the placement itself. None for
+    refined where the method measures masks."""
+
+    def __post_init__(self) -> None:
+        if self.blend not in BLENDS:
+            raise UserError(f"--blend: expected one of {', '.join(BLENDS)}, found {describe(self.blend)}")
+        if self.mask not in (None, *MASKS):
+            raise UserError(f"--mask: expected one of {', '.join(MASKS)}, found {describe(self.mask)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values; of the placement what is not by default."""
+        return {"placement": self.placement.to_dict(), "blend": self.blend, "mask": self.mask}
+
+
 @dataclass(frozen=True)
 class Request:
     """What every pair of a request shares. Raises UserError for a seed out of range."""
@@ -43,6 +74,8 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     options: Any = None
     """The method's own, None for its defaults."""
+    placing: Placing | None = None
+    """How defects are drawn into photographs; None for whole pictures."""
 
     def __post_init__(self) -> None:
         check_integer("seed", self.seed, 0, MAX_SEED)

@@ -1,0 +1,128 @@
+"""Draws what a placed pair starts from: a photograph, a placement on it, and the region around that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.errors import UserError
+from seas_runtime.generation.placing.backgrounds import Backgrounds, Given
+from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.request import PairRequest
+from seas_runtime.photographs.reading import Photograph
+from seas_runtime.photographs.values import Values
+from seas_runtime.placement.draw import Placer
+from seas_runtime.placement.masks.shapes import TABLE, Shape, has_background, unpack_shapes
+from seas_runtime.placement.options import PlacementOptions
+from seas_runtime.placement.regions import DRAWN_RATIO, Placed, Region, region_around
+
+REGIONS = "regions"
+"""Key of the manifest's `generation`: whether the product was trained on regions of its photographs."""
+_TRIES = 20
+"""Photographs and placements: where pictures are cut to a square, a placement may lie outside of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """What one attempt at a placed pair draws into."""
+
+    photograph: Photograph
+    placed: Placed
+    region: Region
+    origin: Mapping[str, Any]
+    """For the record, as JSON values: photograph and its hash, region, placement."""
+
+
+class Drawer:
+    """Draws photographs, placements and regions for one bundle; safe for several threads.
+
+    Raises UserError for a table of shapes that is none.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self._schema, self._size = manifest.schema, manifest.image.height
+        self._values = Values.of(manifest.preprocessing)
+        self._fit = str(manifest.preprocessing.get("fit", "crop"))
+        self._regions = bool(manifest.generation.get(REGIONS, False))
+        file = str(bundle.path / manifest.tables.get(TABLE, TABLE))
+        table = bundle.tables.get(TABLE, {})
+        self._shapes: Mapping[str, Sequence[Shape]] = unpack_shapes(table, file)
+        self._background = bool(has_background(table))
+        self._placer = lru_cache(maxsize=4)(self._make_placer)
+
+    def draw(self, photographs: Backgrounds | Given, pair: PairRequest, attempt: int) -> Drawing:
+        """Draw one attempt: it follows from the seed, the pair's index, its defect and the attempt alone.
+
+        Raises UserError where no placement fits, and says why.
+        """
+        request = pair.request
+        assert request.placing is not None
+        noise = PairNoise(request.seed, pair.index, attempt, request.defect, self._schema)
+        random = noise.generator(Stream.PLACEMENT)
+        for _ in range(_TRIES):
+            photograph = photographs[int(random.integers(len(photographs)))]
+            placed = self._place(random, photographs, photograph, request.defect, request.placing.placement)
+            size = photograph.height, photograph.width
+            region = self._region(random, placed, size)
+            if region.cut_mask(placed).sum() == placed.mask.sum():
+                return Drawing(photograph, placed, region, _origin(photograph, placed, region))
+        raise UserError(
+            f"placement: found no place for {request.defect!r} inside the square that is cut out of "
+            f"{photographs.where} (--fit crop); train again with --fit pad or --regions on, or give an area"
+        )
+
+    def _place(
+        self,
+        random: np.random.Generator,
+        photographs: Backgrounds | Given,
+        photograph: Photograph,
+        defect: str,
+        options: PlacementOptions,
+    ) -> Placed:
+        if isinstance(photographs, Given) and photographs.placed is not None:
+            return photographs.placed
+        rgb = self._values.to_rgb8(photograph.pixels, photograph.opaque)
+        try:
+            return self._placer(options).draw(random, self._shape_of(random, defect), rgb)
+        except UserError as error:
+            raise UserError(f"{photographs.where}: {photograph.name}: {error}") from None
+
+    def _shape_of(self, random: np.random.Generator, defect: str) -> str:
+        """Return whose shapes are drawn: for normals, and names of one's own, those of any defect."""
+        known = [name for name in self._shapes if self._shapes[name]]
+        if defect in known or not known:
+            return defect
+        return known[int(random.integers(len(known)))]
+
+    def _region(self, random: np.random.Generator, placed: Placed, size: tuple[int, int]) -> Region:
+        """Return the window around a placement, or all that the base sees of a photograph."""
+        if self._regions:
+            return region_around(random, placed, size, self._size, DRAWN_RATIO)
+        height, width = size
+        side = min(size) if self._fit == "crop" else max(size)
+        return Region((width - side) // 2, (height - side) // 2, side)
+
+    def _make_placer(self, options: PlacementOptions) -> Placer:
+        return Placer(self._shapes, options, self._background)
+
+
+def _origin(photograph: Photograph, placed: Placed, region: Region) -> dict[str, Any]:
+    top, left, bottom, right = placed.box
+    return {
+        "photograph": photograph.name,
+        "photograph_sha256": photograph.sha256,
+        "region": [region.left, region.top, region.side],
+        "placement": {
+            "left": left,
+            "top": top,
+            "width": right - left,
+            "height": bottom - top,
+            "area": int(np.count_nonzero(placed.mask)),
+        },
+    }

@@ -12,7 +12,7 @@ from seas_runtime.generation.placing.drawing import Drawing
 from seas_runtime.generation.placing.judging import Judge
 from seas_runtime.generation.records import Outcome
 from seas_runtime.manifest.types import GOOD, Manifest
-from seas_runtime.methods.request import PLACED, POISSON, PairRequest, PlacedInputs
+from seas_runtime.methods.request import POISSON, PairRequest, PlacedInputs
 from seas_runtime.photographs.values import Pixels, Values
 from seas_runtime.placement.blending import blend
 from seas_runtime.placement.regions import resize_mask, resize_pixels, scale_mask
@@ -44,8 +44,7 @@ class Canvas:
 
     def outcome(self, made: Attempted, position: int) -> Outcome:
         """Paste what the loop made, at `position` of its batch, into the photograph, and judge it."""
-        drawing, defect = self._drawing, self._pair.request.defect
-        photograph = drawing.photograph
+        drawing, photograph = self._drawing, self._drawing.photograph
         pixels, feather = blend(
             self._placing.blend == POISSON,
             photograph.pixels,
@@ -55,12 +54,10 @@ class Canvas:
             self._values,
             photograph.opaque,
         )
-        before, after = self._window(photograph.pixels), self._window(pixels)
-        found = self._judge.judge(defect, self._asked, made, position, before, after, feather)
-        measured = found.probability is not None and self._placing.mask != PLACED
+        found = self._judge.judge(self._pair, self._asked, made, position, feather)
         return Outcome(
             image=pixels,
-            mask=self._mask(pixels, found.mask if measured else None, defect == GOOD),
+            mask=self._mask(pixels, found.mask if found.measured else None),
             probability=found.probability,
             rejected=found.reason if self._pair.request.sampling.gate else None,
             origin=drawing.origin,
@@ -73,11 +70,11 @@ class Canvas:
         """Return the region [side, side, 3] as 8-bit RGB."""
         return self._values.to_rgb8(self._drawing.region.cut(pixels), self._drawing.photograph.opaque)
 
-    def _mask(self, pixels: Pixels, refined: BoolArray | None, normal: bool) -> BoolArray:
-        """Return the photograph's mask [H, W]: what was asked for, or what was found; a normal's is empty."""
+    def _mask(self, pixels: Pixels, refined: BoolArray | None) -> BoolArray:
+        """Return the photograph's mask [H, W]: what was found, or what was asked for; of a normal nothing."""
         size, region, placed = pixels.shape[:2], self._drawing.region, self._drawing.placed
         if refined is None:
-            return placed.full(size) & (not normal)
+            return placed.full(size) & (self._pair.request.defect != GOOD)
         mask = np.zeros(size, np.bool_)
         top, left, bottom, right = region.inside(size)
         rows = slice(region.top + top, region.top + bottom)

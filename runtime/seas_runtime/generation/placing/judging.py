@@ -6,51 +6,86 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.loop import Attempted
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods import gates
-from seas_runtime.methods.request import PlacedInputs
-from seas_runtime.placement.morphology import grow
+from seas_runtime.methods.placed.bounds import PlacedBounds
+from seas_runtime.methods.placed.gates import refine, rejection_placed
+from seas_runtime.methods.placed.score import FEATURES, features, score, spacing
+from seas_runtime.methods.request import PairRequest, PlacedInputs
 
-UInt8Array = npt.NDArray[np.uint8]
+TAP = "tap_coarse"
+"""The output of the last step that features are of."""
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
     """What was found in a region, at the bundle's size."""
 
-    mask: npt.NDArray[np.bool_]  # [S, S]
+    mask: npt.NDArray[np.bool_]
+    """[S, S]: the mask head's within the placement, or the placement where there is none."""
+    measured: bool
+    """Whether the mask head gave it."""
     probability: npt.NDArray[np.float32] | None  # [S, S]
     reason: str | None
     """Why it is rejected."""
     score: float | None
-    """0 to 1; None where the bundle has no features of real defects."""
+    """0 to 1; None where the bundle has no features of such defects."""
 
 
 class Judge:
     """Judges regions by what a bundle knows of its product's real defects."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self._cell = bundle.manifest.image.height // bundle.manifest.latent.height
-        self.observed: tuple[str, ...] = ()
+        manifest = bundle.manifest
+        self._generation = manifest.generation
+        self._cell = manifest.image.height // manifest.latent.height
+        self._real = bundle.tables.get(FEATURES, {})
+        self._scales = {defect: spacing(real) for defect, real in self._real.items()}
+        self.observed = (TAP,) if self._real else ()
 
     def judge(
         self,
-        defect: str,
+        pair: PairRequest,
         asked: PlacedInputs,
         made: Attempted,
         position: int,
-        before: UInt8Array,
-        after: UInt8Array,
         feather: npt.NDArray[np.float32],
     ) -> Judged:
-        """Judge the pair at `position` of a batch.
-
-        before, after: the region [side, side, 3] without and with what was drawn. feather: [side, side].
-        """
+        """Judge the pair at `position` of a batch; `feather` [side, side] is the share of the drawn."""
+        defect, latents = pair.request.defect, made.latents[position]
         probability = None if made.masks.probabilities is None else made.masks.probabilities[position]
-        mask = made.masks.masks[position] & grow(asked.mask, 3 * self._cell)
-        reason = gates.rejection(made.latents[position], probability, mask, defect == GOOD)
-        return Judged(mask, probability, reason, None)
+        placing, mask = pair.request.placing, asked.mask
+        measured = probability is not None and placing is not None and placing.mask != "placed"
+        if measured:
+            mask = refine(made.masks.masks[position], asked.mask, self._cell)
+        if defect == GOOD:
+            return Judged(
+                mask, measured, probability, gates.rejection(latents, probability, mask & measured, True), None
+            )
+        side = asked.mask.shape[0]
+        weights = np.asarray(Image.fromarray(feather).resize((side, side), Image.Resampling.BILINEAR))
+        reason = rejection_placed(
+            asked.window,
+            made.images[position],
+            asked.mask,
+            mask,
+            latents,
+            probability,
+            PlacedBounds.of(self._generation, defect),
+            weights,
+        )
+        return Judged(mask, measured, probability, reason, self._score(defect, made, position, mask))
+
+    def _score(
+        self, defect: str, made: Attempted, position: int, mask: npt.NDArray[np.bool_]
+    ) -> float | None:
+        if defect not in self._real:
+            return None
+        if not mask.any():
+            return 0.0
+        found = features(made.observed[TAP][position], mask)
+        return score(found, self._real[defect], self._scales[defect])

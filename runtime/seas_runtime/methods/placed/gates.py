@@ -20,13 +20,12 @@ FloatArray = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
 
 
-def refine(probability: FloatArray, placed: BoolArray, tau: float, cell: int) -> BoolArray:
-    """Return the mask head's map [S, S] cut at `tau`, inside the placement [S, S] grown by a few cells.
+def refine(found: BoolArray, placed: BoolArray, cell: int) -> BoolArray:
+    """Return what the mask head found [S, S], inside the placement [S, S] grown by a few cells.
 
     `cell` is a latent cell's side in pixels of the image.
     """
-    cut: BoolArray = probability >= np.float32(tau)
-    return cut & grow(placed, GROWTH * cell)
+    return found & grow(placed, GROWTH * cell)
 
 
 def rejection_placed(

@@ -135,8 +135,8 @@ def test_the_refined_mask_is_cut_inside_the_grown_placement() -> None:
     probability = random.random((SIZE, SIZE), dtype=np.float32)
     square = np.ones((2 * gates.GROWTH * CELL + 1,) * 2, bool)
     expected = (probability >= np.float32(0.7)) & ndimage.binary_dilation(PLACED, square)
-    assert np.array_equal(gates.refine(probability, PLACED, 0.7, CELL), expected)
-    assert not gates.refine(probability, np.zeros_like(PLACED), 0.0, CELL).any()
+    assert np.array_equal(gates.refine(probability >= np.float32(0.7), PLACED, CELL), expected)
+    assert not gates.refine(probability >= 0, np.zeros_like(PLACED), CELL).any()
 
 
 @pytest.mark.parametrize("radius", [0, 1, 4, 200])

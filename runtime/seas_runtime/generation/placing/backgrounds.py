@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seas_runtime.bundle.backgrounds import background_files, read_background
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.files import sha256_file
@@ -54,15 +53,15 @@ class Backgrounds:
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> Backgrounds:
         """List the photographs that a bundle carries; UserError where it carries none."""
-        names = background_files(bundle.manifest)
-        if not names:
+        own = bundle.backgrounds
+        if not own:
             raise UserError(
                 f"{bundle.path}: this bundle carries no photographs to draw into; give a folder of normal "
                 "photographs with --onto, export it again with --backgrounds, or make whole pictures with "
                 "--from noise"
             )
-        hashes = [bundle.manifest.files[name].sha256 for name in names]
-        return cls(str(bundle.path), names, hashes, lambda place: read_background(bundle, names[place]))
+        hashes = [bundle.manifest.files[name].sha256 for name in own.names]
+        return cls(str(bundle.path), own.names, hashes, lambda place: own[place])
 
     @property
     def digest(self) -> str:

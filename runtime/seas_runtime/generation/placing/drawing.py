@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
+from seas_runtime.bundle.placement.placing import open_placer
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.placing.backgrounds import Backgrounds, Given
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PairRequest
+from seas_runtime.methods.seas import REGIONS
 from seas_runtime.photographs.reading import Photograph
 from seas_runtime.photographs.values import Values
-from seas_runtime.placement.draw import Placer
-from seas_runtime.placement.masks.shapes import TABLE, Shape, has_background, unpack_shapes
 from seas_runtime.placement.options import PlacementOptions
 from seas_runtime.placement.regions import DRAWN_RATIO, Placed, Region, region_around
 
-REGIONS = "regions"
-"""Key of the manifest's `generation`: whether the product was trained on regions of its photographs."""
 _TRIES = 20
 """Photographs and placements: where pictures are cut to a square, a placement may lie outside of it."""
 
@@ -50,11 +48,8 @@ class Drawer:
         self._values = Values.of(manifest.preprocessing)
         self._fit = str(manifest.preprocessing.get("fit", "crop"))
         self._regions = bool(manifest.generation.get(REGIONS, False))
-        file = str(bundle.path / manifest.tables.get(TABLE, TABLE))
-        table = bundle.tables.get(TABLE, {})
-        self._shapes: Mapping[str, Sequence[Shape]] = unpack_shapes(table, file)
-        self._background = bool(has_background(table))
-        self._placer = lru_cache(maxsize=4)(self._make_placer)
+        self._shapes = bundle.shapes
+        self._placer = lru_cache(maxsize=4)(partial(open_placer, bundle))
 
     def draw(self, photographs: Backgrounds | Given, pair: PairRequest, attempt: int) -> Drawing:
         """Draw one attempt: it follows from the seed, the pair's index, its defect and the attempt alone.
@@ -107,9 +102,6 @@ class Drawer:
         height, width = size
         side = min(size) if self._fit == "crop" else max(size)
         return Region((width - side) // 2, (height - side) // 2, side)
-
-    def _make_placer(self, options: PlacementOptions) -> Placer:
-        return Placer(self._shapes, options, self._background)
 
 
 def _origin(photograph: Photograph, placed: Placed, region: Region) -> dict[str, Any]:

@@ -64,7 +64,11 @@ class Judge:
             mask = refine(made.masks.masks[position], asked.mask, self._cell)
         if defect == GOOD:
             return Judged(
-                mask, measured, probability, gates.rejection(latents, probability, mask & measured, True), None
+                mask,
+                measured,
+                probability,
+                gates.rejection(latents, probability, mask & measured, True),
+                None,
             )
         side = asked.mask.shape[0]
         weights = np.asarray(Image.fromarray(feather).resize((side, side), Image.Resampling.BILINEAR))

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
     from seas_runtime.generation.generator import Generator
     from seas_runtime.generation.records import GeneratedPair, PairRecord
-    from seas_runtime.methods.request import Request, Sampling
+    from seas_runtime.methods.request import Placing, Request, Sampling
+    from seas_runtime.placement.options import PlacementOptions
 
 __all__ = [
     "Bundle",
@@ -23,6 +24,8 @@ __all__ = [
     "GeneratedPair",
     "Generator",
     "PairRecord",
+    "PlacementOptions",
+    "Placing",
     "Request",
     "Sampling",
     "UserError",
@@ -37,6 +40,8 @@ _LAZY = {  # imported when first used, so that importing the package costs nothi
     "GeneratedPair": "generation.records",
     "Generator": "generation.generator",
     "PairRecord": "generation.records",
+    "PlacementOptions": "placement.options",
+    "Placing": "methods.request",
     "Request": "methods.request",
     "Sampling": "methods.request",
     "convert_dataset": "dataset.formats.convert",

@@ -9,8 +9,8 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.encoding import encode_prompts
 from seas_runtime.manifest.fields import RESERVED_NAMES, describe, is_safe_name
-from seas_runtime.manifest.types import GOOD, STEP, Manifest
-from seas_runtime.methods.request import Request
+from seas_runtime.manifest.types import ENCODE_IMAGE, GOOD, STEP, Manifest
+from seas_runtime.methods.request import PLACED, REFINED, Placing, Request
 from seas_runtime.methods.table import find_method
 
 
@@ -60,9 +60,26 @@ def resolve(request: Request, bundle: Bundle) -> Request:
         tau=manifest.tau if sampling.tau is None else float(sampling.tau),
     )
     resolved = replace(request, defect=defect, sampling=filled, options=options)
+    if resolved.placing is not None:
+        _check_placing(bundle, resolved.placing)
     method.check_options(bundle, resolved)
     encode_prompts(bundle, method.prompts(options))
     return resolved
+
+
+def _check_placing(bundle: Bundle, placing: Placing) -> None:
+    """Refuse placed pairs of a bundle that draws whole pictures alone, and masks that nothing measures."""
+    if ENCODE_IMAGE not in bundle.manifest.graphs:
+        raise UserError(
+            f"{bundle.path}: this bundle draws whole pictures alone: a version of seas-export wrote it that "
+            "had no placed pairs; export the checkpoint again, or make whole pictures with --from noise"
+        )
+    measures = find_method(bundle.manifest.method).readouts(bundle.manifest)
+    if placing.mask == REFINED and not measures:
+        raise UserError(
+            f"--mask {REFINED}: method {bundle.manifest.method} measures no masks; leave it out, or give "
+            f"--mask {PLACED}"
+        )
 
 
 def find_name(manifest: Manifest, wanted: str, options: Any, *others: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from seas_train.bases.model_folders import (
 )
 from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.foreign_files import TABLE_LIMIT, check_file, is_missing
+from seas_train.placement.files import FILES, FOLDER, PlacementFiles, read_placement
 
 SCHEMA = 1
 DESCRIPTION_FILE = "seas.json"
@@ -57,6 +59,7 @@ CHECKPOINT = Kind(
         "mask_head/config.json",
         "mask_head/*model.safetensors",
         "mask_head/*head.safetensors",
+        *FILES,
     ),
     listed=_listed,
 )
@@ -100,6 +103,15 @@ class Checkpoint:
     geometry: Geometry
     meta: Mapping[str, Any]
     """The contents of `seas.json`."""
+
+    @cached_property
+    def placement(self) -> PlacementFiles | None:
+        """What placed pairs need, read when asked for.
+
+        None in checkpoints of before there were any, or made without photographs. UserError where it is
+        broken.
+        """
+        return read_placement(self.path)
 
     @property
     def method(self) -> str:
@@ -148,6 +160,7 @@ def save_checkpoint(
     artifacts: Mapping[str, Callable[[Path], None]],
     prompts: Mapping[str, Any],
     description: Mapping[str, Any],
+    placement: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a checkpoint folder, whole or not at all; an older one is replaced.
 
@@ -158,6 +171,8 @@ def save_checkpoint(
         artifacts: name -> writes the artifact into the folder that it is given.
         prompts: the keys `method`, `defects`, `prompts` of `seas.json`, and the method's own.
         description: its other keys, but for those of the base.
+        placement: writes what placed pairs need into the folder that it is given; None where there are no
+            photographs.
 
     Raises:
         UserError: the folder cannot be written.
@@ -169,6 +184,8 @@ def save_checkpoint(
             getattr(models, name).save_pretrained(folder / name)
         for name, write in artifacts.items():
             write(folder / name)
+        if placement is not None:
+            placement(folder / FOLDER)
         save_file({"latents": references.detach().float().cpu().contiguous()}, folder / REFERENCES_FILE)
         write_json(folder / "model_index.json", model_index("DDPMScheduler"))
         base = {

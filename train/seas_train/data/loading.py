@@ -217,7 +217,14 @@ def _plan(checked: Checked, defects: Sequence[Defect], config: PhotographsConfig
     if not checked.regions.on or not defects:
         return None
     pairs = [defect.train for defect in defects]
-    return make_plan(config.region_options, checked.parts, checked.image_sizes, checked.hashes, pairs)
+    return make_plan(
+        config.region_options,
+        checked.preprocessing.size,
+        checked.parts,
+        checked.image_sizes,
+        checked.hashes,
+        pairs,
+    )
 
 
 def _fingerprint(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from seas_runtime.placement.regions import Region, resize_mask, resize_pixels
 from seas_train.data.images import Preprocessing
 from seas_train.data.images.fit import fit_foreground, fit_image, read_pixels
 from seas_train.data.images.preprocessing import Resize
 from seas_train.data.layouts import Layout, Pair
 from seas_train.data.masks.read import read_foreground
 from seas_train.data.names import match_key, shown_label
-from seas_train.data.regions import Region, RegionPlan, View, resize_mask, resize_pixels
+from seas_train.data.regions import RegionPlan, View
 from seas_train.data.report import ProductReport
 
 
@@ -99,7 +100,7 @@ class Product:
 
     def mask(self, pair: Pair, region: Region | None = None) -> NDArray[np.bool_]:
         """Read a pair's mask as its image is seen: bool [size, size], True on the defect."""
-        return next(self.masks(pair, [region]))
+        return self.seen_mask(self.marking(pair), region)
 
     def photograph(self, path: Path) -> Image.Image:
         """Read a photograph, upright, at its own resolution, as 8-bit RGB."""
@@ -109,20 +110,23 @@ class Product:
         """Return a region of a photograph, or all of it, fitted: uint8 [size, size, 3]."""
         if region is None:
             return fit_image(photograph, self.preprocessing)
-        window, bilinear = region.cut(np.asarray(photograph)), self.preprocessing.resize is Resize.BILINEAR
-        return resize_pixels(window, self.preprocessing.size, bilinear=bilinear)
+        window, size = region.cut(np.asarray(photograph)), self.preprocessing.size
+        if self.preprocessing.resize is Resize.BILINEAR:
+            return np.array(Image.fromarray(window).resize((size, size), Image.Resampling.BILINEAR))
+        return np.array(resize_pixels(window, size))
 
-    def masks(self, pair: Pair, regions: Sequence[Region | None]) -> Iterator[NDArray[np.bool_]]:
-        """Read a pair's mask once, and yield what of it is seen in each region: bool [size, size] each.
+    def marking(self, pair: Pair) -> Image.Image:
+        """Read a pair's mask on the pixels of its photograph: mode L, 255 on the defect, else 0."""
+        return read_foreground(pair.mask, self.preprocessing, image=pair.image)
+
+    def seen_mask(self, marking: Image.Image, region: Region | None) -> NDArray[np.bool_]:
+        """Return what of a mask is seen in a region, or in all, fitted: bool [size, size].
 
         All that is marked in a region counts, of whatever part of the mask.
         """
-        marked = read_foreground(pair.mask, self.preprocessing, image=pair.image)
-        for region in regions:
-            if region is None:
-                yield fit_foreground(marked, self.preprocessing)
-            else:
-                yield resize_mask(region.cut(np.asarray(marked)) > 0, self.preprocessing.size)
+        if region is None:
+            return fit_foreground(marking, self.preprocessing)
+        return resize_mask(region.cut(np.asarray(marking)) > 0, self.preprocessing.size)
 
     def _views(self, path: Path, regions: Sequence[Region]) -> tuple[View, ...]:
         return tuple(View(path, region) for region in regions) or (View(path),)

@@ -39,8 +39,6 @@ class PhotographsConfig(Settings):
     regions_per_normal: Count = RegionOptions.per_normal
     region_ratio: tuple[float, float] = RegionOptions.ratio
     """Bounds of a region's side, in longest sides of the defect's box."""
-    region_least: Count = RegionOptions.least
-    """Pixels of the smallest region's side."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,9 +50,7 @@ class PhotographsConfig(Settings):
     @property
     def region_options(self) -> RegionOptions:
         """The regions, if it is regions."""
-        return RegionOptions(
-            self.regions_per_pair, self.regions_per_normal, self.region_ratio, self.region_least
-        )
+        return RegionOptions(self.regions_per_pair, self.regions_per_normal, self.region_ratio)
 
 
 def regions_of(described: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -69,7 +65,6 @@ def regions_of(described: Mapping[str, Any] | None) -> dict[str, Any]:
         "regions_per_pair": described["per_pair"],
         "regions_per_normal": described["per_normal"],
         "region_ratio": tuple(described["ratio"]),
-        "region_least": described["least"],
     }
 
 

@@ -102,10 +102,10 @@ class Examples:
         defects: list[Example] = []
         for index, defect in enumerate(product.defects):
             for pair in defect.train:
-                views = product.pair_views(pair)
-                for view, mask in zip(views, product.masks(pair, [v.region for v in views]), strict=True):
-                    choices = self._some(len(defects), few)
-                    defects.append(Example(view, index, torch.from_numpy(mask)[None], choices))
+                marking = product.marking(pair)
+                for view in product.pair_views(pair):
+                    mask = torch.from_numpy(product.seen_mask(marking, view.region))[None]
+                    defects.append(Example(view, index, mask, self._some(len(defects), few)))
         self.defects = tuple(defects)
         empty = torch.zeros(1, size, size, dtype=torch.bool)
         pairs = sum(len(defect.train) for defect in product.defects)

@@ -115,9 +115,7 @@ def check_files(
         for label, facts in kept.items()
     ]
     if regions.on:
-        regions = replace(
-            regions, sizes=tuple(region_sizes(kept, preprocessing.size, config.region_least, latent_factor))
-        )
+        regions = replace(regions, sizes=tuple(region_sizes(kept, preprocessing.size, latent_factor)))
     _report_sizes(
         regions.sizes if regions.on else sizes, regions.on, preprocessing.size, latent_factor, problems
     )

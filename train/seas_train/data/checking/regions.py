@@ -45,7 +45,6 @@ def decide_regions(
                         gain(
                             f.parts,
                             f.image_size,
-                            config.region_least,
                             preprocessing.size,
                             scale(f.image_size),
                         )
@@ -59,15 +58,12 @@ def decide_regions(
     return RegionsFound(decision.on, decision.why, options=options)
 
 
-def region_sizes(
-    masks: Mapping[str, Sequence[MaskFacts]], size: int, least: int, latent_factor: int
-) -> list[DefectSize]:
+def region_sizes(masks: Mapping[str, Sequence[MaskFacts]], size: int, latent_factor: int) -> list[DefectSize]:
     """Measure each defect by its masks' smallest parts, in the regions that masks are judged on.
 
     Args:
         masks: of each defect, one or more.
         size: the side of the base's pictures.
-        least: pixels of the smallest region's side.
         latent_factor: pixels of a latent cell's side.
     """
     made = []
@@ -75,6 +71,6 @@ def region_sizes(
         areas = {}
         for facts in found:
             part = smallest(facts.parts)
-            areas[facts.path] = part.pixels * (size / judged_side(part, facts.image_size, least)) ** 2
+            areas[facts.path] = part.pixels * (size / judged_side(part, facts.image_size, size)) ** 2
         made.append(defect_size(label, areas, latent_factor))
     return made

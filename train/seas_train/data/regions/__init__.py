@@ -4,12 +4,10 @@ from seas_train.data.regions.decide import Decision, decide
 from seas_train.data.regions.options import RegionOptions, Regions
 from seas_train.data.regions.parts import Part, parts_of
 from seas_train.data.regions.plan import RegionPlan, View, make_plan
-from seas_train.data.regions.region import Region, resize_mask, resize_pixels
 
 __all__ = [
     "Decision",
     "Part",
-    "Region",
     "RegionOptions",
     "RegionPlan",
     "Regions",
@@ -17,6 +15,4 @@ __all__ = [
     "decide",
     "make_plan",
     "parts_of",
-    "resize_mask",
-    "resize_pixels",
 ]

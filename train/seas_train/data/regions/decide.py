@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from seas_runtime.placement.regions import region_around
 from seas_train.data.regions.options import JUDGED_RATIO, Regions
 from seas_train.data.regions.parts import Part
 
@@ -68,17 +69,16 @@ def decide(
     )
 
 
-def gain(parts: Sequence[Part], size: tuple[int, int], least: int, target: int, scale: float) -> float:
+def gain(parts: Sequence[Part], size: tuple[int, int], base_size: int, scale: float) -> float:
     """Return how much larger a region shows the smallest of a mask's parts than a whole picture.
 
     Args:
         parts: the mask's, at least one.
         size: width and height of the photograph.
-        least: pixels of the smallest region's side.
-        target: the side of the base's pictures.
+        base_size: the side of the base's pictures.
         scale: by how much the photograph is scaled to become a whole picture.
     """
-    return target / judged_side(smallest(parts), size, least) / scale
+    return base_size / judged_side(smallest(parts), size, base_size) / scale
 
 
 def smallest(parts: Sequence[Part]) -> Part:
@@ -86,7 +86,8 @@ def smallest(parts: Sequence[Part]) -> Part:
     return min(parts, key=lambda part: part.pixels)
 
 
-def judged_side(part: Part, size: tuple[int, int], least: int) -> int:
+def judged_side(part: Part, size: tuple[int, int], base_size: int) -> int:
     """The side of the region around a part that masks are judged on, in pixels of the photograph."""
-    low = JUDGED_RATIO * part.longest
-    return max(round(min(low, max(size))), least, part.longest)
+    any_place = np.random.default_rng(0)
+    ratio = (JUDGED_RATIO, JUDGED_RATIO)
+    return region_around(any_place, part.box, (size[1], size[0]), base_size, ratio).side

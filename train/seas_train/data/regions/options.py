@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from seas_runtime.placement.regions import RATIO
+
 JUDGED_RATIO = 3.0
 """Side of a region that masks are judged on, in sides of the defect's box."""
 
@@ -32,10 +34,8 @@ class RegionOptions:
     """Of each training pair."""
     per_normal: int = 4
     """Of each training normal."""
-    ratio: tuple[float, float] = (1.5, 6.0)
+    ratio: tuple[float, float] = RATIO
     """Bounds of a region's side, in longest sides of the defect's box."""
-    least: int = 48
-    """Pixels of the smallest side."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
@@ -43,5 +43,4 @@ class RegionOptions:
             "per_pair": self.per_pair,
             "per_normal": self.per_normal,
             "ratio": list(self.ratio),
-            "least": self.least,
         }

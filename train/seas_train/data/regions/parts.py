@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from seas_runtime.placement.morphology import Box, connected_parts, reduced
+
 NEAR = 24
 """Pixels between boxes that are one part: half of the smallest region by default."""
 _GRID = 128  # cells along the longer side of what is marked, at which its pieces are told apart
@@ -23,6 +25,11 @@ class Part:
     bottom: int
     pixels: int
     """That are marked."""
+
+    @property
+    def box(self) -> Box:
+        """Top, left, bottom and right."""
+        return self.top, self.left, self.bottom, self.right
 
     @property
     def longest(self) -> int:
@@ -71,10 +78,7 @@ def parts_of(mask: NDArray[np.bool_]) -> tuple[Part, ...]:
 
 def _pieces(marked: NDArray[np.bool_], step: int) -> list[Part]:
     """What is connected, across corners too, on a grid of cells of step x step pixels."""
-    height, width = marked.shape
-    padded = np.pad(marked, ((0, -height % step), (0, -width % step)))
-    cells = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
-    labels = _label(np.asarray(cells.any(axis=(1, 3))))
+    labels, _ = connected_parts(reduced(marked, step))
     rows, columns = np.nonzero(marked)
     of = labels[rows // step, columns // step]
     order = np.argsort(of, kind="stable")
@@ -87,26 +91,6 @@ def _pieces(marked: NDArray[np.bool_], step: int) -> list[Part]:
         Part(int(a), int(b), int(c), int(d), int(n))
         for a, b, c, d, n in zip(left, top, right, bottom, counts, strict=True)
     ]
-
-
-def _label(grid: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Number the connected pieces of a small grid from 1 on; 0 is the rest."""
-    labels = np.zeros((grid.shape[0] + 2, grid.shape[1] + 2), np.int64)
-    open_cells = np.pad(grid, 1)
-    found = 0
-    for start in zip(*np.nonzero(open_cells), strict=True):
-        if labels[start]:
-            continue
-        found += 1
-        labels[start] = found
-        pending = [(int(start[0]), int(start[1]))]
-        while pending:
-            row, column = pending.pop()
-            for other in [(row + dy, column + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]:
-                if open_cells[other] and not labels[other]:
-                    labels[other] = found
-                    pending.append(other)
-    return labels[1:-1, 1:-1]
 
 
 def _merged(parts: list[Part]) -> list[Part]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from seas_runtime.placement.regions import Region, region_around
 from seas_train.data.layouts import Pair
 from seas_train.data.regions.options import JUDGED_RATIO, RegionOptions
 from seas_train.data.regions.parts import Part
-from seas_train.data.regions.region import Region
 
 VERSION = 1
 """Raised whenever the same files would give other regions."""
@@ -50,6 +50,8 @@ class RegionPlan:
     """The regions of a product."""
 
     options: RegionOptions
+    base_size: int
+    """Pixels of a side of the base's pictures."""
     parts: Mapping[Path, tuple[Part, ...]]
     """Of each mask."""
     sizes: Mapping[Path, Size]
@@ -108,7 +110,8 @@ class RegionPlan:
     def _around(
         self, random: np.random.Generator, part: Part, image: Path, ratio: tuple[float, float]
     ) -> Region:
-        return region_around(random, part, self.sizes[image], ratio, self.options.least)
+        width, height = self.sizes[image]
+        return region_around(random, part.box, (height, width), self.base_size, ratio)
 
     def _random(self, use: str, *files: Path) -> np.random.Generator:
         words = " ".join([use, *(self.hashes[file] for file in files)])
@@ -116,43 +119,9 @@ class RegionPlan:
         return np.random.Generator(np.random.Philox(key=key))
 
 
-def region_around(
-    random: np.random.Generator,
-    part: Part,
-    size: Size,
-    ratio: tuple[float, float],
-    least: int,
-) -> Region:
-    """Draw a region that holds a part, which lies anywhere in it.
-
-    Its side is the part's longest side times a number drawn from `ratio`, `least` or more. It is no larger
-    than the photograph's shorter side, and lies inside, unless the part needs more at the least of `ratio`,
-    or the photograph is smaller than `least`: then it sticks out along that axis.
-
-    Args:
-        random: what is drawn from.
-        part: a box inside the photograph.
-        size: width and height of the photograph.
-        ratio: bounds of the side, in longest sides of the part.
-        least: pixels of the smallest side.
-    """
-    short, long = min(size), max(size)
-    low, high = ratio[0] * part.longest, ratio[1] * part.longest
-    drawn = float(random.uniform(low, max(low, min(high, short)))) if low <= short else min(low, long)
-    side = max(round(drawn), least, part.longest)
-    left = _start(random, part.left, part.right, size[0], side)
-    top = _start(random, part.top, part.bottom, size[1], side)
-    return Region(left, top, side)
-
-
-def _start(random: np.random.Generator, first: int, last: int, length: int, side: int) -> int:
-    """Draw where a window of `side` begins that holds first..last of 0..length; as far inside as it can."""
-    low, high = (max(0, last - side), min(first, length - side)) if side <= length else (length - side, 0)
-    return int(random.integers(low, high + 1))
-
-
 def make_plan(
     options: RegionOptions,
+    base_size: int,
     parts: Mapping[Path, tuple[Part, ...]],
     sizes: Mapping[Path, Size],
     hashes: Mapping[Path, str],
@@ -167,7 +136,7 @@ def make_plan(
         for pairs in training
         if pairs
     )
-    return RegionPlan(options, parts, sizes, hashes, spots)
+    return RegionPlan(options, base_size, parts, sizes, hashes, spots)
 
 
 def _spot(part: Part, size: Size) -> _Spot:

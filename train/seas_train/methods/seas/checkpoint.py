@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,23 @@ from torch import Tensor
 from seas_runtime.errors import UserError
 from seas_train import checkpoint as generic
 from seas_train.checkpoint import DESCRIPTION_FILE, Checkpoint, check_keys
+from seas_train.data import Product
 from seas_train.methods.seas.mask_head.network.head import MaskHead, save_mask_head
 from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
+from seas_train.placement.writing import write_placement
 
 NAME = "seas"
 MASK_HEAD = "mask_head"
 
 
 def save_checkpoint(
-    path: Path, fine_tuned: FineTuned, mask_head: MaskHead, references: Tensor, description: Mapping[str, Any]
+    path: Path,
+    fine_tuned: FineTuned,
+    mask_head: MaskHead,
+    references: Tensor,
+    description: Mapping[str, Any],
+    product: Product | None = None,
 ) -> None:
     """Write the checkpoint of both stages' results, whole or not at all; an older one is replaced.
 
@@ -30,6 +38,7 @@ def save_checkpoint(
         mask_head: the mask head after stage 2.
         references: [n, C, h, w], unscaled latents of the training normals.
         description: the contents of `seas.json` beside the method, prompts and tokens, base and geometry.
+        product: whose photographs placed pairs are drawn from; None where there are none.
 
     Raises:
         UserError: the folder cannot be written.
@@ -45,7 +54,8 @@ def save_checkpoint(
     if len(prompts.product_tokens) > 1:
         own["normal_tokens"] = list(prompts.product_tokens)
     artifacts = {MASK_HEAD: lambda folder: save_mask_head(mask_head, folder)}
-    generic.save_checkpoint(path, fine_tuned.models, references, artifacts, own, description)
+    placement = None if product is None else partial(write_placement, product=product)
+    generic.save_checkpoint(path, fine_tuned.models, references, artifacts, own, description, placement)
 
 
 def check_checkpoint(checkpoint: Checkpoint) -> None:

@@ -90,6 +90,7 @@ def train(
             "generation": generation,
             "fingerprint": train_fingerprint(product, base, config),
         },
+        product,
     )
 
 

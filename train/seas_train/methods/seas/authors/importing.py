@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,5 +149,6 @@ def import_checkpoint(
             "generation": {"guidance": guidance, "tau": tau, **rules},
             "fingerprint": hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest(),
         },
+        replace(product, defects=tuple(d for d in product.defects if d.name in prompts.defects)),
     )
     return Imported(out, prompts, len(references), guidance, tau, rules["timestep_spacing"])

@@ -1,0 +1,1 @@
+"""What a checkpoint brings for placed pairs: shapes and looks of real defects, and normals to draw into."""

@@ -11,7 +11,16 @@ from PIL import Image
 from product_folders import photograph, save
 
 from seas_runtime.errors import UserError
-from seas_train.data import Fit, Kind, Pair, PhotographsConfig, Product, Regions, inspect_product, load_product
+from seas_train.data import (
+    Fit,
+    Kind,
+    Pair,
+    PhotographsConfig,
+    Product,
+    Regions,
+    inspect_product,
+    load_product,
+)
 from seas_train.data.regions import parts_of
 from seas_train.data.split import regions_of
 from seas_train.settings import overlay
@@ -51,7 +60,7 @@ def test_regions_hold_their_defect_and_lie_inside(tmp_path: Path) -> None:
     for pair, [(left, top, width, height)] in zip(every_pair(product), boxes, strict=True):
         views = product.pair_views(pair)
         assert len(views) == 9
-            assert len(set(views)) > 5
+        assert len(set(views)) > 5
         for view in views:
             region = view.region
             assert region is not None

@@ -74,6 +74,7 @@ for _function, _name, _short in _COMMANDS:
 
 _data = typer.Typer(help="Look at the photographs of a product.", no_args_is_help=True, rich_markup_mode=None)
 _data.command("inspect", short_help="Check a product whole.")(products.inspect)
+_data.command("import", short_help="A product from a labelling tool's files.")(products.import_labels)
 app.add_typer(_data, name="data")
 
 _base = typer.Typer(

@@ -109,6 +109,9 @@ INTO: dict[tuple[str, str], Words] = {
     ("convert", "out"): lambda w, out: [
         *("convert", str(w.dataset), "--to", "coco", "--out", str(out), "--force")
     ],
+    ("data import", "out"): lambda w, out: [
+        *("data", "import", str(w.product), "--product", out.name, "--out", str(out.parent), "--force")
+    ],
     ("unpack", "out"): lambda w, out: ["unpack", str(w.packed), "--out", str(out), "--force"],
     ("wheelhouse", "out"): lambda w, out: ["wheelhouse", str(out), "--target", "linux-x86", "--force"],
     ("sample", "out"): lambda w, out: ["sample", "--out", str(out.parent), "--force", "--size", "64"],

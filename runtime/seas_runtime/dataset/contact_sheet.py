@@ -83,7 +83,7 @@ def mark_region(image: UInt8Array, region: Region) -> UInt8Array:
     inside = np.zeros((height, width), np.bool_)
     inside[_rows(region, edge)] = True
     inside[_rows(region, 0)] = False
-    result = image.copy()
+    result: UInt8Array = image.copy()
     result[inside] = OUTLINE
     return result
 

@@ -1,4 +1,4 @@
-"""`sample` and `data inspect`: where photographs come from, and whether they can be trained on."""
+"""`sample`, `data import` and `data inspect`: where photographs come from, and whether they can be used."""
 
 from __future__ import annotations
 
@@ -68,6 +68,54 @@ def inspect(
     output.report(found.to_dict(), found.to_text(), json)
     if not found.usable:
         raise CheckFailed(f"{directory} cannot be trained on as it is; see the errors in the report.")
+
+
+@output.command("Run the same command again: the folder appears whole or not at all.")
+def import_labels(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder of photographs and labels.")],
+    product: Annotated[str, typer.Option("--product", help="What the product is called.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of products to write it into.")],
+    kind: Annotated[
+        str,
+        typer.Option("--from", help="auto, labelme, coco, yolo, cvat, voc or folders."),
+    ] = "auto",
+    renamed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="OLD=NEW",
+            help="Rename a class, merge it into another, make it good, or leave it out (OLD=); repeat.",
+        ),
+    ] = None,
+    background: Annotated[
+        list[str] | None,
+        typer.Option("--background", help="A class or R,G,B of coloured masks that is background; repeat."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", help="A class or R,G,B of coloured masks that is not used; repeat."),
+    ] = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy photographs instead of linking them to those of SRC.")
+    ] = False,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Lay a product out as MVTec AD does, from what a labelling tool or a factory wrote."""
+    from seas_train.data.importing import ClassColours, Source, import_product
+    from seas_train.settings import choice
+
+    done = import_product(
+        source,
+        product,
+        out,
+        kind=choice(Source, kind, "--from"),
+        renamed=renamed or (),
+        colours=ClassColours(tuple(background or ()), tuple(ignore or ())),
+        copy=copy,
+        force=force,
+    )
+    output.report(done.to_dict(), done.to_text(), json)
 
 
 @output.command("Run the same command again: the file appears whole or not at all.")

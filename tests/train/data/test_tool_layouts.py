@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from seas_runtime.dataset.formats.shapes.runs import decode_runs
 from seas_runtime.errors import UserError
 from seas_train.data import Kind, Layout, Product, inspect_product, load_product, products_in
 from seas_train.data.layouts import choose_layout
-from seas_train.data.layouts.annotations.coco import decode_runs
 from tests.train.data.product_folders import SIZE, photograph, save, square_mask
 
 SQUARE = [[10, 8], [30, 8], [30, 24], [10, 24]]  # x, y, its edge belongs to it
@@ -332,7 +332,10 @@ def test_labels_of_other_tools_are_named_with_the_way_on(
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError) as caught:
         choose_layout(tmp_path, None)
-    assert f"{name} is {whose}, which is not read. A mask is needed for each" in str(caught.value)
+    way = "not read. A mask is needed for each"
+    if whose in ("CVAT's XML", "Pascal VOC's XML"):
+        way = f"imported first: seas-export data import {tmp_path} --product NAME --out photos"
+    assert f"{name} is {whose}, which is {way}" in str(caught.value)
 
 
 def test_photographs_in_no_layout_are_told_how_to_be_sorted(tmp_path: Path) -> None:

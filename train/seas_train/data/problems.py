@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+
+LINES_PER_KIND = 20  # the rest is counted in the text and listed in to_dict()
 
 
 class Severity(str, Enum):
@@ -98,3 +101,30 @@ class Problems:
         self.found.append(
             Problem(severity, kind, None if path is None else self._sources.get(path, path), message)
         )
+
+
+def grouped(problems: Iterable[Problem], root: Path) -> list[str]:
+    """Return problems as lines under their kinds' headings, the first few of each; paths from `root` on."""
+    groups: dict[Kind, list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(problem.kind, []).append(problem)
+    lines = []
+    for kind, group in groups.items():
+        lines.append(f"  {kind.value} ({len(group)})")
+        for problem in group[:LINES_PER_KIND]:
+            where = relative_path(problem.path, root)
+            lines.append(f"    {where}: {problem.message}" if where else f"    {problem.message}")
+        if len(group) > LINES_PER_KIND:
+            lines.append(f"    ... and {len(group) - LINES_PER_KIND} more")
+    return lines
+
+
+def relative_path(path: Path | None, root: Path) -> str:
+    """Return a path as it is shown: from `root` on where it lies in there, empty for none and for `root`."""
+    if path is None:
+        return ""
+    try:
+        relative = path.relative_to(root).as_posix()
+    except ValueError:
+        return str(path)
+    return "" if relative == "." else relative

@@ -10,9 +10,7 @@ from typing import Any
 from seas_runtime.printable import printable
 from seas_train.data.facts.sizes import DefectSize
 from seas_train.data.names import shown_label
-from seas_train.data.problems import Kind, Problem, Severity
-
-LINES_PER_KIND = 20  # the rest is counted in the text and listed in to_dict()
+from seas_train.data.problems import Problem, Severity, grouped, relative_path
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class ProductReport:
                 {
                     "severity": p.severity.value,
                     "kind": p.kind.value,
-                    "path": printable(self._relative(p.path)) or None,
+                    "path": printable(relative_path(p.path, self.root)) or None,
                     "message": printable(p.message),
                 }
                 for p in self.problems
@@ -137,7 +135,7 @@ class ProductReport:
             lines += ["", *(f"Note: {note}" for note in self.notes)]
         for title, problems in (("Errors", self.errors), ("Warnings", self.warnings)):
             if problems:
-                lines += ["", f"{title} ({len(problems)})", *self._grouped(problems)]
+                lines += ["", f"{title} ({len(problems)})", *grouped(problems, self.root)]
         lines += ["", self._verdict()]
         return printable("\n".join(lines), keep="\n")
 
@@ -173,29 +171,6 @@ class ProductReport:
                 f"  {name:{width}}  {c.found:5}  {c.train:5}  {c.test:5}  {c.unused:6}  {c.left_out:8}"
             )
         return lines
-
-    def _grouped(self, problems: Iterable[Problem]) -> list[str]:
-        groups: dict[Kind, list[Problem]] = {}
-        for problem in problems:
-            groups.setdefault(problem.kind, []).append(problem)
-        lines = []
-        for kind, group in groups.items():
-            lines.append(f"  {kind.value} ({len(group)})")
-            for problem in group[:LINES_PER_KIND]:
-                where = self._relative(problem.path)
-                lines.append(f"    {where}: {problem.message}" if where else f"    {problem.message}")
-            if len(group) > LINES_PER_KIND:
-                lines.append(f"    ... and {len(group) - LINES_PER_KIND} more")
-        return lines
-
-    def _relative(self, path: Path | None) -> str:
-        if path is None:
-            return ""
-        try:
-            relative = path.relative_to(self.root).as_posix()
-        except ValueError:
-            return str(path)
-        return "" if relative == "." else relative
 
     def _verdict(self) -> str:
         warnings = _plural(len(self.warnings), "warning")

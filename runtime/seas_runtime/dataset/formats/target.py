@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from seas_runtime.dataset.formats.finished import Picture
 from seas_runtime.files import json_bytes
 
@@ -41,6 +43,10 @@ class Target:
                 pass
         shutil.copyfile(source, target)
         self.copied += 1
+
+    def picture(self, path: str, image: Image.Image) -> None:
+        """Write a picture as PNG."""
+        image.save(self._made(path), "PNG")
 
     def text(self, path: str, content: str) -> None:
         """Write a text file in UTF-8."""

@@ -12,8 +12,9 @@ from typing import Protocol
 from seas_runtime.errors import UserError
 from seas_runtime.printable import printable
 from seas_train.data.layouts import mvtec, mvtec3d, okng, visa
-from seas_train.data.layouts.annotations import coco, labelme, yolo
+from seas_train.data.layouts.annotations import coco, labelme, voc, yolo
 from seas_train.data.layouts.annotations.foreign import foreign_labels, has_images
+from seas_train.data.layouts.annotations.shapes import import_command
 from seas_train.data.layouts.found import (
     Found,
     FoundDefect,
@@ -37,6 +38,7 @@ __all__ = [
     "choose_layout",
     "find_files",
     "find_product",
+    "likely_layouts",
     "products_in",
 ]
 
@@ -110,7 +112,7 @@ def choose_layout(product: Path, layout: Layout | None) -> Layout:
     _require_folder(product)
     if layout is not None:
         return layout
-    likely = _likely(product)
+    likely = likely_layouts(product)
     if len(likely) == 1:
         return likely[0]
     if likely:
@@ -126,6 +128,9 @@ def choose_layout(product: Path, layout: Layout | None) -> Layout:
         )
     if (sentence := foreign_labels(product)) is not None:
         raise UserError(f"{product}: expected masks, found labels: {sentence}")
+    if voc.looks_like(product):
+        words = f"found {voc.SIGNS}, which are imported first: {import_command(product)}"
+        raise UserError(f"{product}: expected masks, {words}")
     expected = "\n".join(f"  {name.value}: {reader.SIGNS}" for name, reader in READERS.items())
     hint = "Is this the product's own folder?"
     if has_images(product):
@@ -136,7 +141,7 @@ def choose_layout(product: Path, layout: Layout | None) -> Layout:
     )
 
 
-def _likely(product: Path) -> list[Layout]:
+def likely_layouts(product: Path) -> list[Layout]:
     """Return the layouts that a folder may have: one, unless it has signs of several published ones."""
     published = [name for name in PUBLISHED if READERS[name].looks_like(product)]
     others = (name for name in READERS if name not in PUBLISHED and READERS[name].looks_like(product))
@@ -152,7 +157,7 @@ def products_in(folder: Path, say: Callable[[str], object] = lambda text: None) 
     for inside in folders(folder):
         if (reason := unreadable(inside)) is not None:
             say(f"warning: {printable(str(inside))}: the folder cannot be read, skipped: {reason}")
-        elif _likely(inside):
+        elif likely_layouts(inside):
             found.append(inside.name)
     return found
 

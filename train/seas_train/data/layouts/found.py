@@ -45,6 +45,8 @@ class Found:
     test_normals: list[Path] = field(default_factory=list)
     one_pool: bool = False
     defects: list[FoundDefect] = field(default_factory=list)
+    weak: set[Path] = field(default_factory=set)
+    """Masks that are boxes around defects rather than their outlines."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -82,8 +84,9 @@ def child(folder: Path, *names: str) -> Path | None:
 
 
 def normal_child(folder: Path) -> Path | None:
-    """Return the folder of normal images inside, by any of its usual names, or None."""
-    return next((found for word in NORMAL_WORDS if (found := child(folder, word)) is not None), None)
+    """Return the folder of normal images inside, by any of its usual names or `0` beside `1`, or None."""
+    named = (found for word in NORMAL_WORDS if (found := child(folder, word)) is not None)
+    return next(named, child(folder, "0") if child(folder, "1") is not None else None)
 
 
 def is_normal_word(name: str) -> bool:

@@ -14,6 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from seas_runtime.dataset.formats.target import WEAK_NAME
+from seas_runtime.errors import UserError
+from seas_runtime.files import read_json
+from seas_runtime.outputs.kinds import is_inside
 from seas_train.data.names import match_key
 from seas_train.data.problems import Kind, Problems
 
@@ -87,6 +91,20 @@ def _sample(path: Path) -> object:
             return (size, stream.read(4096)) if size else None
     except OSError:
         return None
+
+
+def weak_masks(product: Path, problems: Problems) -> set[Path]:
+    """Return the masks that a product's `weak.json` says to be boxes; none, with a warning, for a broken one.
+
+    `data import` and `convert` write it: `{"weak": {"ground_truth/dent/003_mask.png": "box"}}`.
+    """
+    file = product / WEAK_NAME
+    try:
+        listed = read_json(file, "list of weak masks")["weak"] if file.is_file() else {}
+        return {product / path for path in dict(listed) if is_inside(path)}
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        problems.warn(Kind.BROKEN_LABELS, file, f"cannot be read ({error}); all masks are taken as outlines")
+        return set()
 
 
 def merge_masks(parts: Sequence[Path], folder: Path, problems: Problems) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seas_runtime.dataset.formats.target import WEAK_NAME
 from seas_runtime.manifest.types import GOOD
 from seas_train.data.layouts.annotations.labelme import marks_beside
 from seas_train.data.layouts.annotations.shapes import WAY_ON
@@ -17,6 +18,7 @@ from seas_train.data.layouts.found import (
     normal_child,
     pair_up,
 )
+from seas_train.data.layouts.mask_files import weak_masks
 from seas_train.data.names import match_key
 from seas_train.data.problems import Kind, Problems
 
@@ -77,6 +79,10 @@ def find(product: Path, problems: Problems) -> Found:
     elif truth is not None:
         for name in without:
             problems.warn(Kind.FOLDER_MISSING, truth / name, f"expected the masks of {name}")
+    pairs = [pair for defect in found.defects for pair in defect.pairs]
+    found.weak = weak_masks(product, problems)
+    if count := sum(1 for pair in pairs if pair.mask in found.weak):
+        found.notes.append(f"{count} masks are boxes around defects, not their outlines ({WEAK_NAME})")
     known = {match_key(defect.label) for defect in found.defects}
     for folder in folders(truth) if truth is not None else []:
         if match_key(folder.name) not in known and not is_normal_word(folder.name):

@@ -1,4 +1,4 @@
-"""A folder for normal images and one for each defect, as factories sort them: OK and NG, good and scratch.
+"""A folder for normal images and one for each defect, as factories sort them: OK and NG, 0 and 1.
 
 Beside each other, or in train, val and test. Masks lie in a folder of masks (one for all, or a folder a
 defect), in a folder `masks` inside the defect's, or among the photographs.
@@ -25,7 +25,7 @@ from seas_train.data.layouts.mask_files import photograph_key
 from seas_train.data.names import is_image_name, match_key
 from seas_train.data.problems import Kind, Problems
 
-SIGNS = "OK (or good, normal, pass) and NG (or a folder a defect) with masks"
+SIGNS = "OK (or good, normal, pass, 0) and NG (or a folder a defect) with masks"
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 MASKS = ("ground_truth", "groundtruth", "masks", "mask", "gt", "labels", "label", "annotations", "seg")
 IMAGES = ("images", "image", "imgs", "img", "rgb")
@@ -53,7 +53,7 @@ def find(product: Path, problems: Problems) -> Found:
             if match_key(folder.name) in (*MASKS, *SPLITS) or _is_masks_of(folder):
                 continue
             images, beside = list_photographs(_images_of(folder), problems)
-            if is_normal_word(folder.name):
+            if folder == normal_child(place) or is_normal_word(folder.name):
                 tests = place is not product and not match_key(place.name).startswith("train")
                 (found.test_normals if tests else found.train_normals).extend(images)
                 beside_of_normals = [(mask.stem, mask) for mask in beside]

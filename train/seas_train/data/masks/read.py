@@ -41,14 +41,19 @@ class MaskFile:
         A mask drawn on the stored pixels of a photograph that EXIF turns is turned along; sizes tell. One of
         another size but the same aspect, to a pixel, is scaled by nearest neighbour.
         """
-        made, upright, stored = self.foreground, photograph.size, photograph.stored_size
-        if made.size == upright:
-            return made
-        if made.size == stored or (same_aspect(made.size, stored) and not same_aspect(made.size, upright)):
-            made = photograph.upright(made)
-        if made.size == upright or not same_aspect(made.size, upright):
-            return made if made.size == upright else None
-        return made.resize(upright, Image.Resampling.NEAREST)
+        return on_photograph(self.foreground, photograph)
+
+
+def on_photograph(made: Image.Image, photograph: Opened) -> Image.Image | None:
+    """Return a mask with the pixels of its upright photograph; see `MaskFile.on`."""
+    upright, stored = photograph.size, photograph.stored_size
+    if made.size == upright:
+        return made
+    if made.size == stored or (same_aspect(made.size, stored) and not same_aspect(made.size, upright)):
+        made = photograph.upright(made)
+    if made.size == upright or not same_aspect(made.size, upright):
+        return made if made.size == upright else None
+    return made.resize(upright, Image.Resampling.NEAREST)
 
 
 def open_mask(path: Path, wanted: Masks = Masks.AUTO) -> MaskFile:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
+from seas_runtime.dataset.formats.shapes.runs import decode_runs
+from seas_train.data.layouts.annotations.photographs import Photographs
 from seas_train.data.layouts.annotations.shapes import Marked, sort_marked
-from seas_train.data.layouts.found import Found, entries, folders, is_folder
-from seas_train.data.names import is_image_name, match_key
+from seas_train.data.layouts.found import Found, entries, folders
+from seas_train.data.names import match_key
 from seas_train.data.problems import Kind, Problems
 
 SIGNS = "annotations/*.json or _annotations.coco.json with images, annotations and categories"
@@ -47,13 +49,22 @@ def _files(product: Path) -> Iterator[Path]:
 
 def find(product: Path, problems: Problems) -> Found:
     """List the product's photographs by the categories of their outlines; those without any are normals."""
-    images = _images(product)
+    marked, normals = read(product, problems)
+    found = sort_marked(marked, normals, problems)
+    if bare := sum(1 for entry in marked if not entry.labels and not entry.boxes):
+        found.notes.append(f"{bare} images without annotations are taken as normal")
+    return found
+
+
+def read(product: Path, problems: Problems) -> tuple[list[Marked], list[Path]]:
+    """Return what is marked on each listed photograph."""
+    photographs = Photographs(product)
     marked: dict[Path, Marked] = {}
     for file in _files(product):
         try:
             content = _load(file)
             names = {entry["id"]: str(entry["name"]) for entry in content.get("categories") or []}
-            listed = _listed(content["images"], file, images, problems)
+            listed = _listed(content["images"], file, photographs, problems)
         except Exception as error:  # written by anything
             problems.error(Kind.BROKEN_LABELS, file, f"cannot be read as COCO's: {error!r}")
             continue
@@ -63,52 +74,21 @@ def find(product: Path, problems: Problems) -> Found:
         }
         for annotation in content["annotations"]:
             _mark(annotation, own, names, file, problems)
-    found = sort_marked(marked.values(), [], problems)
-    if bare := sum(1 for entry in marked.values() if not entry.labels and not entry.boxes):
-        found.notes.append(f"{bare} images without annotations are taken as normal")
-    return found
-
-
-def _images(product: Path, depth: int = 4) -> dict[str, list[Path]]:
-    """Every photograph below, by its name."""
-    found: dict[str, list[Path]] = {}
-    waiting = [(product, depth)]
-    while waiting:
-        folder, left = waiting.pop()
-        for entry in entries(folder):
-            if is_folder(entry):
-                waiting += [(entry, left - 1)] if left > 1 else []
-            elif is_image_name(entry):
-                found.setdefault(match_key(entry.name), []).append(entry)
-    return found
+    return list(marked.values()), []
 
 
 def _listed(
-    rows: Sequence[Mapping[str, Any]], file: Path, images: Mapping[str, list[Path]], problems: Problems
+    rows: Sequence[Mapping[str, Any]], file: Path, photographs: Photographs, problems: Problems
 ) -> dict[Any, tuple[Path, tuple[int, int]]]:
     """The photographs that the file lists, with their sizes, by number; one that is not there is told."""
     listed = {}
     for row in rows:
         name = str(row["file_name"])
-        parts = (PureWindowsPath(name) if "\\" in name else PurePosixPath(name)).parts
-        candidates = images.get(match_key(parts[-1]), []) if parts else []
-        # The file's own folder first, then the longest end of the path that fits.
-        near = sorted(candidates, key=lambda path: (-_common(path.parts, parts), path.parent != file.parent))
-        if near:
-            listed[row["id"]] = near[0], (int(row["width"]), int(row["height"]))
+        if (found := photographs.named(name, file)) is not None:
+            listed[row["id"]] = found, (int(row["width"]), int(row["height"]))
         else:
             problems.warn(Kind.MISSING_FILE, file, f"lists {name}, which is not there; left out")
     return listed
-
-
-def _common(ours: Sequence[str], theirs: Sequence[str]) -> int:
-    """How many last parts of two paths agree."""
-    count = 0
-    for one, other in zip(reversed(ours), reversed(theirs), strict=False):
-        if match_key(one) != match_key(other):
-            break
-        count += 1
-    return count
 
 
 def _mark(
@@ -123,39 +103,23 @@ def _mark(
         if marked is None:
             return
         label = names.get(annotation.get("category_id"), "defect")
-        outline = annotation.get("segmentation")
+        outline, weak = annotation.get("segmentation"), annotation.get("weak") is True
         if isinstance(outline, Mapping):
             height, width = outline["size"]
             counts = outline["counts"]
             counts = decode_runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
-            marked.runs(label, counts, (int(width), int(height)))
+            marked.runs(label, counts, (int(width), int(height)), weak=weak)
         elif outline:
             for flat in outline:
-                marked.polygon(label, list(zip(flat[::2], flat[1::2], strict=True)))
+                marked.polygon(label, list(zip(flat[::2], flat[1::2], strict=True)), weak=weak)
+        elif box := annotation.get("bbox"):
+            left, top, width, height = map(float, box)
+            marked.box(label, (left, top), (left + width, top + height))
         else:
-            marked.boxes += 1
+            marked.lines += 1
     except Exception as error:  # one bad outline is one line of the report
         number = annotation.get("id") if isinstance(annotation, Mapping) else annotation
         problems.warn(Kind.BROKEN_LABELS, file, f"annotation {number}: {error!r}; left out")
-
-
-def decode_runs(text: str) -> list[int]:
-    """Return the lengths in COCO's compressed text: 5 bits a character, differences from the fourth on."""
-    counts: list[int] = []
-    characters = iter(text.encode("ascii"))
-    for character in characters:
-        value, shift = 0, 0
-        while True:
-            bits = character - 48
-            value |= (bits & 0x1F) << shift
-            shift += 5
-            if not bits & 0x20:
-                break
-            character = next(characters)
-        if bits & 0x10:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-    return counts
 
 
 def _is_coco(file: Path) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from seas_train.data.layouts.annotations.shapes import WAY_ON
+from seas_train.data.layouts.annotations.shapes import WAY_ON, import_command
 from seas_train.data.layouts.found import entries, is_file, is_folder
 from seas_train.data.names import is_image_name
 
 _HEAD = 64 * 1024  # bytes of a file that tell its format
+_IMPORTED = ("CVAT's XML", "Pascal VOC's XML")
 _SIGNS = {  # ending -> what is in the head, and whose it is; the first that fits
     ".xml": ((b"<annotations", "CVAT's XML"), (b"<annotation", "Pascal VOC's XML")),
     ".json": (
@@ -36,6 +37,8 @@ def foreign_labels(product: Path) -> str | None:
         for sign, whose in _SIGNS[file.suffix.lower()]:
             if sign in head or sign in b"".join(head.split()):
                 name = file.relative_to(product).as_posix()
+                if whose in _IMPORTED:
+                    return f"{name} is {whose}, which is imported first: {import_command(product)}"
                 return f"{name} is {whose}, which is not read. {WAY_ON}."
     return None
 

@@ -48,6 +48,11 @@ def _first(folder: Path) -> Iterator[Path]:
 
 def find(product: Path, problems: Problems) -> Found:
     """List the product's photographs by the labels of their files."""
+    return sort_marked(*read(product, problems), problems)
+
+
+def read(product: Path, problems: Problems) -> tuple[list[Marked], list[Path]]:
+    """Return what is marked on each photograph that has a file, and the others in folders of normals."""
     marked: list[Marked] = []
     normals: list[Path] = []
     images = [path for folder in _places(product) for path in entries(folder) if is_image_name(path)]
@@ -71,7 +76,7 @@ def find(product: Path, problems: Problems) -> Found:
         else:
             message = "no JSON file of its name; left out (normal photographs lie in a folder `good`)"
             problems.warn(Kind.UNLABELLED, image, message)
-    return sort_marked(marked, normals, problems)
+    return marked, normals
 
 
 def read_marks(file: Path, image: Path, problems: Problems) -> Marked | None:
@@ -98,21 +103,25 @@ def marks_beside(folder: Path, images: Sequence[Path], problems: Problems) -> li
         if image is None or not _is_labelme(file):
             continue
         marked = read_marks(file, image, problems)
-        if marked is not None and marked.mask is not None:
-            found.append((file.stem, keep_drawn(marked.mask, file, problems)))
+        if marked is not None and (mask := marked.mask) is not None:
+            found.append((file.stem, keep_drawn(mask, file, problems)))
     return found
 
 
 def _mark(marked: Marked, shape: dict[str, Any]) -> None:
     kind, points, label = shape.get("shape_type") or "polygon", shape["points"], str(shape["label"])
+    flags = shape.get("flags")
+    weak = isinstance(flags, dict) and flags.get("weak") is True
     if kind == "polygon":
-        marked.polygon(label, points)
+        marked.polygon(label, points, weak=weak)
+    elif kind == "rectangle":
+        marked.box(label, points[0], points[1 if len(points) == 2 else 2])  # two corners, or all four
     elif kind == "circle":
         marked.circle(label, *points)
     elif kind == "mask":
-        marked.bitmap(label, shape["mask"], points[0])
-    else:  # rectangle, line, point
-        marked.boxes += 1
+        marked.bitmap(label, shape["mask"], points[0], weak=weak)
+    else:  # line, point
+        marked.lines += 1
 
 
 def _is_labelme(file: Path) -> bool:

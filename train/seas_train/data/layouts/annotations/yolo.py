@@ -1,7 +1,7 @@
 """YOLO segmentation: a text file for each photograph, a line an instance: class, then the outline's points.
 
-Folders are images and labels, beside each other or each split in two (`images/train`, `train/images`); the
-classes' names are in a YAML file or in classes.txt.
+Folders are images and labels, beside each other or each split in two (`images/train`, `train/images`), or
+`obj_train_data` with both; the classes' names are in a YAML file, in classes.txt or obj.names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from seas_train.data.names import is_image_name, match_key
 from seas_train.data.problems import Kind, Problems
 
 SIGNS = "images and labels folders with a .txt file for each photograph"
+TOGETHER = "obj_train_data"
+"""Darknet's folder of photographs and text files, as CVAT exports YOLO 1.1."""
 _NAMES = ("classes.txt", "obj.names", "names.txt")
 _OTHERS = (*_NAMES, "train.txt", "val.txt", "test.txt", "readme.txt")
 
@@ -27,6 +29,8 @@ def looks_like(product: Path) -> bool:
 def _halves(product: Path) -> Iterator[tuple[Path, Path]]:
     """Folders of photographs, each with that of its labels."""
     for place in (product, *folders(product)):
+        if match_key(place.name) == TOGETHER:
+            yield place, place
         images, labels = child(place, "images"), child(place, "labels")
         if images is None or labels is None:
             continue
@@ -46,6 +50,15 @@ def _texts(labels: Path) -> dict[str, Path]:
 
 def find(product: Path, problems: Problems) -> Found:
     """List the product's photographs by the classes of their outlines; those without any are normals."""
+    marked, bare = read(product, problems)
+    found = sort_marked(marked, bare, problems)
+    if empty := len(bare) + sum(1 for entry in marked if not entry.labels and not entry.boxes):
+        found.notes.append(f"{empty} images without labels are taken as normal")
+    return found
+
+
+def read(product: Path, problems: Problems) -> tuple[list[Marked], list[Path]]:
+    """Return what is marked on each photograph, and the photographs without a file."""
     names = _class_names(product)
     marked: list[Marked] = []
     bare = []
@@ -61,10 +74,7 @@ def find(product: Path, problems: Problems) -> Found:
                 marked.append(entry)
         for file in texts.values():
             problems.warn(Kind.EXTRA_MASK, file, f"no image in {images.name} has this name; left out")
-    found = sort_marked(marked, bare, problems)
-    if empty := len(bare) + sum(1 for entry in marked if not entry.labels and not entry.boxes):
-        found.notes.append(f"{empty} images without labels are taken as normal")
-    return found
+    return marked, bare
 
 
 def _read(file: Path, image: Path, names: dict[int, str], problems: Problems) -> Marked | None:
@@ -88,12 +98,15 @@ def _read(file: Path, image: Path, names: dict[int, str], problems: Problems) ->
 def _mark(marked: Marked, words: list[str], names: dict[int, str]) -> None:
     number = int(float(words[0]))
     values = [float(word) for word in words[1:]]
-    if len(values) < 6 or len(values) % 2:  # x, y, width, height, and perhaps how sure a model was
-        marked.boxes += 1
-        return
     width, height = marked.size
+    label = names.get(number, f"class {number}")
+    if len(values) < 6 or len(values) % 2:  # x, y, width, height, and perhaps how sure a model was
+        x, y, across, down = values[:4]
+        low, high = (x - across / 2, y - down / 2), (x + across / 2, y + down / 2)
+        marked.box(label, (low[0] * width, low[1] * height), (high[0] * width, high[1] * height))
+        return
     points = [(x * width, y * height) for x, y in zip(values[::2], values[1::2], strict=True)]
-    marked.polygon(names.get(number, f"class {number}"), points)
+    marked.polygon(label, points)
 
 
 def _class_names(product: Path) -> dict[int, str]:

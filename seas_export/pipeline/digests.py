@@ -48,15 +48,14 @@ def dataset_digest(path: Path) -> str:
     Raises:
         UserError: they are not.
     """
-    from seas_runtime.dataset.layout import DATASET_NAME, RECORDS_NAME, pair_paths
+    from seas_runtime.dataset.layout import DATASET_NAME, RECORDS_NAME, is_pair, pair_paths
     from seas_runtime.dataset.record_file import RecordFile
 
     records = RecordFile(path / RECORDS_NAME)
     records.load()
     for record in records.records():
         files = pair_paths(record["defect"], record["index"]).values()
-        wanted = record["accepted"] and not record.get("deleted")
-        if wanted and not all((path / file).is_file() for file in files):
+        if is_pair(record) and not all((path / file).is_file() for file in files):
             raise UserError(f"{path}: files of pair {record['defect']} {record['index']} are gone")
     return f"{sha256_file(path / DATASET_NAME)} {sha256_file(path / RECORDS_NAME)}"
 

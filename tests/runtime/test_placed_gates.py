@@ -43,7 +43,8 @@ def smoothed(picture: np.ndarray) -> np.ndarray:
 def with_defect(picture: np.ndarray, levels: int = 40) -> np.ndarray:
     drawn = picture.astype(int)
     drawn[PLACED] -= levels
-    return np.clip(drawn, 0, 255).astype(np.uint8)
+    made: np.ndarray = np.clip(drawn, 0, 255).astype(np.uint8)
+    return made
 
 
 def judge(window: np.ndarray, drawn: np.ndarray, mask: np.ndarray = PLACED, **changes: Any) -> str | None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from seas_runtime.dataset.layout import pair_paths
+from seas_runtime.dataset.layout import is_pair, pair_paths
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.gates import neighbourhood
@@ -44,7 +44,7 @@ def contact_sheet(
     """
     shown: dict[str, list[tuple[dict[str, str], Region | None]]] = {defect: [] for defect in defects}
     for record in records:
-        if record["accepted"] and not record.get("deleted") and len(shown[record["defect"]]) < COLUMNS:
+        if is_pair(record) and len(shown[record["defect"]]) < COLUMNS:
             files = pair_paths(record["defect"], record["index"])
             shown[record["defect"]].append((files, region_of(record)))
     heights = [LABEL + (TILE + GAP) * (1 if defect == GOOD else 2) for defect in defects]

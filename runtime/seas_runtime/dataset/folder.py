@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from seas_runtime.dataset.choosing import MAX_OVERSAMPLE, count_of_candidates, count_of_pairs
 from seas_runtime.dataset.layout import (
     DATASET,
     DATASET_NAME,
     RECORDS_NAME,
+    is_kept,
     pair_paths,
     remove_dataset,
     remove_temporaries,
@@ -21,8 +23,9 @@ from seas_runtime.files import os_errors, read_json, write_json
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
 from seas_runtime.generation.resolve import find_name, resolve
-from seas_runtime.manifest.fields import Fields, check_integer, describe, is_safe_name
+from seas_runtime.manifest.fields import Fields, check_integer, check_number, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import Placing, Request, Sampling, given_options
 from seas_runtime.outputs.checking import holds_ours
 
@@ -47,20 +50,39 @@ class DatasetRequest:
     """The method's own, None for its defaults."""
     placing: Placing | None = None
     """How defects are drawn into photographs; None for whole pictures."""
+    oversample: float = 1.0
+    """So many times `count` pairs of a defect are made, of which those of the best score are kept."""
 
     def __post_init__(self) -> None:
         if isinstance(self.defects, str) or not self.defects:
             raise UserError(f"defects: expected one or more names, found {describe(self.defects)}")
         check_integer("count", self.count, 1, MAX_COUNT)
         check_integer("batch", self.batch, 1, MAX_BATCH)
+        check_number("oversample", self.oversample, 1.0, MAX_OVERSAMPLE)
+        check_integer(
+            "count times oversample", count_of_candidates(self.count, self.oversample), 1, MAX_COUNT
+        )
         self.of(self.defects[0])  # checks the seed
 
     def of(self, defect: str) -> Request:
         """Return the request of one defect's pairs."""
         return Request(defect, self.seed, self.sampling, self.options, self.placing)
 
+    def candidates(self, defect: str) -> int:
+        """Return how many pairs of a defect are made; normals, which have no score, are as many as wanted."""
+        return self.count if defect == GOOD else count_of_candidates(self.count, self.oversample)
+
     def resolve(self, generator: Generator) -> DatasetRequest:
-        """Fill in the bundle's defaults and put the defects in the bundle's order, normals last."""
+        """Fill in the bundle's defaults and put the defects in the bundle's order, normals last.
+
+        Raises UserError for a name that is none, and for pairs to choose from by scores that the bundle
+        cannot give.
+        """
+        if self.oversample > 1 and FEATURES not in generator.bundle.tables:
+            raise UserError(
+                "oversample: the best pairs are kept by scores, and this bundle has no features of real "
+                "defects to score by; leave it out, or export a checkpoint that was trained on regions"
+            )
         known = (*generator.manifest.defects, GOOD)
         wanted = {find_name(generator.manifest, defect, self.options, ALL) for defect in self.defects}
         wanted = set(known) if ALL in wanted else wanted
@@ -84,6 +106,7 @@ def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str,
         **{f"backend_{key}": value for key, value in generator.backend.identity(generator.bundle).items()},
         "defects": list(request.defects),
         "count": request.count,
+        **({"oversample": float(request.oversample)} if request.oversample != 1 else {}),
         "seed": request.seed,
         "batch": request.batch,
         **{name: getattr(request.sampling, name) for name in ("sampler", "steps", "guidance", "tau", "gate")},
@@ -132,11 +155,14 @@ def prepare_folder(out: Path, description: dict[str, Any], force: bool) -> None:
     write_json(file, description)
 
 
-def kept_count(out: Path, count: int) -> int:
+def kept_count(out: Path, count: int, oversample: float) -> int:
     """Return how many pairs of each a dataset of `count` is to hold: none that is there is dropped."""
     records = RecordFile(out / RECORDS_NAME)
     records.load()
-    return max([count, *(index + 1 for _, index in records.lines)])
+    made = {False: 0, True: 0}
+    for defect, index in records.lines:
+        made[defect == GOOD] = max(made[defect == GOOD], index + 1)
+    return max(count, made[True], count_of_pairs(made[False], oversample))
 
 
 def written_files(out: Path) -> set[str]:
@@ -146,7 +172,7 @@ def written_files(out: Path) -> set[str]:
     files = {
         path
         for record in records.records()
-        if record["accepted"]
+        if is_kept(record)
         for path in pair_paths(record["defect"], record["index"]).values()
     }
     return files | pending_files(out)
@@ -175,9 +201,9 @@ def _check_continues(out: Path, before: dict[str, Any], description: dict[str, A
     did not.
     """
     advice = "choose another folder, or replace the dataset with --force"
-    optional: dict[str, Any] = {"options": {}, "placing": {}, "photographs": {}}
-    for key, value in {**optional, **description}.items():
-        found = before.get(key, optional.get(key))
+    unsaid: dict[str, Any] = {"options": {}, "oversample": 1.0, "placing": {}, "photographs": {}}
+    for key, value in {**unsaid, **description}.items():
+        found = before.get(key, unsaid.get(key))
         if key.startswith("backend_") and key not in before:
             continue
         if key in ("count", "labels") or (key == "defects" and set(found or ()) <= set(value)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from seas_runtime.files import TEMPORARY_SUFFIX, is_temporary
 from seas_runtime.manifest.types import GOOD
@@ -37,6 +38,16 @@ def pair_paths(defect: str, index: int) -> dict[str, str]:
     """Return the files of a pair by what they are: image and, but for normals, mask."""
     mask = mask_path(defect, index)
     return {"image": image_path(defect, index), **({"mask": mask} if mask else {})}
+
+
+def is_kept(record: Mapping[str, Any]) -> bool:
+    """Whether a record's pair passed the gates and, where more were made than wanted, was chosen."""
+    return bool(record["accepted"]) and record.get("kept") is not False
+
+
+def is_pair(record: Mapping[str, Any]) -> bool:
+    """Whether a record's pair is one of the dataset's: it is kept, and no person removed its files."""
+    return is_kept(record) and not record.get("deleted")
 
 
 def pair_folders(out: Path, defects: tuple[str, ...]) -> list[Path]:

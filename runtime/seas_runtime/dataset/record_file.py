@@ -65,10 +65,13 @@ class RecordFile:
             self.lines[(record["defect"], record["index"])] = line
 
     def change(self, key: Key, **values: Any) -> None:
-        """Change a pair's record; `keep` brings the file up to date."""
-        record = json.loads(self.lines[key])
-        record.update(values)
-        record = {name: value for name, value in record.items() if value is not None or name == "files"}
+        """Change a pair's record, taking out what is None; `keep` brings the file up to date."""
+        record = {**json.loads(self.lines[key]), **values}
+        record = {
+            name: value
+            for name, value in record.items()
+            if value is not None or name == "files" or name not in values
+        }
         self.lines[key] = json.dumps(record, ensure_ascii=False, allow_nan=False).encode()
 
     def keep(self, keys: Iterable[Key]) -> None:

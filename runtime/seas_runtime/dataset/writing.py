@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from seas_runtime.dataset.choosing import choose, remove_left_out
 from seas_runtime.dataset.contact_sheet import contact_sheet
 from seas_runtime.dataset.folder import (
     DatasetRequest,
@@ -22,12 +23,21 @@ from seas_runtime.dataset.folder import (
     prepare_folder,
     written_files,
 )
-from seas_runtime.dataset.layout import CONTACT_SHEET_NAME, DATASET, PENDING_NAME, RECORDS_NAME, pair_paths
+from seas_runtime.dataset.layout import (
+    CONTACT_SHEET_NAME,
+    DATASET,
+    PENDING_NAME,
+    RECORDS_NAME,
+    is_kept,
+    is_pair,
+    pair_paths,
+)
 from seas_runtime.dataset.pending import check_free, note_pending, refuse
 from seas_runtime.dataset.record_file import Key, RecordFile
 from seas_runtime.files import atomic_write_bytes, locked, os_errors
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
+from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.request import PairRequest
 from seas_runtime.outputs.checking import holds_ours, refuse_overlap
 from seas_runtime.outputs.kinds import some
@@ -45,9 +55,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class DefectSummary:
-    """How the pairs of one defect came out; `rejected` ones never passed the gates and have no files.
+    """How the pairs of one defect came out: `pairs` were made, the `accepted` ones are in the dataset.
 
-    `deleted` ones were accepted, and a person removed their files.
+    `rejected` ones never passed the gates, `left_out` ones did and others had a better score: both have no
+    files. `deleted` ones were accepted, and a person removed their files.
     """
 
     pairs: int
@@ -55,6 +66,7 @@ class DefectSummary:
     rejected: int
     first_try: int
     deleted: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,9 @@ def write_dataset(
     Run again after it was killed it ends with the same files as a run that was not: what is missing is made,
     in its batch. So it is with a larger count or more defects; with a smaller count all pairs stay. A pair
     that is recorded and there is never written again, so that what a person retouched in it stays. A pair
-    that no attempt brought through the gates has a record with `accepted` false and no files. A pair whose
-    files a person removed stays removed: its record says `deleted`; `restore` makes such pairs again. `force`
+    that no attempt brought through the gates has a record with `accepted` false and no files. With
+    `oversample` the best pairs are kept once all of a defect are made: see `choosing`. A pair whose files a
+    person removed stays removed: its record says `deleted`; `restore` makes such pairs again. `force`
     removes a dataset that is there first. Files that are not the dataset's are left alone.
 
     Raises UserError for options that do not fit the bundle, a folder that holds something else, a disk that
@@ -98,7 +111,8 @@ def write_dataset(
     refuse_overlap(out, {"the bundle": generator.bundle.path})
     with locked(out, f"{out}: another run is writing this dataset; wait for it or stop it"):
         holds_ours(out, DATASET)
-        request = request if force else replace(request, count=kept_count(out, request.count))
+        if not force:
+            request = replace(request, count=kept_count(out, request.count, request.oversample))
         image = generator.manifest.image
         wanted = [path for key in _keys(_all_batches(request)) for path in pair_paths(*key).values()]
         size = None if request.placing else (image.width, image.height)
@@ -107,6 +121,7 @@ def write_dataset(
         records = RecordFile(out / RECORDS_NAME)
         records.load()
         records.keep(tuple(records.lines))  # without what a killed writer left of its last line
+        remove_left_out(out, records)
         batches = _all_batches(request)
         _mark_deleted(out, records, batches, restore)
         done = {key for key in _keys(batches) if _is_done(out, records.record(key), restore)}
@@ -115,6 +130,8 @@ def write_dataset(
             generator, request, _Place(out, records, written_files(out), restore), missing, progress
         )
         records.keep(_keys(batches))
+        if request.oversample > 1:
+            choose(out, records, {name: request.count for name in request.defects if name != GOOD})
         (out / PENDING_NAME).unlink(missing_ok=True)
         values = Values.of(generator.manifest.preprocessing)
         sheet = contact_sheet(out, request.defects, records.records(), generator.manifest.labels, values)
@@ -124,8 +141,9 @@ def write_dataset(
 
 def _batches(defect: str, request: DatasetRequest) -> Iterator[Batch]:
     """Yield the batches of one defect, as an unbroken run makes them."""
-    for start in range(0, request.count, request.batch):
-        yield tuple((defect, index) for index in range(start, min(start + request.batch, request.count)))
+    count = request.candidates(defect)
+    for start in range(0, count, request.batch):
+        yield tuple((defect, index) for index in range(start, min(start + request.batch, count)))
 
 
 def _all_batches(request: DatasetRequest) -> list[Batch]:
@@ -158,7 +176,7 @@ def _mark_deleted(out: Path, records: RecordFile, batches: Sequence[Batch], rest
 def _is_there(out: Path, record: dict[str, Any]) -> bool:
     """Whether a pair has its files, or needs none."""
     paths = pair_paths(record["defect"], record["index"]).values()
-    return not record["accepted"] or all((out / path).is_file() for path in paths)
+    return not is_kept(record) or all((out / path).is_file() for path in paths)
 
 
 def _is_done(out: Path, record: dict[str, Any] | None, restore: bool) -> bool:
@@ -230,7 +248,7 @@ def _write_missing(
 
     An error of that thread stops the batch in the making.
     """
-    total = len(request.defects) * request.count
+    total = sum(map(request.candidates, request.defects))
     done = total - sum(map(len, missing))
     requests = {defect: request.of(defect) for defect in request.defects}
     wanted = ([PairRequest(requests[defect], index) for defect, index in batch] for batch in missing)
@@ -279,18 +297,15 @@ def _summarise(
     for record in records.records():
         seconds += record["times"]["total"]
         outcome = outcomes[record["defect"]]
-        if record.get("deleted"):
-            outcome["deleted"] += 1
-            continue
-        outcome["accepted"] += record["accepted"]
-        outcome["first_try"] += record["accepted"] and len(record["attempts"]) == 1
+        outcome["rejected"] += not record["accepted"]
+        outcome["left_out"] += record["accepted"] and not is_kept(record)
+        outcome["deleted"] += is_kept(record) and not is_pair(record)
+        outcome["accepted"] += is_pair(record)
+        outcome["first_try"] += is_pair(record) and len(record["attempts"]) == 1
     defects = {
         defect: DefectSummary(
-            pairs=request.count,
-            accepted=outcome["accepted"],
-            rejected=request.count - outcome["accepted"] - outcome["deleted"],
-            first_try=outcome["first_try"],
-            deleted=outcome["deleted"],
+            pairs=request.candidates(defect),
+            **{name: outcome[name] for name in ("accepted", "rejected", "first_try", "deleted", "left_out")},
         )
         for defect, outcome in outcomes.items()
     }

@@ -75,7 +75,7 @@ class PairRecord:
     """Its fingerprint."""
     times: Times
     score: float | None = None
-    """How near its region is to the product's real defects, 0 to 1; None where that is not known."""
+    """How near its region is to real defects, 0 to 1; None where it is not measured."""
 
     @property
     def defect(self) -> str:
@@ -95,13 +95,13 @@ class PairRecord:
             "index": self.index,
             "defect": self.defect,
             "accepted": self.accepted,
+            **({} if self.score is None else {"score": round(self.score, 6)}),
             "attempts": [attempt.to_dict() for attempt in self.attempts],
             **self.origin,
             "sampler": sampling.sampler,
             "steps": sampling.steps,
             "guidance": sampling.guidance,
             "tau": sampling.tau,
-            **({} if self.score is None else {"score": round(self.score, 4)}),
             **({"options": options} if (options := given_options(self.request.options)) else {}),
             **({"placing": placing.to_dict()} if (placing := self.request.placing) else {}),
             "bundle": self.bundle,

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from seas_runtime.methods.seas import START_TIMESTEPS
 
+BACKGROUNDS, MOST_BACKGROUNDS = 16, 100
+"""Photographs that a bundle carries by default, and at most."""
+
 
 @dataclass(frozen=True)
 class Extras:
@@ -17,6 +20,8 @@ class Extras:
     """The default of guidance rescale's phi; the step graph takes one only where it is given."""
     add_noise_step: int = START_TIMESTEPS
     """Steps that the noise schedule is stretched to for the start."""
+    backgrounds: int = BACKGROUNDS
+    """Photographs of normals to draw into, at most."""
 
 
 NONE = Extras()

@@ -47,6 +47,8 @@ def describe_bundle(
         },
         "schedules": sorted(bundle.schedules),
         "generation": dict(manifest.generation),
+        "backgrounds": len(bundle.backgrounds),
+        "shapes": {name: len(bundle.shapes.get(name, ())) for name in manifest.defects},
         **{name: value for name, (value, _) in described.items()},
         "in_words": [f"{words[:1].upper()}{words[1:]}: {value}." for value, words in described.values()],
         "precision": manifest.precision,
@@ -79,6 +81,7 @@ def in_words(facts: dict[str, Any]) -> str:
         f"Images: {image['width']}x{image['height']} pixels, from latents of "
         f"{'x'.join(str(side) for side in facts['latent'])}.",
         *facts["in_words"],
+        _placement_line(facts),
         f"Sampling: {sampler['name']}, {sampler['steps']} steps, guidance {sampler['guidance']:g}.",
         *([f"Other schedules: {', '.join(tables)}."] if tables else []),
         f"Built for: {facts['target']}, {facts['precision']}, opset {facts['opset']}.",
@@ -98,6 +101,13 @@ def in_words(facts: dict[str, Any]) -> str:
         f"Fingerprint: {facts['fingerprint']}",
     ]
     return "\n".join(lines)
+
+
+def _placement_line(facts: dict[str, Any]) -> str:
+    """What a bundle brings for pairs that are drawn into photographs."""
+    shapes = [f"{count} of {_called(name, facts['labels'][name])}" for name, count in facts["shapes"].items()]
+    known = ", ".join(shapes) if any(facts["shapes"].values()) else "none"
+    return f"Photographs to draw into: {facts['backgrounds'] or 'none'}. Shapes of training masks: {known}."
 
 
 def describe_engines(bundle: Bundle, verify: bool = False) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from seas_runtime.bundle.placement.backgrounds import FOLDER as BACKGROUNDS
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.manifest.types import GraphSpec, Manifest
+from seas_runtime.manifest.types import FileEntry, GraphSpec, Manifest
 from seas_runtime.methods.table import find_method
+from seas_runtime.placement.masks.shapes import TABLE as SHAPES
+from seas_runtime.placement.masks.shapes import pack_shapes
 from seas_runtime.printable import printable
 from seas_runtime.units import size_words
 
@@ -94,6 +97,7 @@ def _differences(a: Bundle, b: Bundle) -> Iterator[Difference]:
     for key in (name for name in one if name in other and one[name] != other[name]):
         yield _changed(key, f"the {one[key][1]}", one[key][0], other[key][0])
     yield from _names("defect", left["defects"], right["defects"])
+    yield from _placement(a, b)
     for key, words in _NESTED.items():
         yield from _keys(key, words, left.get(key, {}), right.get(key, {}))
     yield from _graphs(a.manifest, b.manifest)
@@ -148,10 +152,7 @@ def _graphs(a: Manifest, b: Manifest) -> Iterator[Difference]:
             sizes = f"{size_words(one.size)} before, {size_words(other.size)} now"
             words = f"The graph {name} is another one: {sizes}."
             yield Difference(f"graphs.{name}", one.sha256, other.sha256, words)
-    graphs_a = {graph.file for graph in a.graphs.values()} | set(a.tables.values())
-    graphs_b = {graph.file for graph in b.graphs.values()} | set(b.tables.values())
-    rest_a = {name: entry for name, entry in a.files.items() if name not in graphs_a}
-    rest_b = {name: entry for name, entry in b.files.items() if name not in graphs_b}
+    rest_a, rest_b = _others(a), _others(b)
     yield from _names("file", list(rest_a), list(rest_b))
     for name in rest_a:
         if name in rest_b and rest_a[name] != rest_b[name]:
@@ -161,13 +162,42 @@ def _graphs(a: Manifest, b: Manifest) -> Iterator[Difference]:
             yield Difference(f"files.{name}", one.sha256, other.sha256, words)
 
 
+def _others(manifest: Manifest) -> dict[str, FileEntry]:
+    """The files that are no graph, table or photograph."""
+    known = {graph.file for graph in manifest.graphs.values()} | set(manifest.tables.values())
+    return {
+        name: entry
+        for name, entry in manifest.files.items()
+        if name not in known and name.split("/")[0] != BACKGROUNDS
+    }
+
+
+def _placement(a: Bundle, b: Bundle) -> Iterator[Difference]:
+    """Differences of what two bundles bring for placed pairs."""
+    hashes = [[item.manifest.files[name].sha256 for name in item.backgrounds.names] for item in (a, b)]
+    counts = [len(found) for found in hashes]
+    if counts[0] != counts[1]:
+        yield _changed("backgrounds", "the number of photographs to draw into", *counts)
+    elif hashes[0] != hashes[1]:
+        other = sum(one != two for one, two in zip(*hashes, strict=True))
+        words = f"Of the photographs to draw into, {other} of {counts[0]} are others."
+        yield Difference("backgrounds", hashes[0], hashes[1], words)
+    one, two = ({name: pack_shapes({name: found}) for name, found in item.shapes.items()} for item in (a, b))
+    for defect in sorted({*one, *two}):
+        old, new = (len(item.shapes.get(defect, ())) for item in (a, b))
+        if old != new:
+            yield _changed(f"shapes.{defect}", f"the number of shapes of {defect!r}", old, new)
+        elif any(not np.array_equal(one[defect][key], two[defect][key]) for key in one[defect]):
+            yield Difference(f"shapes.{defect}", None, None, f"The shapes of {defect!r} are others.")
+
+
 def _signature(graph: GraphSpec, kind: str) -> dict[str, str]:
     return {spec.name: f"{spec.dtype} {list(spec.shape)}" for spec in getattr(graph, kind)}
 
 
 def _tables(a: Bundle, b: Bundle) -> Iterator[Difference]:
     yield from _names("table", list(a.tables), list(b.tables))
-    for table in (name for name in a.tables if name in b.tables):
+    for table in (name for name in a.tables if name in b.tables and name != SHAPES):
         before, after = a.tables[table], b.tables[table]
         for name in (key for key in before if key in after):
             old, new = before[name], after[name]

@@ -58,6 +58,7 @@ _COMMANDS = (
     (training.export, "export", "Turn a checkpoint into a bundle."),
     (machine.engine, "engine", "Compile a bundle for the machine that runs it."),
     (datasets.generate, "generate", "Make labelled pairs from a bundle."),
+    (datasets.place, "place", "Draw where defects would go, without generating."),
     (datasets.convert, "convert", "A data set in another tool's format."),
     (bundles.inspect, "inspect", "Say in words what a bundle is."),
     (bundles.verify, "verify", "Check that a bundle is whole, or its parity."),

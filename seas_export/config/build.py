@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from seas_export.config.presets import PRESETS
-from seas_export.extras import Extras
+from seas_export.extras import BACKGROUNDS, MOST_BACKGROUNDS, Extras
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import PRECISIONS
 from seas_runtime.methods.seas import MASK_STEPS, MAX_ADD_NOISE_STEP, START_TIMESTEPS
@@ -67,11 +67,13 @@ class ExportConfig(Settings):
     """The bundle's default phi (Lin et al. 2023); None leaves it out of the step graph."""
     add_noise_step: Annotated[int, within(1, MAX_ADD_NOISE_STEP)] = START_TIMESTEPS
     """Steps that the noise schedule is stretched to for the start."""
+    backgrounds: Annotated[int, within(0, MOST_BACKGROUNDS)] = BACKGROUNDS
+    """Photographs of normals in the bundle for defects to be drawn into, at most; 200 MB together."""
 
     @property
     def extras(self) -> Extras:
         """What the bundle has beside what every bundle has."""
-        return Extras(self.own_prompts, self.guidance_rescale, self.add_noise_step)
+        return Extras(self.own_prompts, self.guidance_rescale, self.add_noise_step, self.backgrounds)
 
 
 @dataclass(frozen=True)

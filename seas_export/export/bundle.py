@@ -17,27 +17,28 @@ from seas_engines.graphs.upsampling import split_parameters
 from seas_engines.precision.evaluator import Case
 from seas_engines.targets.targets import Precision, TargetSpec, require_target
 from seas_export.export import parity as parity_figures
+from seas_export.export.backgrounds import copy_backgrounds
 from seas_export.export.parity.report import ParityReport
 from seas_export.export.precision import choose_half, write_half_graphs, write_half_tables
 from seas_export.export.provenance import licences, provenance
 from seas_export.extras import NONE, Extras
 from seas_export.graphs.schedules import DPMPP_2M, make_schedules
+from seas_export.graphs.signatures import GRAPHS_FOLDER, signatures
 from seas_export.graphs.trace import trace_or_fail
 from seas_export.graphs.weights import WeightStore, save_graphs
 from seas_export.methods.contract import ExportMethod
 from seas_export.methods.table import find_method
 from seas_runtime.bundle.kind import BUNDLE
+from seas_runtime.bundle.placement.backgrounds import FOLDER as BACKGROUNDS_FOLDER
 from seas_runtime.bundle.reading import Bundle, hash_files, write_manifest
 from seas_runtime.errors import UserError
 from seas_runtime.files import require_space
 from seas_runtime.manifest.types import (
     SCHEDULE,
-    GraphSpec,
     ImageGeometry,
     LatentGeometry,
     Manifest,
     SamplerDefaults,
-    TensorSpec,
 )
 from seas_runtime.outputs.checking import check_out
 from seas_runtime.outputs.replacing import replace_directory
@@ -45,7 +46,6 @@ from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.base import Geometry
 from seas_train.diffusion.solver import SolverRules
 
-GRAPHS_FOLDER = "graphs"
 TABLES_FOLDER = "tables"
 _FLOAT32 = ".float32"  # in the new bundle's folder, while it is made
 Progress = Callable[[str], None]
@@ -163,6 +163,8 @@ def _write(
     say(f"write graphs and tables; {DPMPP_2M} spaces its timesteps by {spacing}")
     save_graphs(graphs, folder / GRAPHS_FOLDER)
     tables = _write_tables(checkpoint, method, folder, steps, extras)
+    if checkpoint.placement is not None:
+        copy_backgrounds(checkpoint.placement.backgrounds, folder, extras.backgrounds, say)
     geometry, meta = checkpoint.geometry, checkpoint.meta
     return Manifest(
         method=method.name,
@@ -180,7 +182,7 @@ def _write(
         precision=Precision.FP32.value,
         opset=spec.opset,
         target=target,
-        graphs=_signatures(graphs),
+        graphs=signatures(graphs),
         tables=tables,
         parity={},
         files=hash_files(folder),
@@ -227,11 +229,13 @@ def _in_half(
         graphs = write_half_graphs(full, method, choice, geometry, spec, store, extras)
     save_graphs(graphs, folder / GRAPHS_FOLDER)
     write_half_tables(full, method, folder)
+    if len(full.backgrounds):
+        (full.path / BACKGROUNDS_FOLDER).rename(folder / BACKGROUNDS_FOLDER)
     shutil.rmtree(full.path)
     return replace(
         full.manifest,
         precision=Precision.FP16.value,
-        graphs=_signatures(graphs),
+        graphs=signatures(graphs),
         files=hash_files(folder),
         half=choice.to_dict(),
     )
@@ -252,25 +256,6 @@ def weight_bytes(checkpoint: Checkpoint, *, split: bool) -> int:
     if split:
         count += sum(split_parameters(module) for module in (checkpoint.unet, checkpoint.vae.decoder))
     return count * torch.float32.itemsize
-
-
-def _signatures(graphs: Mapping[str, ir.Model]) -> dict[str, GraphSpec]:
-    return {name: _signature(name, model) for name, model in graphs.items()}
-
-
-def _signature(name: str, model: ir.Model) -> GraphSpec:
-    inputs, outputs = (
-        tuple(map(_tensor_spec, values)) for values in (model.graph.inputs, model.graph.outputs)
-    )
-    return GraphSpec(f"{GRAPHS_FOLDER}/{name}.onnx", inputs, outputs)
-
-
-def _tensor_spec(value: ir.Value) -> TensorSpec:
-    assert value.name
-    assert value.dtype is not None
-    assert value.shape is not None
-    shape = tuple(size if isinstance(size, int) else str(size) for size in value.shape)
-    return TensorSpec(value.name, str(value.dtype.numpy()), shape)
 
 
 def _write_tables(

@@ -112,6 +112,9 @@ INTO: dict[tuple[str, str], Words] = {
     ("data import", "out"): lambda w, out: [
         *("data", "import", str(w.product), "--product", out.name, "--out", str(out.parent), "--force")
     ],
+    ("place", "out"): lambda w, out: [
+        *("place", str(w.bundle), "--onto", str(w.product / "train/good"), "--out", str(out), "--force")
+    ],
     ("unpack", "out"): lambda w, out: ["unpack", str(w.packed), "--out", str(out), "--force"],
     ("wheelhouse", "out"): lambda w, out: ["wheelhouse", str(out), "--target", "linux-x86", "--force"],
     ("sample", "out"): lambda w, out: ["sample", "--out", str(out.parent), "--force", "--size", "64"],

@@ -207,7 +207,14 @@ def _joined(placed: Sequence[Placed]) -> Placed:
 
 
 def _area(path: str | None, option: str) -> Area | None:
-    return None if path is None else read_area(Path(path), option)
+    if path is None:
+        return None
+    if not Path(path).exists():
+        words = (
+            f"{', '.join(WHERE)}, or a file" if option == "--where" else "a mask picture or LabelMe's JSON"
+        )
+        raise UserError(f"{option} {path}: expected {words}, found nothing of that name")
+    return read_area(Path(path), option)
 
 
 def _refusal(defect: str, scene: Scene, reasons: Reasons) -> str:

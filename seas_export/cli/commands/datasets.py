@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seas_export.cli import options, output
+from seas_export.cli import options, output, placement
 
 UNSEEN = "unseen"
 """What pairs of a prompt of one's own are called by default: the paper's unseen anomalies."""
@@ -159,3 +159,36 @@ def convert(
         words += "; left out: " + ", ".join(f"{count} {why}" for why, count in done.left_out.items())
     text = output.group(output.table("", "train", "val", "weak", rows=rows), words)
     output.report(done.to_dict(), text, json)
+
+
+@output.command("Run the same command again: the folder appears whole or not at all.")
+def place(
+    bundle: options.BundleFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder of masks and of a sheet to make.")],
+    onto: placement.Onto = None,
+    defect: Annotated[
+        list[str] | None,
+        typer.Option("--defect", help="A defect's name, or `all`, the default; repeat for more."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="Placements of each defect.")] = 20,
+    seed: options.Seed = 0,
+    where: placement.Where = "auto",
+    per_picture: placement.PerPicture = "1",
+    placement_source: placement.Source = "shapes",
+    box_sizes: placement.BoxSizes = None,
+    legal: placement.Legal = None,
+    forbidden: placement.Forbidden = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Draw where defects would go: masks as large as their photographs, and a sheet to look at."""
+    from seas_export.placing.masks import ALL, SHEET, PlaceRequest
+    from seas_export.placing.masks import place as place_masks
+
+    asked = placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden)
+    request = PlaceRequest(tuple(defect or [ALL]), count, seed, asked)
+    made = place_masks(bundle, onto, out, request, force=force)
+    table = output.table("", "masks", "shortest, px", "longest, px", rows=list(made.rows()))
+    output.report(
+        made.to_dict(), output.group(table, f"{out / SHEET}: on {made.photographs} photographs"), json
+    )

@@ -134,6 +134,13 @@ def export(
             "--add-noise-step", help="Steps that the noise schedule is stretched to for the start; 1500."
         ),
     ] = None,
+    backgrounds: Annotated[
+        int | None,
+        typer.Option(
+            "--backgrounds",
+            help="Photographs of normals in the bundle to draw defects into; 16, at most 200 MB together.",
+        ),
+    ] = None,
     parity: Annotated[
         bool, typer.Option("--parity/--no-parity", help="Check every graph against PyTorch.")
     ] = True,
@@ -145,7 +152,9 @@ def export(
     from seas_train.settings import COMMAND_LINE, choice, overlay
 
     options_given = {"precision": precision, "target": target, "steps": steps, "own_prompts": own_prompts}
-    options_given |= options.given(guidance_rescale=guidance_rescale, add_noise_step=add_noise_step)
+    options_given |= options.given(
+        guidance_rescale=guidance_rescale, add_noise_step=add_noise_step, backgrounds=backgrounds
+    )
     config = overlay(ExportConfig(), options_given, COMMAND_LINE, "export")
     if choice(ExportLayout, layout, "--layout") is ExportLayout.OPTIMUM:
         _export_optimum(checkpoint, out, config, force, json)
@@ -178,8 +187,8 @@ def _export_optimum(checkpoint: Path, out: Path, config: ExportConfig, force: bo
         )
     if config.extras != ExportConfig().extras:
         raise UserError(
-            "--own-prompts, --guidance-rescale, --add-noise-step: are a bundle's. Leave them out with "
-            "--layout optimum."
+            "--own-prompts, --guidance-rescale, --add-noise-step, --backgrounds: are a bundle's. Leave them "
+            "out with --layout optimum."
         )
     export_optimum(checkpoint, out, precision=config.precision, force=force, progress=output.say)
     data = {"folder": str(out), "layout": "optimum", "precision": config.precision}

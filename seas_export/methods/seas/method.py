@@ -26,11 +26,13 @@ from seas_runtime.methods.seas import (
     EMBEDDINGS,
     MASK_STEPS,
     REFERENCES,
+    REGIONS,
     RULES,
     START_TIMESTEPS,
     follows,
 )
 from seas_runtime.methods.seas_options import RESCALE
+from seas_runtime.placement.masks.shapes import TABLE as PLACEMENT
 from seas_train import Checkpoint
 from seas_train.data import Product
 from seas_train.diffusion.prompt_encoding import tokenize
@@ -46,6 +48,8 @@ def tables(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, dict[str,
     made = {EMBEDDINGS: contexts, REFERENCES: {"latents": checkpoint.references.numpy()}}
     if extras.own_prompts:
         made[TOKENIZER] = tokenizer_table(checkpoint.tokenizer, checkpoint.geometry.context_length)
+    if checkpoint.placement is not None and checkpoint.placement.shapes:
+        made[PLACEMENT] = dict(checkpoint.placement.table)
     return made
 
 
@@ -58,6 +62,8 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
         made[RESCALE] = float(extras.guidance_rescale)
     if extras.add_noise_step != START_TIMESTEPS:
         made[ADD_NOISE_STEP] = extras.add_noise_step
+    if checkpoint.placement is not None:
+        made[REGIONS] = checkpoint.placement.regions
     return made
 
 

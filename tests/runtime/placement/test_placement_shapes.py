@@ -10,7 +10,7 @@ import pytest
 
 from seas_runtime.errors import UserError
 from seas_runtime.placement.masks import shapes as module
-from seas_runtime.placement.masks.cutting import cut_shapes, shapes_table
+from seas_runtime.placement.masks.cutting import cut_shapes
 from seas_runtime.placement.masks.shapes import LARGEST, Shape, has_background, pack_shapes, unpack_shapes
 from seas_runtime.placement.where.foreground import WHOLE, find_part
 from tests.runtime.placement.scenes import disc, plate, shape
@@ -148,20 +148,6 @@ def test_large_masks_are_kept_small_with_their_photographs() -> None:
     assert found.mask.all()
     assert found.relative == pytest.approx((2500 / 3000, 4100 / 5000), rel=0.01)
     assert found.scale_on((3000, 5000)) == pytest.approx(4100 / LARGEST, rel=0.01)
-
-
-def test_the_table_of_a_product() -> None:
-    mask = np.zeros((240, 320), bool)
-    mask[70:90, 200:220] = True
-    pairs = [("stain", plate(), mask), ("cut", plate(), mask), ("none", plate(), mask & False)]
-    packed = shapes_table(pairs, [plate(seed=seed) for seed in range(3)])
-    assert has_background(packed) is True
-    found = unpack_shapes(packed, "t")
-    assert sorted(found) == ["cut", "stain"]
-    noise = [np.random.default_rng(seed).integers(0, 255, (90, 90, 3)).astype(np.uint8) for seed in range(3)]
-    flat = shapes_table(pairs, noise)
-    assert has_background(flat) is False
-    assert unpack_shapes(flat, "t")["stain"][0].spot == pytest.approx((80 / 240, 210 / 320))
 
 
 def test_a_shape_is_as_large_on_a_photograph_of_another_size() -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seas_runtime.placement.masks.shapes import FARTHEST, LARGEST, Shape, pack_shapes
+from seas_runtime.placement.masks.shapes import FARTHEST, LARGEST, Shape
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, connected_parts, reduced
-from seas_runtime.placement.where.foreground import Part, find_part, shows_background
+from seas_runtime.placement.where.foreground import Part
 
 GAP = 0.5
 """Connected parts of a mask are one defect where the gap between their boxes is at most so much of the longer
@@ -21,23 +21,6 @@ MOST = 20
 """Shapes that are cut from one mask at most, the largest ones."""
 SIDE = 512
 """Pixels of the longer side at which parts are told apart."""
-
-UInt8Array = npt.NDArray[np.uint8]
-
-
-def shapes_table(
-    pairs: Iterable[tuple[str, UInt8Array, BoolArray]], normals: Iterable[UInt8Array]
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Return the tensors of a bundle's table `placement`, from training pairs and normals.
-
-    A pair is its defect, its photograph [H, W, 3] and its mask [H, W]. Whether the product has a background
-    is told from the normals. Pairs whose mask is empty are passed over.
-    """
-    background = shows_background(normals)
-    found: dict[str, list[Shape]] = {}
-    for defect, photograph, mask in pairs:
-        found.setdefault(defect, []).extend(cut_shapes(mask, find_part(photograph, background)))
-    return pack_shapes(found, background)
 
 
 def cut_shapes(mask: BoolArray, part: Part) -> list[Shape]:

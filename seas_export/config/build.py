@@ -10,10 +10,14 @@ from typing import Annotated, Any
 
 from seas_export.config.presets import PRESETS
 from seas_export.extras import BACKGROUNDS, MOST_BACKGROUNDS, Extras
+from seas_export.placing.choice import AUTO, SOURCES
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import PRECISIONS
+from seas_runtime.methods.blending.inputs import LEAST_STRENGTH
+from seas_runtime.methods.request import BLENDS, FEATHER, MASKS, Placing
 from seas_runtime.methods.seas import MASK_STEPS, MAX_ADD_NOISE_STEP, START_TIMESTEPS
 from seas_runtime.methods.seas_options import STARTS, SeasOptions
+from seas_runtime.placement.options import PlacementOptions
 from seas_train.data import PhotographsConfig
 from seas_train.data.names import product_name
 from seas_train.settings import (
@@ -94,6 +98,21 @@ class GenerateConfig(Settings):
     """phi; None for the bundle's. Needs `export.guidance_rescale`."""
     start: Annotated[str, one_of(*STARTS)] | None = None
     """What pairs start from: a noised reference (None), or noise alone."""
+    strength: Annotated[float, within(LEAST_STRENGTH, 1)] | None = None
+    """Of placed pairs: the part of the steps that are run, from the photograph on; None for the bundle's."""
+    source: Annotated[str, one_of(*SOURCES)] = AUTO
+    """`photographs`, to draw defects into, or `noise`, for whole pictures; `auto` takes photographs where the
+    product was trained on regions of them."""
+    onto: Path | None = None
+    """Folder of photographs to draw into; None for those that the bundle carries."""
+    placement: Mapping[str, Any] = field(default_factory=dict)
+    """Where defects go and in what shape: keys of `PlacementOptions`."""
+    blend: Annotated[str, one_of(*BLENDS)] = FEATHER
+    """The way back into the photograph; `poisson` needs OpenCV."""
+    mask: Annotated[str, one_of(*MASKS)] | None = None
+    """`refined`, what the mask head finds of the placement, or `placed`; None for the first, where it can."""
+    oversample: Annotated[float, within(1, 10)] = 1.0
+    """So many times the pairs of a defect are made, and those of the best score kept."""
     gate: bool = True
     keep: bool = False
     """Put pairs of defects that are not usable in the data set too, not beside it."""
@@ -103,14 +122,19 @@ class GenerateConfig(Settings):
     @property
     def options(self) -> SeasOptions | None:
         """The method's part of a request; None where nothing is asked for."""
-        asked = SeasOptions(None, self.negative_prompt, self.guidance_rescale, self.start)
+        asked = SeasOptions(None, self.negative_prompt, self.guidance_rescale, self.start, self.strength)
         return None if asked == SeasOptions() else asked
+
+    @property
+    def placing(self) -> Placing:
+        """How defects are drawn into photographs, where they are."""
+        return Placing(PlacementOptions.from_dict(self.placement), self.blend, self.mask)
 
     def __post_init__(self) -> None:
         from seas_runtime.backends.contract import AUTO, BACKENDS
 
         super().__post_init__()
-        _ = self.options  # checks the negative prompt
+        _ = self.options, self.placing  # checks the negative prompt and the placement
         known = (*BACKENDS, AUTO)
         require(self.backend.partition(":")[0] in known, "backend", " | ".join(known), self.backend)
 

@@ -15,9 +15,10 @@ from PIL import Image
 
 from seas_runtime import files
 from seas_runtime.dataset.contact_sheet import COLUMNS, GAP, LABEL, TILE, outline_mask
-from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, encode_png, write_dataset
+from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_runtime.photographs.png import encode_picture
 from tests.runtime.bundles import Toy, write_tiny_bundle
 from tests.runtime.datasets import WRITE, dataset_request, read_records, snapshot
 from tests.runtime.interpreters import run_python
@@ -200,7 +201,7 @@ def test_a_mask_that_was_retouched_in_the_last_batch_stays_when_the_batch_is_fil
     write(generator, out, "stain", "good", count=6, batch=4)
     last = max(record["index"] for record in read_records(out) if record["accepted"] and record["files"])
     assert last >= 4  # in the batch that is not full
-    retouched = encode_png(Image.new("L", (image.width, image.height), 255))
+    retouched = encode_picture(np.full((image.height, image.width), 255, np.uint8))
     (out / f"ground_truth/stain/{last:06d}_mask.png").write_bytes(retouched)
     (out / f"train/good/{last:06d}.png").write_bytes(retouched)
     before = snapshot(out)
@@ -222,7 +223,7 @@ def test_a_mask_that_was_retouched_stays_when_a_file_of_its_batch_or_pair_is_res
     write(generator, out, "stain", count=4)
     whole = snapshot(out)
     first, second = [record["files"] for record in read_records(out) if record["accepted"]][:2]
-    retouched = encode_png(Image.new("L", (image.width, image.height), 255))
+    retouched = encode_picture(np.full((image.height, image.width), 255, np.uint8))
     for pair in (first, second):
         (out / pair["mask"]).write_bytes(retouched)
     (out / first["image"]).unlink()
@@ -268,7 +269,9 @@ def test_a_pair_deleted_by_hand_stays_deleted_until_it_is_restored(
     edited = (
         out / next(r for r in read_records(out) if r["accepted"] and not r.get("deleted"))["files"]["mask"]
     )
-    retouched = encode_png(Image.new("L", (generator.manifest.image.width, generator.manifest.image.height)))
+    retouched = encode_picture(
+        np.zeros((generator.manifest.image.height, generator.manifest.image.width), np.uint8)
+    )
     edited.write_bytes(retouched)
     assert write(generator, out, "stain", count=8, restore=True).defects["stain"].deleted == 0
     assert snapshot(out).items() >= {path: whole[path] for path in (*gone["files"].values(), half)}.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from seas_runtime.dataset.choosing import choose, remove_left_out
 from seas_runtime.dataset.contact_sheet import contact_sheet
@@ -41,8 +39,8 @@ from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.request import PairRequest
 from seas_runtime.outputs.checking import holds_ours, refuse_overlap
 from seas_runtime.outputs.kinds import some
-from seas_runtime.photographs.png import encode_png as encode_wide_png
-from seas_runtime.photographs.values import Pixels, Values
+from seas_runtime.photographs.png import encode_picture
+from seas_runtime.photographs.values import Values
 
 __all__ = ["DatasetRequest", "DatasetSummary", "DefectSummary", "write_dataset"]
 
@@ -135,7 +133,7 @@ def write_dataset(
         (out / PENDING_NAME).unlink(missing_ok=True)
         values = Values.of(generator.manifest.preprocessing)
         sheet = contact_sheet(out, request.defects, records.records(), generator.manifest.labels, values)
-        atomic_write_bytes(out / CONTACT_SHEET_NAME, encode_png(sheet))
+        atomic_write_bytes(out / CONTACT_SHEET_NAME, encode_picture(np.asarray(sheet)))
         return _summarise(out, request, records, len(done), generator.manifest.labels)
 
 
@@ -213,7 +211,7 @@ class _Place:
                 if old is not None and (self.out / path).exists():
                     continue  # the half of a pair that a person left
                 if record.accepted:
-                    files[path] = encode_pixels(arrays[name])
+                    files[path] = encode_picture(arrays[name])
                 else:
                     unneeded.add(path)
         self._write_files(files, unneeded & self.ours)
@@ -273,20 +271,6 @@ def _write_missing(
         if pending is not None:
             done += pending.result()
             report()
-
-
-def encode_pixels(pixels: Pixels) -> bytes:
-    """Return pixels as a PNG file without loss."""
-    if pixels.dtype == np.uint8:
-        return encode_png(Image.fromarray(pixels))
-    return encode_wide_png(pixels)
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """Return an image as a PNG file."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _summarise(

@@ -67,6 +67,40 @@ def generate(
         str | None,
         typer.Option("--start", help="reference (a noised photograph, the default) or noise alone."),
     ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--strength", help="Of placed pairs: the part of the steps that are run, from the photograph on."
+        ),
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="photographs, to draw defects into, or noise, for whole pictures; auto takes photographs "
+            "where there are some.",
+        ),
+    ] = "auto",
+    onto: placement.Onto = None,
+    where: placement.Where = "auto",
+    per_picture: placement.PerPicture = "1",
+    placement_source: placement.Source = "shapes",
+    box_sizes: placement.BoxSizes = None,
+    legal: placement.Legal = None,
+    forbidden: placement.Forbidden = None,
+    blend: Annotated[
+        str, typer.Option("--blend", help="The way back into the photograph: feather, or poisson (OpenCV).")
+    ] = "feather",
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask", help="refined (what the mask head finds, the default) or placed, as asked for."
+        ),
+    ] = None,
+    oversample: Annotated[
+        float,
+        typer.Option("--oversample", help="So many times the pairs are made, and the best scores kept."),
+    ] = 1.0,
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", help="Reject and retry pairs that cannot be right.")
     ] = True,
@@ -80,17 +114,28 @@ def generate(
     json: options.Json = False,
 ) -> None:
     """Generate labelled pairs from a bundle into a data set in MVTec AD layout, without PyTorch."""
+    from seas_export.placing.choice import choose_placing, in_words
     from seas_export.progress import pairs_progress
     from seas_export.verdict.files import unusable
-    from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
+    from seas_runtime import DatasetRequest, Generator, Placing, Sampling, write_dataset
     from seas_runtime.errors import UserError
     from seas_runtime.methods.seas_options import SeasOptions
 
     if not defect and prompt is None:
         raise UserError("--defect: expected the name of a defect, found none. Give it: --defect all")
-    asked = SeasOptions(prompt, negative_prompt, guidance_rescale, start)
+    asked = SeasOptions(prompt, negative_prompt, guidance_rescale, start, strength)
     if checkpoint is not None and not asked.prompts:
         raise UserError("--checkpoint: encodes --prompt and --negative-prompt. Give one, or leave it out.")
+    placed = Placing(
+        placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden),
+        blend,
+        mask,
+    )
+    generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
+    if generator.chosen:
+        output.say(generator.chosen)
+    placing = choose_placing(generator, source, onto, placed)
+    output.say(in_words(generator, placing))
     request = DatasetRequest(
         defects=tuple(defect or [UNSEEN]),
         count=count,
@@ -98,10 +143,9 @@ def generate(
         batch=batch,
         sampling=Sampling(sampler, steps, guidance, tau, gate),
         options=asked if asked != SeasOptions() else None,
+        placing=placing,
+        oversample=oversample,
     )
-    generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
-    if generator.chosen:
-        output.say(generator.chosen)
     for line in unusable(generator.manifest, request.defects):
         output.say(line)
     if checkpoint is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,13 @@ def generate(
 
     A defect that is usable now, or no longer, is moved with its pairs. folders: of both, by the part's name.
     """
+    from seas_runtime.generation.placing.backgrounds import Backgrounds
+
     aside = set_aside(verdicts, config)
     kept = (*(verdict.defect for verdict in verdicts if verdict.defect not in aside), GOOD)
-    wanted = {name: value for name, value in asdict(config.generate).items() if name != "keep"}
+    wanted = {name: value for name, value in config.generate.to_dict().items() if name != "keep"}
+    if config.generate.onto is not None:
+        wanted["photographs"] = Backgrounds.of_folder(config.generate.onto).digest
     parts = [
         _Pairs(
             name,
@@ -103,6 +107,7 @@ def write_pairs(
     Raises:
         UserError: the bundle cannot be run here, or `out` cannot be written.
     """
+    from seas_export.placing.choice import choose_placing, in_words
     from seas_export.progress import pairs_progress
     from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
     from seas_runtime.backends.contract import AUTO
@@ -116,6 +121,8 @@ def write_pairs(
     generator = Generator.open(bundle, backend, config.threads)
     if generator.chosen:
         say(generator.chosen)
+    placing = choose_placing(generator, wanted.source, wanted.onto, wanted.placing, regions_alone=True)
+    say(in_words(generator, placing))
     request = DatasetRequest(
         defects=defects,
         count=wanted.pairs,
@@ -123,6 +130,8 @@ def write_pairs(
         batch=wanted.batch,
         sampling=Sampling(guidance=wanted.guidance, tau=wanted.tau, gate=wanted.gate),
         options=wanted.options,
+        placing=placing,
+        oversample=wanted.oversample,
     )
     with pairs_progress("generate") as progress:
         write_dataset(generator, request, out, progress, force=afresh, restore=restore)

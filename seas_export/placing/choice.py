@@ -1,0 +1,66 @@
+"""Whether pairs are drawn into photographs, and which ones, or are whole pictures from noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seas_runtime.errors import UserError
+from seas_runtime.manifest.fields import describe
+from seas_runtime.manifest.types import ENCODE_IMAGE
+from seas_runtime.methods.request import Placing
+from seas_runtime.methods.seas import REGIONS
+
+if TYPE_CHECKING:
+    from seas_runtime.generation.generator import Generator
+
+AUTO, PHOTOGRAPHS, NOISE = "auto", "photographs", "noise"
+SOURCES = (AUTO, PHOTOGRAPHS, NOISE)
+
+
+def choose_placing(
+    generator: Generator, source: str, onto: Path | None, asked: Placing, *, regions_alone: bool = False
+) -> Placing | None:
+    """Return how pairs are placed, or None for whole pictures; with `onto`, the generator draws onto that.
+
+    `auto` draws into photographs where `onto` is given, or the bundle has such and can; with `regions_alone`
+    only where its product was trained on regions. `asked` is how to place. Raises UserError for options that
+    contradict one another, and for photographs that are not there.
+    """
+    if source not in SOURCES:
+        raise UserError(f"--from: expected one of {', '.join(SOURCES)}, found {describe(source)}")
+    if source == NOISE:
+        given = [
+            name
+            for name, there in (("--onto", onto is not None), ("placement options", asked != Placing()))
+            if there
+        ]
+        if given:
+            raise UserError(
+                f"{given[0]}: with --from {NOISE} there are no photographs to draw into; leave one out"
+            )
+        return None
+    manifest = generator.manifest
+    if onto is not None:
+        generator.draw_onto(onto)
+        return asked
+    regions = bool(manifest.generation.get(REGIONS, False))
+    able = ENCODE_IMAGE in manifest.graphs
+    if source == AUTO and not regions and (regions_alone or not able or not generator.bundle.backgrounds):
+        if asked != Placing():
+            raise UserError(
+                f"{generator.bundle.path}: placement options are of pairs that are drawn into photographs; "
+                "give a folder of them with --onto, or --from photographs for those that the bundle carries"
+            )
+        return None
+    if able:
+        _ = generator.backgrounds  # says what to do where there are none
+    return asked
+
+
+def in_words(generator: Generator, placing: Placing | None) -> str:
+    """Say which way pairs are made."""
+    if placing is None:
+        return "pairs are whole pictures, made from noise"
+    found = generator.backgrounds
+    return f"defects are drawn into photographs: {len(found)} of {found.where}"

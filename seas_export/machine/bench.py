@@ -19,13 +19,16 @@ from seas_export.version import version
 from seas_runtime.backends.cores import peak_memory
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import atomic_write_text, os_errors, read_json, write_json
-from seas_runtime.manifest.types import GOOD
+from seas_runtime.manifest.types import ENCODE_IMAGE, GOOD
+from seas_runtime.methods.request import PairRequest, PlacedInputs
 from seas_runtime.outputs.checking import check_file, check_writable, refuse_overlap
 
 if TYPE_CHECKING:
     from seas_runtime.generation.generator import Generator
 
 BATCHES = (1, 2, 4, 8)
+_PLACED = 4
+"""How many pairs drawn into a background are measured at most."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class BenchResult:
     """The 95th percentile of the same."""
     latencies: tuple[float, ...]
     batches: tuple[BatchResult, ...]
+    placed: BatchResult | None
+    """Of pairs drawn into a background, one at a time; None for a bundle that draws into none."""
     failed: tuple[int, str] | None
     """The batch size that could not be run, and why; larger ones were not tried."""
     peak_memory: int | None
@@ -114,6 +119,24 @@ def bench(
     generator.request(chosen, seed, **options)  # what the bundle has not is refused before the work
     schedule = generator.bundle.schedule(sampler, steps)
 
+    def run_placed() -> BatchResult | None:
+        """Draw into pictures of the bundle's own, a quarter of each."""
+        if ENCODE_IMAGE not in manifest.graphs:
+            return None
+        count = min(pairs, _PLACED)
+        request = generator.request(chosen, seed, **options)
+        mask = np.zeros((manifest.image.height, manifest.image.width), np.bool_)
+        mask[mask.shape[0] // 4 : -mask.shape[0] // 4, mask.shape[1] // 4 : -mask.shape[1] // 4] = True
+        windows = generator.generate(GOOD, count, seed, **options)
+        asked = [
+            [PairRequest(request, index, PlacedInputs(pair.image, mask))]
+            for index, pair in enumerate(windows)
+        ]
+        list(generator.generate_batches(asked[:1]))
+        begun = time.perf_counter()
+        made = [pair for batch in generator.generate_batches(asked) for pair in batch]
+        return _result(1, time.perf_counter() - begun, [pair.record.times.to_dict() for pair in made])
+
     def run(batch: int) -> tuple[BatchResult, list[float]]:
         """Measure one batch size; also each pair's own seconds."""
         list(generator.generate(chosen, batch, seed, batch=batch, **options))
@@ -137,6 +160,7 @@ def bench(
                 latencies = seconds
             if batch in sizes:
                 results.append(result)
+        placed = run_placed()
     for warning in power.reading.warnings:
         say(f"warning: {warning}")
     median, p95 = np.percentile(latencies, (50, 95)).tolist()
@@ -159,6 +183,7 @@ def bench(
         latency_p95=p95,
         latencies=tuple(latencies),
         batches=tuple(results),
+        placed=placed,
         failed=failed,
         peak_memory=peak_memory(),
         machine=describe_machine(),
@@ -201,11 +226,15 @@ def _measure(
     records = [pair.record for pair in generator.generate(defect, count, seed, batch=batch, **options)]
     seconds = time.perf_counter() - begun
     times = [record.times.to_dict() for record in records]
+    return _result(batch, seconds, times), [entry["total"] for entry in times]
+
+
+def _result(batch: int, seconds: float, times: list[dict[str, float]]) -> BatchResult:
+    """Return what records' times say of a run of so many seconds."""
     parts = parts_of(times)
     whole = sum(parts.values())
     share = {name: value / whole if whole else 0.0 for name, value in parts.items()}
-    result = BatchResult(batch, count, seconds, count / seconds, parts, share)
-    return result, [entry["total"] for entry in times]
+    return BatchResult(batch, len(times), seconds, len(times) / seconds, parts, share)
 
 
 def _caption(result: BenchResult) -> str:

@@ -18,6 +18,7 @@ from seas_export.graphs.weights import WeightStore
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import Manifest
 from seas_runtime.methods.contract import Content, Inputs
+from seas_runtime.methods.request import PlacedInputs
 from seas_train import Checkpoint
 from seas_train.bases.base import Geometry
 from seas_train.data import Product
@@ -38,8 +39,19 @@ class ReferencePair:
 class Loop(Protocol):
     """A method's loop in PyTorch, written apart from the graphs."""
 
-    def generate(self, defect: str, count: int, seed: int = 0, *, batch: int = 1) -> Iterator[ReferencePair]:
-        """Yield pairs 0 to `count` - 1, those that the runtime makes of that seed."""
+    def generate(
+        self,
+        defect: str,
+        count: int,
+        seed: int = 0,
+        *,
+        batch: int = 1,
+        placed: Sequence[PlacedInputs] = (),
+    ) -> Iterator[ReferencePair]:
+        """Yield pairs 0 to `count` - 1, those that the runtime makes of that seed.
+
+        They are drawn into `placed`, one a pair, where some are given.
+        """
         ...
 
 
@@ -73,6 +85,8 @@ class Reference:
     module: Callable[[str, Checkpoint], Callable[..., Any]]
     """Return what a graph is in PyTorch, taking its inputs by name."""
     loop: Callable[[Checkpoint, Schedule, Manifest], Loop]
+    placed: Callable[[Checkpoint, int], PlacedInputs] | None = None
+    """Return something to draw into, for a seed; None for a method that draws into nothing."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def test_every_output_of_every_graph_is_compared(exported: ExportResult) -> None
         "probability, max |difference|",
         "mask IoU",
     ]
-    assert exported.parity.pairs == 2
+    assert (exported.parity.pairs, exported.parity.placed) == (2, 1)
 
 
 def test_bounds_are_the_issues() -> None:

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from seas_export.export import ExportResult
+from seas_export.methods.seas.expected import make_placed
 from seas_export.methods.seas.reference import ReferenceLoop
+from seas_runtime.backends.contract import open_backend
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_runtime.methods.request import PairRequest
+from seas_runtime.methods.seas_options import SeasOptions
 from seas_train import Checkpoint
 from seas_train.diffusion.taps import decode_taps, unet_with_taps
 from tests.export.conftest import STEPS
@@ -27,6 +34,47 @@ def test_is_the_runtimes_pair(loop: ReferenceLoop, generator: Generator) -> None
         assert np.abs(made.image.astype(int) - expected.image).max() <= 1
         assert np.abs(made.probability - expected.probability).max() < 1e-3
         assert (made.mask != expected.mask).mean() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps", "strength"),
+    [("dpmpp_2m", 25, None), ("dpmpp_2m", STEPS, 0.7), ("dpmpp_2m", 25, 0.28), ("ddim", 20, 0.5)],
+)
+def test_placed_pairs_are_the_runtimes(
+    checkpoint: Checkpoint, generator: Generator, sampler: str, steps: int, strength: float | None
+) -> None:
+    """Blended, and begun late, by diffusers' own schedulers."""
+    drawn = [make_placed(checkpoint, seed) for seed in range(3)]
+    loop = ReferenceLoop(checkpoint, steps, sampler, strength=strength or 1.0)
+    theirs = list(loop.generate("scratch", 3, seed=4, start=2, batch=3, placed=drawn))
+    options = SeasOptions(strength=strength)
+    request = generator.request("scratch", 4, options=options, sampler=sampler, steps=steps, gate=False)
+    batch = [PairRequest(request, 2 + place, item) for place, item in enumerate(drawn)]
+    (ours,) = generator.generate_batches([batch])
+    for made, expected in zip(ours, theirs, strict=True):
+        assert np.abs(made.image.astype(int) - expected.image).max() <= 1
+        assert np.abs(made.probability - expected.probability).max() < 1e-3
+    (whole,) = ReferenceLoop(checkpoint, steps, sampler).generate("scratch", 1, seed=4, start=2)
+    assert np.abs(whole.image.astype(int) - theirs[0].image).mean() > 1
+
+
+def test_a_background_is_noised_anew_where_the_bundle_says_so(
+    checkpoint: Checkpoint, exported: ExportResult
+) -> None:
+    content = Bundle.read(exported.bundle)
+    generation = {**content.manifest.generation, "blend": "fresh"}
+    content = replace(content, manifest=replace(content.manifest, generation=generation))
+    generator = Generator(content, open_backend("cpu", 1))
+    drawn = make_placed(checkpoint, 5)
+    (made,) = next(
+        generator.generate_batches([[PairRequest(generator.request("chip", gate=False), 0, drawn)]])
+    )
+    images = [
+        next(ReferenceLoop(checkpoint, STEPS, fresh_blend=fresh).generate("chip", 1, placed=[drawn])).image
+        for fresh in (True, False)
+    ]
+    apart = [np.abs(made.image.astype(int) - image).max() for image in images]
+    assert apart[0] <= 1 < apart[1]
 
 
 def test_another_sampler_is_the_runtimes_too(checkpoint: Checkpoint, generator: Generator) -> None:

@@ -137,14 +137,16 @@ def bench(
         say=output.say,
     )
     files = write_bench(result, out) if out is not None else []
+    placed = [] if result.placed is None else [("1, placed", result.placed)]
+    parts = list((result.placed or result.batches[0]).share)
     rows: list[tuple[object, ...]] = [
         (
-            entry.batch,
+            name,
             entry.pairs_per_second,
             1000 * entry.seconds / entry.pairs,
-            *(f"{100 * share:.1f} %" for share in entry.share.values()),
+            *(f"{100 * entry.share.get(part, 0.0):.1f} %" for part in parts),
         )
-        for entry in result.batches
+        for name, entry in [*((entry.batch, entry) for entry in result.batches), *placed]
     ]
     memory = "unknown" if result.peak_memory is None else mib(result.peak_memory, 0)
     text = output.group(
@@ -153,7 +155,7 @@ def bench(
         f"peak memory {memory}; loading {result.load_seconds:.1f} s",
         *([said] if (said := result.power.to_text()) is not None else []),
         *(f"warning: {warning}" for warning in result.power.warnings),
-        output.table("batch", "pairs/s", "ms/pair", *result.batches[0].share, rows=rows),
+        output.table("batch", "pairs/s", "ms/pair", *parts, rows=rows),
         *(f"wrote {file}" for file in files),
     )
     output.report({**asdict(result), "files": files}, text, json)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from seas_export.export.parity.graphs import ExpectedGraphs, compare_graphs, expect_graphs
@@ -17,6 +18,7 @@ from seas_export.methods.table import find_method
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_runtime.manifest.types import ENCODE_IMAGE
 from seas_train import Checkpoint, load_checkpoint
 
 LARGE_UNET = 100_000_000
@@ -30,7 +32,7 @@ class Effort:
     batch: int = 3
     """Items in the inputs of each graph; never 2, with which the graphs were traced."""
     pairs: int = 2
-    """Whole pairs."""
+    """Pairs: whole pictures, and as many in a background."""
     steps: int | None = None
     """Of their schedule; None for the bundle's own."""
 
@@ -56,7 +58,9 @@ def measure(
     seeds: Iterable[int] | None = None,
     bounds: Bounds | None = None,
 ) -> ParityReport:
-    """Compare every graph, and one whole pair for each seed, the defects in turn.
+    """Compare every graph, and one pair for each seed, the defects in turn.
+
+    Where the bundle draws into backgrounds, every second pair is drawn into one, the first among them.
 
     Args:
         bundle: its folder.
@@ -69,7 +73,10 @@ def measure(
     """
     if isinstance(checkpoint, Path):
         checkpoint = load_checkpoint(checkpoint)
-    expected = expect(bundle, checkpoint, None if seeds is None else _in_turn(checkpoint, seeds))
+    requests = (
+        None if seeds is None else _in_turn(checkpoint, seeds, _places(Bundle.read(bundle, verify=False)))
+    )
+    expected = expect(bundle, checkpoint, requests)
     del checkpoint
     return compare(bundle, expected, bounds)
 
@@ -103,9 +110,10 @@ def expect(bundle: Path, checkpoint: Checkpoint, requests: Iterable[Request] | N
         )
     graphs = expect_graphs(reference, manifest.graphs, checkpoint, schedule, effort.batch)
     if requests is None:
-        requests = _in_turn(checkpoint, range(effort.pairs))
+        requests = _in_turn(checkpoint, range(effort.pairs), _places(content))
         schedule = content.schedule(steps=effort.steps)
-    pairs = tuple(expect_pairs(reference.loop(checkpoint, schedule, manifest), requests))
+    place = None if reference.placed is None else partial(reference.placed, checkpoint)
+    pairs = tuple(expect_pairs(reference.loop(checkpoint, schedule, manifest), requests, place))
     return Expected(graphs, pairs, schedule.steps)
 
 
@@ -122,10 +130,18 @@ def compare(bundle: Path, expected: Expected, bounds: Bounds | None = None) -> P
     generator = Generator.open(bundle, threads=threads, verify=False)
     figures = compare_pairs(generator, expected.pairs, expected.steps)
     rows = figures.rows(bounds.pipeline)
-    return ParityReport(manifest.precision, graphs, rows, figures.pairs, expected.steps)
+    return ParityReport(manifest.precision, graphs, rows, figures.pairs, expected.steps, figures.placed)
 
 
-def _in_turn(checkpoint: Checkpoint, seeds: Iterable[int]) -> list[Request]:
-    """A pair for each seed, the defects in turn."""
-    defects = checkpoint.defects
-    return [Request(defects[place % len(defects)], seed) for place, seed in enumerate(seeds)]
+def _places(content: Bundle) -> bool:
+    """Whether a bundle draws into backgrounds."""
+    return ENCODE_IMAGE in content.manifest.graphs
+
+
+def _in_turn(checkpoint: Checkpoint, seeds: Iterable[int], places: bool) -> list[Request]:
+    """A pair for each seed, the defects in turn; one in a background and one whole, where both are made."""
+    defects, kinds = checkpoint.defects, (True, False) if places else (False,)
+    return [
+        Request(defects[number // len(kinds) % len(defects)], seed, placed=kinds[number % len(kinds)])
+        for number, seed in enumerate(seeds)
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from seas_export.export.parity.report import PipelineBound, PipelineRow
@@ -12,6 +12,7 @@ from seas_export.methods.contract import Loop, ReferencePair
 from seas_runtime.figures import iou, largest_difference, overlap, psnr, squared_error
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
+from seas_runtime.methods.request import PairRequest, PlacedInputs
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Request:
     defect: str
     seed: int
     count: int = 1
+    placed: bool = False
+    """Whether they are drawn into a background."""
 
 
 class PipelineFigures:
@@ -28,6 +31,7 @@ class PipelineFigures:
 
     def __init__(self) -> None:
         self.pairs = 0
+        self.placed = 0
         self._squares, self._values = 0.0, 0
         self._probability = 0.0
         self._both, self._either = 0, 0
@@ -83,23 +87,31 @@ class ExpectedPair:
     request: Request
     index: int
     pair: ReferencePair
+    placed: PlacedInputs | None = None
 
 
-def expect_pairs(loop: Loop, requests: Iterable[Request]) -> Iterator[ExpectedPair]:
-    """Make every requested pair with PyTorch."""
+def expect_pairs(
+    loop: Loop, requests: Iterable[Request], place: Callable[[int], PlacedInputs] | None = None
+) -> Iterator[ExpectedPair]:
+    """Make every requested pair with PyTorch; `place` returns what those of a seed are drawn into."""
     for request in requests:
-        made = loop.generate(request.defect, request.count, request.seed, batch=request.count)
+        count, placed = request.count, []
+        if request.placed and place is not None:
+            placed = [place(request.seed * count + index) for index in range(count)]
+        made = loop.generate(request.defect, count, request.seed, batch=count, placed=placed)
         for index, pair in enumerate(made):
-            yield ExpectedPair(request, index, pair)
+            yield ExpectedPair(request, index, pair, placed[index] if placed else None)
 
 
 def compare_pairs(generator: Generator, expected: Iterable[ExpectedPair], steps: int) -> PipelineFigures:
     """Make the same pairs with the runtime, without gates, and compare."""
     figures = PipelineFigures()
-    for request, group in itertools.groupby(expected, key=lambda entry: entry.request):
-        made = generator.generate(
-            request.defect, request.count, request.seed, batch=request.count, steps=steps, gate=False
-        )
+    for request, entries in itertools.groupby(expected, key=lambda entry: entry.request):
+        group = list(entries)
+        wanted = generator.request(request.defect, request.seed, steps=steps, gate=False)
+        batch = [PairRequest(wanted, entry.index, entry.placed) for entry in group]
+        (made,) = generator.generate_batches([batch])
         for ours, theirs in zip(made, group, strict=True):
             figures.add(ours, theirs.pair)
+            figures.placed += theirs.placed is not None
     return figures

@@ -89,6 +89,8 @@ class ParityReport:
     """How many pairs the pipeline's figures are of."""
     steps: int = 0
     """Of those pairs."""
+    placed: int = 0
+    """How many of them were drawn into a background."""
 
     @property
     def rows(self) -> tuple[GraphRow | PipelineRow, ...]:
@@ -106,6 +108,7 @@ class ParityReport:
             "passed": self.passed,
             "precision": self.precision,
             "pairs": self.pairs,
+            "placed": self.placed,
             "steps": self.steps,
             "graphs": [_finite(asdict(row)) for row in self.graphs],
             "pipeline": [_finite(asdict(row)) for row in self.pipeline],
@@ -120,7 +123,8 @@ class ParityReport:
             for row in self.graphs
         ]
         if self.pipeline:
-            lines.append(f"whole pairs ({self.pairs}, {self.steps} steps)")
+            placed = f", {self.placed} in a background" if self.placed else ""
+            lines.append(f"whole pairs ({self.pairs}{placed}, {self.steps} steps)")
         lines += [
             f"  {row.figure:<27} {row.value:9.4g}   bound {row.bound:g}{'' if row.passed else '  FAILED'}"
             for row in self.pipeline

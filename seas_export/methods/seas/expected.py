@@ -14,6 +14,7 @@ from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS, part_module, pro
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, ENCODE_IMAGE, STEP, STEP_UNGUIDED
 from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, MASK
+from seas_runtime.methods.request import PlacedInputs
 from seas_runtime.methods.seas import follows
 from seas_runtime.methods.seas_options import RESCALE
 from seas_train import Checkpoint
@@ -79,6 +80,21 @@ def _make_tensors(
         DECODE_IMAGE: {"latents": scaled},
         ENCODE_IMAGE: {"image": to_uint8(pixels)},
     }
+
+
+def make_placed(checkpoint: Checkpoint, seed: int) -> PlacedInputs:
+    """Return a normal image of the checkpoint's references, and a rectangle to draw into, by chance."""
+    random = np.random.default_rng(seed)
+    chosen = int(random.integers(len(checkpoint.references)))
+    with torch.inference_mode():
+        pixels = decode_pixels(checkpoint.vae, unscaled_references(checkpoint)[chosen : chosen + 1])[0]
+    window = np.asarray(to_uint8(pixels)[0])
+    side = window.shape[0]
+    height, width = random.integers(max(1, side // 16), side // 2, size=2, endpoint=True)
+    top, left = random.integers(side - height, endpoint=True), random.integers(side - width, endpoint=True)
+    mask = np.zeros((side, side), np.bool_)
+    mask[top : top + height, left : left + width] = True
+    return PlacedInputs(window, mask)
 
 
 def unscaled_references(checkpoint: Checkpoint) -> Tensor:

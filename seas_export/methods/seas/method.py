@@ -13,13 +13,13 @@ from seas_export.extras import NONE, Extras
 from seas_export.graphs.trace import TEXT_ENCODER
 from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.seas.compose import compose
-from seas_export.methods.seas.expected import make_inputs, reference_module
+from seas_export.methods.seas.expected import make_inputs, make_placed, reference_module
 from seas_export.methods.seas.parts import PART_NAMES, VAE_TAPS, make_parts
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_export.methods.seas.tokenizer import tokenizer_table
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import TOKENIZER, UNCONDITIONAL, Manifest
-from seas_runtime.methods.blending.inputs import BLEND, FIXED
+from seas_runtime.methods.blending.inputs import BLEND, FIXED, FRESH, STRENGTH
 from seas_runtime.methods.contract import Content, Inputs
 from seas_runtime.methods.seas import (
     ADD_NOISE_STEP,
@@ -85,6 +85,8 @@ def reference_loop(checkpoint: Checkpoint, schedule: Schedule, manifest: Manifes
         schema=manifest.schema,
         rescale=manifest.generation.get(RESCALE, 0.0),
         add_noise_step=manifest.generation.get(ADD_NOISE_STEP, START_TIMESTEPS),
+        fresh_blend=manifest.generation.get(BLEND) == FRESH,
+        strength=manifest.generation.get(STRENGTH, 1.0),
     )
 
 
@@ -128,7 +130,7 @@ METHOD = ExportMethod(
     half_values=frozenset({"context", "negative_context", "tap_coarse", "tap_fine", *VAE_TAPS}),
     inner_values=frozenset(VAE_TAPS),
     part_cases=part_cases,
-    reference=Reference(make_inputs, reference_module, reference_loop),
+    reference=Reference(make_inputs, reference_module, reference_loop, make_placed),
     mask_scores=mask_scores,
     with_prompt=with_prompt,
 )

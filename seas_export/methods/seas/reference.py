@@ -7,8 +7,10 @@ runtime's choice, so that a pair of the same seed and index is the same pair.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from seas_export.methods.contract import ReferencePair
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD, SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.request import PlacedInputs
 from seas_runtime.methods.seas import MASK_STEPS, START_TIMESTEPS, choose_reference, defective
 
 if TYPE_CHECKING:
@@ -41,6 +44,8 @@ class ReferenceLoop:
         schema: of the bundle whose noise is drawn.
         rescale: guidance rescale's phi.
         add_noise_step: steps that the schedule is stretched to for the start; None for the authors'.
+        fresh_blend: whether a background is noised anew in each step.
+        strength: of pairs that are drawn into a background: which part of the steps is run.
     """
 
     def __init__(
@@ -56,6 +61,8 @@ class ReferenceLoop:
         schema: int = SCHEMA,
         rescale: float = 0.0,
         add_noise_step: int | None = None,
+        fresh_blend: bool = False,
+        strength: float = 1.0,
     ) -> None:
         import torch
 
@@ -69,6 +76,7 @@ class ReferenceLoop:
         self.steps, self.sampler, self.mask_steps = steps, sampler, mask_steps
         self._schema = schema
         self._rescale = rescale
+        self._fresh_blend, self._strength = fresh_blend, strength
         self._start = make_start_scheduler(checkpoint.scheduler.config, add_noise_step or START_TIMESTEPS)
         self._taps = tap_indices(checkpoint.unet)
         self._contexts: dict[str, Tensor] = {}
@@ -88,8 +96,11 @@ class ReferenceLoop:
         batch: int = 1,
         guidance: float | None = None,
         tau: float | None = None,
+        placed: Sequence[PlacedInputs] = (),
     ) -> Iterator[ReferencePair]:
         """Yield pairs `start` to `start + count - 1`, `batch` at a time; defaults are the checkpoint's.
+
+        They are drawn into `placed`, one a pair, where some are given.
 
         Raises:
             UserError: a defect that the checkpoint does not have.
@@ -104,7 +115,8 @@ class ReferenceLoop:
         tau = float(settings["tau"] if tau is None else tau)
         for first in range(start, start + count, batch):
             indices = range(first, min(first + batch, start + count))
-            yield from self._pairs(defect, indices, seed, guidance, tau)
+            given = placed[first - start : first - start + len(indices)]
+            yield from self._pairs(defect, indices, seed, guidance, tau, given)
 
     def prepare(self, batch: int = 1) -> None:
         """Run each model once at a batch size: what is compiled or touched for the first time, is then."""
@@ -120,13 +132,19 @@ class ReferenceLoop:
             self.checkpoint.artifacts["mask_head"](*(tap.chunk(2)[1] for tap in taps), vae_taps)
 
     def _pairs(
-        self, defect: str, indices: Sequence[int], seed: int, guidance: float, tau: float
+        self,
+        defect: str,
+        indices: Sequence[int],
+        seed: int,
+        guidance: float,
+        tau: float,
+        placed: Sequence[PlacedInputs],
     ) -> Iterator[ReferencePair]:
         import torch
 
         began = time.perf_counter()
         with torch.inference_mode():
-            images, probabilities, latents = self._run(defect, indices, seed, guidance)
+            images, probabilities, latents = self._run(defect, indices, seed, guidance, placed)
         seconds = (time.perf_counter() - began) / len(indices)
         settings = self.checkpoint.meta["generation"]
         for image, probability, latent in zip(images, probabilities, latents, strict=True):
@@ -134,11 +152,17 @@ class ReferenceLoop:
             yield ReferencePair(image, mask, probability, latent, seconds)
 
     def _run(
-        self, defect: str, indices: Sequence[int], seed: int, guidance: float
+        self,
+        defect: str,
+        indices: Sequence[int],
+        seed: int,
+        guidance: float,
+        placed: Sequence[PlacedInputs],
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         import torch
 
         from seas_export.graphs.schedules import make_scheduler
+        from seas_export.methods.seas.drawn import Drawn
         from seas_train.diffusion.sampling import denoise
         from seas_train.diffusion.solver import SolverRules
         from seas_train.diffusion.taps import to_uint8
@@ -162,7 +186,24 @@ class ReferenceLoop:
                 conditional_taps = [tap.chunk(2)[1] for tap in taps]
                 probabilities.append(self.checkpoint.artifacts["mask_head"](*conditional_taps, vae_taps))
 
-        latents = denoise(scheduler, predict, latents, contexts, guidance, read_mask, rescale=self._rescale)
+        first, blend = 0, {}
+        if placed:
+            first = self.steps - math.ceil(round(self._strength * self.steps, 6))
+            noises = [PairNoise(seed, index, 0, defect, self._schema) for index in indices]
+            whole = first if self._strength < 1 else None
+            drawn = Drawn(self.checkpoint, placed, noises, self._fresh_blend, whole)
+            blend["before"] = partial(drawn.before, scheduler.timesteps)
+        latents = denoise(
+            scheduler,
+            predict,
+            latents,
+            contexts,
+            guidance,
+            read_mask,
+            rescale=self._rescale,
+            first=first,
+            **blend,
+        )
         pixels, _ = self._decode(latents)
         mean = torch.stack(probabilities).mean(dim=0)
         return to_uint8(pixels).cpu().numpy(), mean.cpu().numpy(), latents.cpu().numpy()

@@ -25,6 +25,8 @@ def denoise(
     after: Callable[[int, Tensor], None] = lambda step, latents: None,
     *,
     rescale: float = 0.0,
+    before: Callable[[int, Tensor], Tensor] = lambda step, latents: latents,
+    first: int = 0,
 ) -> Tensor:
     """Take latents [B, C, h, w] f32 through all steps of a diffusers scheduler with classifier-free guidance.
 
@@ -36,8 +38,13 @@ def denoise(
         guidance: its scale.
         after: is told each step's number and the latents from before its update, once it has its prediction.
         rescale: phi, by which the guided prediction's deviation is drawn to the conditional one's.
+        before: returns what a step starts from, of its number and the latents: as they are, or blended.
+        first: the step to begin with.
     """
-    for number, timestep in enumerate(solver.timesteps):
+    if first:
+        solver.set_begin_index(first)
+    for number, timestep in list(enumerate(solver.timesteps))[first:]:
+        latents = before(number, latents)
         doubled = solver.scale_model_input(torch.cat([latents, latents]), timestep)
         unconditional, conditional = predict(doubled, timestep, contexts).float().chunk(2)
         after(number, latents)

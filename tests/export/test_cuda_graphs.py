@@ -28,6 +28,7 @@ from seas_export.export import ExportResult
 from seas_export.graphs.trace import Part, trace
 from seas_runtime.backends.onnxruntime.graph_files import graph_file
 from seas_runtime.bundle.reading import Bundle
+from seas_runtime.manifest.types import ENCODE_IMAGE
 from seas_runtime.methods.seas import GRAPHS
 from tests.engines.cuda_operators import VENDOR, beside_the_bundles, in_standard_operators
 from tests.export.models import operators, run
@@ -275,7 +276,7 @@ def with_engines(own_bundle: Path) -> Bundle:
     return Bundle.read(own_bundle)
 
 
-@pytest.mark.parametrize("graph", GRAPHS)
+@pytest.mark.parametrize("graph", [*GRAPHS, ENCODE_IMAGE])
 def test_an_engine_says_what_the_bundles_graph_says(with_engines: Bundle, graph: str, tmp_path: Path) -> None:
     found = graph_file(with_engines, graph)
     assert found.is_engine

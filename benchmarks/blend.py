@@ -2,8 +2,8 @@
 
     python benchmarks/blend.py --bundle out/bottle/bundle --name micro
 
-What it costs is measured twice. The blend alone is a graph of its own, run beside the step: its time over the
-step's, the call included, is no less than what it takes inside. And the step without is the bundle's own with
+What it costs is measured twice. The blend alone is a graph of its own: its fastest run over the step's, the call
+included, is no less than what it takes inside, and what else the machine does falls on neither. And the step without is the bundle's own with
 its blend taken out: both are run in turn, and the median of their ratios is what is left where noise is less.
 `encode_image` is timed too: a placed pair runs it once. `--rounds 0` counts operations alone.
 
@@ -152,12 +152,13 @@ def measure(bundle: Bundle, plain: Bundle, name: str, rounds: int, turns: bool) 
     ratio = None
     if turns:
         ratio = round(float(np.median(np.divide(seconds["step"], seconds["step_without_blend"]))), 4)
-    medians = {key: float(np.median(found)) for key, found in (seconds | encoding).items()}
+    found = seconds | encoding
     return {
         "identity": backend.identity(bundle),
         "rounds": rounds,
-        "median_ms": {key: round(1000 * median, 3) for key, median in medians.items()},
-        "blend_share": round(medians[_ALONE] / medians["step"], 6),
+        "fastest_ms": {key: round(1000 * min(values), 3) for key, values in found.items()},
+        "median_ms": {key: round(1000 * float(np.median(values)), 3) for key, values in found.items()},
+        "blend_share": round(min(found[_ALONE]) / min(found["step"]), 6),
         "ratio_of_steps": ratio,
     }
 

@@ -2,10 +2,11 @@
 
     python benchmarks/blend.py --bundle out/bottle/bundle --name micro
 
-What it costs is measured twice. The blend alone is a graph of its own: its fastest run over the step's, the call
-included, is no less than what it takes inside, and what else the machine does falls on neither. And the step without is the bundle's own with
-its blend taken out: both are run in turn, and the median of their ratios is what is left where noise is less.
-`encode_image` is timed too: a placed pair runs it once. `--rounds 0` counts operations alone.
+What it costs is measured twice. The blend alone is a graph of its own: its fastest run over the step's, the
+call included, is no less than what it takes inside, and what else the machine does falls on neither. And the
+step without is the bundle's own, its blend taken out: both are run in turn, and the median of their ratios
+is what is left where noise is less. `encode_image` is timed too: a placed pair runs it once. `--rounds 0`
+counts operations alone.
 
 Writes an entry of benchmarks/results/blend.json. Exits with 1 where the blend alone takes more than 3 % of a
 step.

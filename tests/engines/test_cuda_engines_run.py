@@ -16,6 +16,7 @@ from seas_runtime.backends.onnxruntime.graph_files import CUDA_FORM, graph_file
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.engines.errors import EngineDamaged, EngineStale
 from seas_runtime.generation.generator import Generator
+from seas_runtime.methods.request import PairRequest, PlacedInputs
 from seas_runtime.methods.seas import GRAPHS
 from tests.runtime.bundles import Toy, write_tiny_bundle
 
@@ -44,6 +45,38 @@ def test_pairs_of_engines_are_those_of_the_bundles_graphs(
     for one, other in zip(Generator(content, backend).generate("stain", 5, batch=2), expected, strict=True):
         assert np.abs(one.image.astype(int) - other.image).max() <= 1
         np.testing.assert_allclose(one.probability, other.probability, atol=1e-5)
+
+
+def test_placed_pairs_of_engines_are_those_of_the_bundles_graphs(
+    tmp_path: Path, backend: OnnxRuntimeBound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every graph that they run has an engine; maps are read, and features handed back, by one call."""
+    monkeypatch.setattr("seas_engines.building.prepare.write_for_cuda", lambda model: None)
+    path = write_tiny_bundle(tmp_path / "bundle", Toy(blend="fixed"))
+    content = Bundle.read(path)
+    built = compile_bundle(path, EngineOptions("cuda", precision="fp32"))
+    assert [engine.graph for engine in built.engines] == [*GRAPHS, "encode_image"]
+    assert graph_file(content, "encode_image").is_engine
+    side = content.manifest.image.height
+    mask = np.zeros((side, side), np.bool_)
+    mask[10:25, 5:30] = True
+    made = []
+    for generator in (Generator(content, backend), Generator.open(path, threads=1)):
+        request = generator.request("stain", 4, gate=False)
+        random = np.random.default_rng(0)
+        windows = random.integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+        asked = [
+            PairRequest(request, index, PlacedInputs(window, mask), ("tap_coarse",))
+            for index, window in enumerate(windows)
+        ]
+        made.append(generator._loop.run(asked, 0))
+    assert np.abs(made[0].images.astype(int) - made[1].images).max() <= 1
+    for one, other in (
+        (made[0].masks.probabilities, made[1].masks.probabilities),
+        (made[0].observed["tap_coarse"], made[1].observed["tap_coarse"]),
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert np.std(made[0].images) > 10
 
 
 def test_what_is_loaded_is_the_engine(bundle: Path, backend: OnnxRuntimeBound) -> None:

@@ -6,16 +6,21 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime
 import pytest
 
 import seas_engines.precision.evaluator as evaluating
+from seas_engines.building.prepare import Preparer
 from seas_engines.graphs.rewrite import Form, rewrite
 from seas_engines.precision.cases import step_cases
 from seas_engines.precision.evaluator import Case, Evaluator, distance
 from seas_engines.precision.float32_nodes import BOUND, Float32Nodes, find_float32_nodes
 from seas_engines.precision.half import HALF_MAX, candidates, infer_types, to_half
+from seas_engines.targets.dialect import dialect_of
+from seas_engines.targets.targets import Precision, Target
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
+from seas_runtime.methods.table import find_method
 from tests.engines.graphs import latents, network, run
 from tests.runtime.bundles import Toy, write_tiny_bundle
 
@@ -149,6 +154,31 @@ def test_x0_of_an_early_step_is_held_against_its_latents(tmp_path: Path) -> None
     table = bundle.schedule().table
     for case, step in ((first, 0), (last, -1), (extreme[0], 0)):
         assert case.extents == {"x0": pytest.approx(table[step, 2] * np.ptp(case.feeds["latents"]))}
+
+
+def test_a_step_that_draws_into_a_background_is_measured_doing_so(tmp_path: Path) -> None:
+    bundle = Bundle.read(write_tiny_bundle(tmp_path / "bundle", Toy(blend="fixed")))
+    cases = step_cases(bundle, bundle.manifest.graphs["step"])
+    assert [case.feeds["mask"].mean() for case in cases] == [1, pytest.approx(2 / 3), 1, 1, 1]  # half, grown
+    for place, case in enumerate(cases):
+        for name in ("background", "blend_noise"):
+            assert bool(case.feeds[name].any()) is (place == 1)
+
+
+def test_encoding_is_measured_on_a_picture_of_the_bundles_own(tmp_path: Path) -> None:
+    bundle = Bundle.read(write_tiny_bundle(tmp_path / "bundle", Toy(blend="fixed")))
+    preparer = Preparer(bundle, dialect_of(Target.RTX, "1.7"), Precision.FP16, tmp_path, threads=1)
+    measured = preparer.measure("encode_image")
+    assert (measured.float32, measured.candidates) == ((), 1)
+    assert 1e-6 < measured.error < 1e-2
+    real, noise = preparer._cases("encode_image")
+    latents = find_method("seas").clean(bundle, 0)
+    session = onnxruntime.InferenceSession(bundle.graph_path("decode_image"))
+    (expected,) = session.run(["image"], {"latents": latents})
+    assert np.array_equal(real.feeds["image"], expected)
+    assert noise.extreme
+    assert noise.feeds["image"].shape == expected.shape
+    assert noise.feeds["image"].std() > 60
 
 
 def test_a_graph_that_is_broken_in_float32_is_refused(tmp_path: Path) -> None:

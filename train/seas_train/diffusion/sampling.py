@@ -41,7 +41,7 @@ def denoise(
         before: returns what a step starts from, of its number and the latents: as they are, or blended.
         first: the step to begin with.
     """
-    if first:
+    if first and hasattr(solver, "set_begin_index"):  # others tell a step by its timestep alone
         solver.set_begin_index(first)
     for number, timestep in list(enumerate(solver.timesteps))[first:]:
         latents = before(number, latents)

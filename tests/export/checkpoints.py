@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors.numpy import save_file
 
+from seas_runtime.files import write_json
+from seas_runtime.photographs.png import encode_png
+from seas_runtime.placement.masks.shapes import Shape, pack_shapes
 from seas_train.bases.base import Base, load_base
 from seas_train.methods.seas.checkpoint import save_checkpoint
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
@@ -69,3 +74,18 @@ def _save(path: Path, fine_tuned: FineTuned, head: MaskHead, references: torch.T
     }
     save_checkpoint(path, fine_tuned, head, references, description)
     return path
+
+
+def write_placement(checkpoint: Path, backgrounds: list[np.ndarray], regions: bool = True) -> None:
+    """Add what placed pairs need to a checkpoint: a shape a defect, views, and these photographs."""
+    folder = checkpoint / "placement"
+    (folder / "backgrounds").mkdir(parents=True)
+    shapes = {name: [Shape(np.ones((5, 9), bool), (40, 60), (0.5, 0.25), 1.0)] for name in DEFECTS}
+    save_file(pack_shapes(shapes, False), folder / "shapes.safetensors")
+    seen = np.random.default_rng(0).integers(0, 256, (2, IMAGE_SIZE, IMAGE_SIZE, 3)).astype(np.uint8)
+    masks = {f"{name}/masks": (seen[..., 0] > 128).astype(np.uint8) for name in DEFECTS}
+    images = {f"{name}/images": seen for name in (*DEFECTS, "good")}
+    save_file({**images, **masks}, folder / "regions.safetensors")
+    write_json(folder / "placement.json", {"schema": 1, "regions": regions})
+    for index, pixels in enumerate(backgrounds):
+        (folder / f"backgrounds/{index:03d}.png").write_bytes(encode_png(pixels))

@@ -81,7 +81,7 @@ def test_the_same_product_trains_to_the_same_files(
 
 
 def test_examples_are_regions(large_product: Product, tiny_base: Base) -> None:
-    examples = Examples(large_product, tiny_base.geometry, rotate=True, flip=True, normal_augmentations=2)
+    examples = Examples(large_product, tiny_base.geometry, rotate=True, flip=True)
     assert len(examples.defects) == 2 * 2 * 3
     assert len(examples.normals) == 4 * 2
     assert {len(example.augmentations) for example in (*examples.defects, *examples.normals)} == {2}

@@ -25,6 +25,9 @@ from seas_train.data import Product
 from seas_train.data.regions import View
 from seas_train.training.precision import native_autocast
 
+REGION_AUGMENTATIONS = 2
+"""Of each region: there are several of a photograph, each another one already."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -88,8 +91,9 @@ class Examples:
             geometry: of the base at the product's image size.
             rotate: augment by rotations of multiples of 90 degrees.
             flip: augment by mirroring.
-            normal_augmentations: how many augmentations each normal image, and each region, is drawn in,
-                spread evenly over the images, where encoding all of them takes too long; all by default.
+            normal_augmentations: how many augmentations each normal image is drawn in, spread evenly over the
+                images, where encoding all of them takes too long; all by default, but for regions, which
+                are drawn in `REGION_AUGMENTATIONS` at most.
             half_precision: encode in bfloat16 on a CPU that computes it natively.
             mirrored_share: of the images that are drawn.
             paired_normals: list no more normals than defect images, the first ones.
@@ -98,7 +102,10 @@ class Examples:
         self.product = product
         self.geometry = geometry
         self.augmentations = augmentations(rotate, flip)
-        few = None if product.regions is None else normal_augmentations
+        few = None
+        if product.regions is not None:
+            few = REGION_AUGMENTATIONS
+            normal_augmentations = min(few, normal_augmentations or few)
         defects: list[Example] = []
         for index, defect in enumerate(product.defects):
             for pair in defect.train:

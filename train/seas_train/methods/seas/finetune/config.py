@@ -103,7 +103,7 @@ class FinetuneConfig(Settings):
     """Random mirror images."""
     normal_augmentations: Count | None = None
     """How many augmentations each normal image is drawn in (each costs an encoding before the first step);
-    none for all."""
+    none for all. A region is drawn in two at most."""
     noisy_share: Share = 0.0
     """Share of the timesteps that are drawn from the noisier half of the schedule alone, the others from all
     of it. Layout is settled at high noise: a base that must still learn the product's shape gains from it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,42 @@ def test_parts_are_what_lies_together() -> None:
     assert whole.pixels == specks.sum()
 
 
+def by_search(mask: NDArray[np.bool_]) -> list[list[int]]:
+    """Parts [top, left, bottom, right, pixels], pixel by pixel and pair by pair."""
+    left = {(int(y), int(x)) for y, x in zip(*np.nonzero(mask), strict=True)}
+    found = []
+    while left:
+        pending, piece = [left.pop()], []
+        while pending:
+            y, x = pending.pop()
+            piece.append((y, x))
+            near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & left
+            left -= near
+            pending += near
+        ys, xs = [y for y, _ in piece], [x for _, x in piece]
+        found.append([min(ys), min(xs), max(ys) + 1, max(xs) + 1, len(piece)])
+    while True:
+        for a, b in itertools.combinations(found, 2):
+            gap = max(0, *(max(a[i], b[i]) - min(a[i + 2], b[i + 2]) for i in (0, 1)))
+            if gap <= max(24, max(c[i + 2] - c[i] for c in (a, b) for i in (0, 1)) // 2):
+                found = [c for c in found if c is not a and c is not b]
+                low, high = [min(a[i], b[i]) for i in (0, 1)], [max(a[i], b[i]) for i in (2, 3)]
+                found.append([*low, *high, a[4] + b[4]])
+                break
+        else:
+            return sorted(found)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_are_those_of_a_search(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    mask = np.zeros((128, 128), bool)
+    for _ in range(random.integers(1, 8)):
+        (y, x), (height, width) = random.integers(0, 118, 2), random.integers(1, 10, 2)
+        mask[y : y + height, x : x + width] = random.random((height, width)) < 0.9
+    assert [[*part.box, part.pixels] for part in parts_of(mask)] == by_search(mask)
+
+
 def test_regions_of_normals_lie_where_defects_do_and_elsewhere(tmp_path: Path) -> None:
     masks: list[Boxes] = [[(300, 40, 16, 16)], [(310, 50, 16, 16)]]
     config = PhotographsConfig(regions=Regions.ON, shots=2, regions_per_normal=20)
@@ -217,10 +254,10 @@ def test_the_fingerprint_changes_with_regions_alone(tmp_path: Path) -> None:
     on = load_product(folder, ON, size=64)
     more = load_product(folder, PhotographsConfig(regions=Regions.ON, regions_per_pair=7), size=64)
     assert len({whole.fingerprint, on.fingerprint, more.fingerprint}) == 3
-    described = on.options["regions"]
+    described = on.seen_as["regions"]
     again = load_product(folder, PhotographsConfig(**regions_of(described)), size=64)
     assert again.fingerprint == on.fingerprint
-    assert whole.options == {}
+    assert whole.seen_as == {}
     assert regions_of(None) == {"regions": Regions.OFF}
 
 

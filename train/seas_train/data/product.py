@@ -74,7 +74,7 @@ class Product:
         return {**label, **({"labels": self.labels} if self.labels else {})}
 
     @property
-    def options(self) -> dict[str, Any]:
+    def seen_as(self) -> dict[str, Any]:
         """What a checkpoint says of how it was seen: nothing where it was trained on whole pictures."""
         return {} if self.regions is None else {"regions": self.regions.options.to_dict()}
 

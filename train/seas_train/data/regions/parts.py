@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from seas_runtime.placement.morphology import Box, connected_parts, reduced
+from seas_runtime.placement.morphology import Box, box_of, connected_parts, reduced
 
 NEAR = 24
 """Pixels between boxes that are one part: half of the smallest region by default."""
@@ -70,27 +70,26 @@ def parts_of(mask: NDArray[np.bool_]) -> tuple[Part, ...]:
     top, left = int(rows[0]), int(columns[0])
     marked = mask[top : rows[-1] + 1, left : columns[-1] + 1]
     step = -(-max(marked.shape) // _GRID)
-    while len(pieces := _pieces(marked, step)) > _MOST:
+    labels, count = connected_parts(reduced(marked, step))
+    while count > _MOST:
         step *= 2
-    parts = [Part(left + p.left, top + p.top, left + p.right, top + p.bottom, p.pixels) for p in pieces]
-    return tuple(sorted(_merged(parts), key=lambda part: (part.top, part.left, part.bottom, part.right)))
+        labels, count = connected_parts(reduced(marked, step))
+    pieces = [_piece(marked, labels == number, step, top, left) for number in range(1, count + 1)]
+    return tuple(sorted(_merged(pieces), key=lambda part: part.box))
 
 
-def _pieces(marked: NDArray[np.bool_], step: int) -> list[Part]:
-    """What is connected, across corners too, on a grid of cells of step x step pixels."""
-    labels, _ = connected_parts(reduced(marked, step))
-    rows, columns = np.nonzero(marked)
-    of = labels[rows // step, columns // step]
-    order = np.argsort(of, kind="stable")
-    starts = np.flatnonzero(np.diff(of[order], prepend=0))
-    rows, columns = rows[order], columns[order]
-    top, bottom = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts) + 1
-    left, right = np.minimum.reduceat(columns, starts), np.maximum.reduceat(columns, starts) + 1
-    counts = np.diff(starts, append=len(of))
-    return [
-        Part(int(a), int(b), int(c), int(d), int(n))
-        for a, b, c, d, n in zip(left, top, right, bottom, counts, strict=True)
-    ]
+def _piece(marked: NDArray[np.bool_], cells: NDArray[np.bool_], step: int, top: int, left: int) -> Part:
+    """The part of what is marked in some cells of step x step pixels; `marked` lies at `top` and `left`."""
+    first, start, last, end = (step * edge for edge in box_of(cells))
+    window = marked[first:last, start:end]
+    inside = cells[first // step : last // step, start // step : end // step]
+    if step > 1:
+        inside = inside.repeat(step, axis=0).repeat(step, axis=1)[: window.shape[0], : window.shape[1]]
+    window = window & inside
+    up, across, down, beyond = box_of(window)
+    return Part(
+        left + start + across, top + first + up, left + start + beyond, top + first + down, int(window.sum())
+    )
 
 
 def _merged(parts: list[Part]) -> list[Part]:

@@ -80,7 +80,7 @@ def train(
             "product": product.name,
             **product.spellings(),
             "preprocessing": product.preprocessing.to_dict(),
-            **product.options,
+            **product.seen_as,
             "layout": product.layout.value,
             "data_fingerprint": product.fingerprint,
             "normals": len(product.normals),

@@ -54,8 +54,8 @@ class BuildResult:
         ]
         gates = list(gate_counts(list(read_records(made["dataset"])), labels))
         beside = list(gate_counts(list(read_records(made[ASIDE])), labels)) if ASIDE in made else []
-        accepted = {gate.name: gate.pairs - gate.given_up for gate in gates}
-        aside = {gate.name: gate.pairs - gate.given_up for gate in beside}
+        accepted = {gate.name: gate.pairs - gate.given_up - gate.left_out for gate in gates}
+        aside = {gate.name: gate.pairs - gate.given_up - gate.left_out for gate in beside}
         order = [*(verdict.defect for verdict in verdicts), *accepted]
         pairs = {name: accepted.get(name, 0) for name in dict.fromkeys(order)}
         return cls(

@@ -33,7 +33,8 @@ class GateCounts:
     """Of one defect, or of the normals: pairs asked for, accepted at the first try, at a later one, never.
 
     reasons: how often each gate rejected an attempt. counted: False where the pairs are set aside, as those
-    of a defect that is not usable.
+    of a defect that is not usable. left_out: of those that passed, how many others with a better score have
+    taken the place of.
     """
 
     name: str
@@ -43,6 +44,7 @@ class GateCounts:
     given_up: int
     reasons: Mapping[str, int]
     counted: bool = True
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

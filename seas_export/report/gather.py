@@ -25,6 +25,7 @@ from seas_export.report.content import (
 from seas_export.report.images import Pixels, fit, read_mask, read_rgb
 from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, read_verdicts
+from seas_runtime.dataset.layout import is_kept
 from seas_runtime.printable import printable
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _generated(dataset: Path, records: Sequence[Mapping[str, Any]], defect: str)
     """The first accepted pairs of a defect."""
     pictures: list[Picture] = []
     for record in records:
-        if record["defect"] != defect or not record["accepted"] or len(pictures) == SHOWN:
+        if record["defect"] != defect or not is_kept(record) or len(pictures) == SHOWN:
             continue
         files = record["files"]
         mask = read_mask(dataset / files["mask"], SIDE) if "mask" in files else None
@@ -226,7 +227,15 @@ def gate_counts(
         )
         first = sum(len(record["attempts"]) == 1 for record in accepted)
         label = (labels or {}).get(name, name)
-        yield GateCounts(label, len(own), first, len(accepted) - first, len(own) - len(accepted), reasons)
+        yield GateCounts(
+            label,
+            len(own),
+            first,
+            len(accepted) - first,
+            len(own) - len(accepted),
+            reasons,
+            left_out=sum(not is_kept(record) for record in accepted),
+        )
 
 
 def _smaller(pixels: Pixels) -> Pixels:

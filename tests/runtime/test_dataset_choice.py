@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from seas_runtime.dataset import choosing, writing
@@ -22,7 +21,6 @@ from seas_runtime.dataset.moving import move_defects
 from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
-from tests.runtime.bundles import CHANNELS
 from tests.runtime.datasets import (
     WRITE_BEST,
     ScoringGenerator,
@@ -32,7 +30,7 @@ from tests.runtime.datasets import (
     snapshot,
 )
 from tests.runtime.interpreters import run_python, start_python
-from tests.runtime.test_placed_bundles import add
+from tests.runtime.test_placed_bundles import TABLE, add
 
 COUNT, BATCH = 12, 4
 MADE = 18
@@ -42,7 +40,7 @@ MADE = 18
 def bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with features to score by."""
     copy = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("scored") / "bundle")
-    return add(Path(copy), {"stain": np.ones((2, 2 * CHANNELS), np.float32)}, {})
+    return add(Path(copy), TABLE, {})
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from seas_runtime.dataset.layout import pair_paths
 from seas_runtime.dataset.pending import note_pending, pending_files
 from seas_runtime.dataset.record_file import RecordFile
 from seas_runtime.files import os_errors
+from seas_runtime.manifest.types import GOOD
 from seas_runtime.outputs.kinds import remove
 
 MAX_OVERSAMPLE = 10.0
@@ -23,6 +25,13 @@ MAX_OVERSAMPLE = 10.0
 def count_of_candidates(count: int, oversample: float) -> int:
     """Return how many pairs are made so that `count` can be kept: `oversample` times as many, rounded up."""
     return math.ceil(round(count * oversample, 6))
+
+
+def candidates_of(description: Mapping[str, Any], defect: str) -> int:
+    """Return how many pairs of a defect are made, as `dataset.json` says: of normals, which have no score, as
+    many as wanted."""
+    oversample = 1.0 if defect == GOOD else description.get("oversample", 1.0)
+    return count_of_candidates(description["count"], oversample)
 
 
 def count_of_pairs(candidates: int, oversample: float) -> int:

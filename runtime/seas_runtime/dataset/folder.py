@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from seas_runtime.dataset.choosing import MAX_OVERSAMPLE, count_of_candidates, count_of_pairs
+from seas_runtime.dataset.choosing import MAX_OVERSAMPLE, candidates_of, count_of_candidates, count_of_pairs
 from seas_runtime.dataset.layout import (
     DATASET,
     DATASET_NAME,
@@ -69,8 +69,8 @@ class DatasetRequest:
         return Request(defect, self.seed, self.sampling, self.options, self.placing)
 
     def candidates(self, defect: str) -> int:
-        """Return how many pairs of a defect are made; normals, which have no score, are as many as wanted."""
-        return self.count if defect == GOOD else count_of_candidates(self.count, self.oversample)
+        """Return how many pairs of a defect are made."""
+        return candidates_of({"count": self.count, "oversample": self.oversample}, defect)
 
     def resolve(self, generator: Generator) -> DatasetRequest:
         """Fill in the bundle's defaults and put the defects in the bundle's order, normals last.
@@ -185,6 +185,8 @@ def read_description(file: Path) -> dict[str, Any]:
         fields = Fields(value, str(file))
         fields.integer("schema", SCHEMA, SCHEMA)
         fields.integer("count", 1, MAX_COUNT)
+        if fields.has("oversample"):
+            fields.number("oversample", 1.0, MAX_OVERSAMPLE)
         for name in fields.items("defects"):
             if not isinstance(name, str) or not is_safe_name(name):
                 fields.fail("defects", "names of defects", name)

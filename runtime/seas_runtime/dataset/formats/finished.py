@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from seas_runtime.dataset.choosing import candidates_of
 from seas_runtime.dataset.folder import read_description
 from seas_runtime.dataset.formats.shapes.regions import BoolArray, LabelledRegion, find_regions
-from seas_runtime.dataset.layout import DATASET, DATASET_NAME, RECORDS_NAME, pair_paths
+from seas_runtime.dataset.layout import DATASET, DATASET_NAME, RECORDS_NAME, is_kept, pair_paths
 from seas_runtime.dataset.record_file import RecordFile
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD
@@ -101,7 +102,8 @@ def require_dataset(path: Path) -> None:
 def read_finished(path: Path) -> FinishedDataset:
     """Read which pairs of the dataset in folder `path` there are.
 
-    Rejected ones, those whose files a person removed, and pairs with an empty mask are left out. Raises
+    Rejected ones, those of which others with a better score were kept, those whose files a person removed,
+    and pairs with an empty mask are left out. Raises
     UserError where there is no dataset, a picture cannot be read, or nothing is left.
     """
     require_dataset(path)
@@ -116,7 +118,7 @@ def read_finished(path: Path) -> FinishedDataset:
         found = _picture(path, record, left_out)
         if found is not None:
             by_defect[found.defect].append(found)
-    expected = description["count"] * len(by_defect)
+    expected = sum(candidates_of(description, name) for name in by_defect)
     if (missing := expected - len(records.lines)) > 0:
         left_out["not generated yet"] = missing
     pictures = [
@@ -135,6 +137,9 @@ def _picture(path: Path, record: dict[str, Any], left_out: Counter[str]) -> Pict
     defect, index = record["defect"], record["index"]
     if not record["accepted"]:
         left_out["rejected"] += 1
+        return None
+    if not is_kept(record):
+        left_out["of a lower score"] += 1
         return None
     files = record.get("files")
     files = files if isinstance(files, dict) else pair_paths(defect, index)

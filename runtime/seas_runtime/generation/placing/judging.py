@@ -14,7 +14,7 @@ from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods import gates
 from seas_runtime.methods.placed.bounds import PlacedBounds
 from seas_runtime.methods.placed.gates import refine, rejection_placed
-from seas_runtime.methods.placed.score import FEATURES, features, score, spacing
+from seas_runtime.methods.placed.score import FEATURES, pair_score
 from seas_runtime.methods.request import PairRequest, PlacedInputs
 
 TAP = "tap_coarse"
@@ -44,7 +44,6 @@ class Judge:
         self._generation = manifest.generation
         self._cell = manifest.image.height // manifest.latent.height
         self._real = bundle.tables.get(FEATURES, {})
-        self._scales = {defect: spacing(real) for defect, real in self._real.items()}
         self.observed = (TAP,) if self._real else ()
 
     def judge(
@@ -82,14 +81,5 @@ class Judge:
             PlacedBounds.of(self._generation, defect),
             weights,
         )
-        return Judged(mask, measured, probability, reason, self._score(defect, made, position, mask))
-
-    def _score(
-        self, defect: str, made: Attempted, position: int, mask: npt.NDArray[np.bool_]
-    ) -> float | None:
-        if defect not in self._real:
-            return None
-        if not mask.any():
-            return 0.0
-        found = features(made.observed[TAP][position], mask)
-        return score(found, self._real[defect], self._scales[defect])
+        scored = pair_score(self._real, defect, made.observed[TAP][position], mask) if self._real else None
+        return Judged(mask, measured, probability, reason, scored)

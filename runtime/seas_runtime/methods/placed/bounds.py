@@ -23,8 +23,8 @@ class PlacedBounds:
     """The least mean change inside the placement, in grey levels: below, nothing was drawn."""
     iou: float = 0.2
     """The least intersection over union of the refined mask and the placement, 0 to 1."""
-    seam: float = 6.0
-    """By how many grey levels more than the photograph's own patches the picture may step at the feather."""
+    seam: float = 8.0
+    """By how many grey levels more than the photograph does the picture may step at the feather."""
 
     @classmethod
     def of(cls, generation: Mapping[str, Any], defect: str) -> PlacedBounds:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seas_runtime.methods.placed.bounds import PlacedBounds
+from seas_runtime.placement.morphology import grow
 
 GROWTH = 2
 """Latent cells by which the refined mask may reach beyond the placement."""
@@ -61,11 +62,11 @@ def rejection_placed(
     overlap = iou(mask, placed)
     if overlap < bounds.iou:
         return f"mask is not where the defect was placed: IoU {overlap:.2f}, under {bounds.iou:.2f}"
-    step, own = seam(window, drawn, weights, cell)
-    if step > own + bounds.seam:
+    step = seam(window, drawn, weights, cell)
+    if step > bounds.seam:
         return (
-            f"visible seam: a step of {step:.1f} grey levels at the feather, "
-            f"over {bounds.seam:.1f} more than the photograph's own {own:.1f}"
+            f"visible seam: at the feather a step of {step:.1f} grey levels more than the photograph has "
+            f"there, over {bounds.seam:.1f}"
         )
     return None
 
@@ -85,16 +86,16 @@ def iou(mask: BoolArray, placed: BoolArray) -> float:
     return np.count_nonzero(mask & placed) / union if union else 0.0
 
 
-def seam(window: UInt8Array, drawn: UInt8Array, weights: FloatArray, cell: int) -> tuple[float, float]:
-    """Return the picture's step at the feather and the photograph's own there, in grey levels.
+def seam(window: UInt8Array, drawn: UInt8Array, weights: FloatArray, cell: int) -> float:
+    """Return how many grey levels the picture steps at the feather, less what the photograph does there.
 
-    The step is by how much patches of a latent cell differ between `drawn` and `window` where the pasted
-    picture is more of the photograph than drawn; its own, by how much the photograph's patches there
-    differ from the next ones.
+    In patches of a latent cell: by how much `drawn` differs from `window`, less by how much the photograph's
+    patch differs from the next ones, where the pasted picture is more of the photograph than drawn. Of all
+    places there, the one that `WORST` of them do not exceed; without a feather 0.
     """
     edge = (weights > 0) & (weights <= 0.5)
     if not edge.any():
-        return 0.0, 0.0
+        return 0.0
     radius = cell // 2
     step = np.abs(box_mean(_difference(window, drawn), radius))[edge].mean(axis=-1)
     patches = box_mean(window.astype(np.float32), radius)
@@ -105,12 +106,7 @@ def seam(window: UInt8Array, drawn: UInt8Array, weights: FloatArray, cell: int) 
         for down, right in ((-cell, 0), (cell, 0), (0, -cell), (0, cell))
     ]
     own = np.mean([np.abs(other - patches)[edge].mean(axis=-1) for other in neighbours], axis=0)
-    return float(np.quantile(step, WORST)), float(np.quantile(own, WORST))
-
-
-def grow(mask: BoolArray, pixels: int) -> BoolArray:
-    """Return `mask` [H, W] dilated by a square that reaches `pixels` to each side."""
-    return _box_sum(mask.astype(np.float64), pixels) > 0.5
+    return float(np.quantile(step - own, WORST))
 
 
 def box_mean(image: FloatArray, radius: int) -> FloatArray:
@@ -118,7 +114,7 @@ def box_mean(image: FloatArray, radius: int) -> FloatArray:
 
     `image` is [H, W] or [H, W, C].
     """
-    ones = np.ones((*image.shape[:2], *(1,) * (image.ndim - 2)))
+    ones = np.ones((*image.shape[:2], *(1,) * (image.ndim - 2)), np.float32)
     result: FloatArray = (_box_sum(image, radius) / _box_sum(ones, radius)).astype(np.float32)
     return result
 
@@ -127,7 +123,7 @@ def _difference(window: UInt8Array, drawn: UInt8Array) -> FloatArray:
     return drawn.astype(np.float32) - window.astype(np.float32)
 
 
-def _box_sum(image: npt.NDArray[np.floating], radius: int) -> npt.NDArray[np.float64]:
+def _box_sum(image: FloatArray, radius: int) -> npt.NDArray[np.float64]:
     """Return the sum over each pixel's square, zero outside of the image: by running sums along each axis."""
     result = image.astype(np.float64)
     for axis in (0, 1):

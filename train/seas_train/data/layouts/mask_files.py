@@ -94,9 +94,10 @@ def _sample(path: Path) -> object:
 
 
 def weak_masks(product: Path, problems: Problems) -> set[Path]:
-    """Return the masks that a product's `weak.json` says to be boxes; none, with a warning, for a broken one.
+    """Return the masks, or files of labels, that a product's `weak.json` says to be boxes.
 
-    `data import` and `convert` write it: `{"weak": {"ground_truth/dent/003_mask.png": "box"}}`.
+    None, with a warning, for a broken one. `data import` and `convert` write it:
+    `{"weak": {"ground_truth/dent/003_mask.png": "box"}}`.
     """
     file = product / WEAK_NAME
     try:

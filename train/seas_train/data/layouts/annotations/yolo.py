@@ -11,6 +11,7 @@ from pathlib import Path
 
 from seas_train.data.layouts.annotations.shapes import Marked, picture_size, sort_marked
 from seas_train.data.layouts.found import Found, child, entries, folders, is_folder
+from seas_train.data.layouts.mask_files import weak_masks
 from seas_train.data.names import is_image_name, match_key
 from seas_train.data.problems import Kind, Problems
 
@@ -59,7 +60,7 @@ def find(product: Path, problems: Problems) -> Found:
 
 def read(product: Path, problems: Problems) -> tuple[list[Marked], list[Path]]:
     """Return what is marked on each photograph, and the photographs without a file."""
-    names = _class_names(product)
+    names, weak = _class_names(product), weak_masks(product, problems)
     marked: list[Marked] = []
     bare = []
     for images, labels in _halves(product):
@@ -70,14 +71,14 @@ def read(product: Path, problems: Problems) -> tuple[list[Marked], list[Path]]:
             file = texts.pop(match_key(image.stem), None)
             if file is None:
                 bare.append(image)
-            elif (entry := _read(file, image, names, problems)) is not None:
+            elif (entry := _read(file, image, names, file in weak, problems)) is not None:
                 marked.append(entry)
         for file in texts.values():
             problems.warn(Kind.EXTRA_MASK, file, f"no image in {images.name} has this name; left out")
     return marked, bare
 
 
-def _read(file: Path, image: Path, names: dict[int, str], problems: Problems) -> Marked | None:
+def _read(file: Path, image: Path, names: dict[int, str], weak: bool, problems: Problems) -> Marked | None:
     try:
         size = picture_size(image)
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
@@ -88,14 +89,14 @@ def _read(file: Path, image: Path, names: dict[int, str], problems: Problems) ->
         lines = file.read_text(encoding="utf-8-sig").splitlines()
         for line in lines:
             if words := line.split():
-                _mark(marked, words, names)
+                _mark(marked, words, names, weak)
     except Exception as error:  # written by anything
         problems.warn(Kind.BROKEN_LABELS, file, f"cannot be read as YOLO's ({error}); the image is left out")
         return None
     return marked
 
 
-def _mark(marked: Marked, words: list[str], names: dict[int, str]) -> None:
+def _mark(marked: Marked, words: list[str], names: dict[int, str], weak: bool) -> None:
     number = int(float(words[0]))
     values = [float(word) for word in words[1:]]
     width, height = marked.size
@@ -106,7 +107,7 @@ def _mark(marked: Marked, words: list[str], names: dict[int, str]) -> None:
         marked.box(label, (low[0] * width, low[1] * height), (high[0] * width, high[1] * height))
         return
     points = [(x * width, y * height) for x, y in zip(values[::2], values[1::2], strict=True)]
-    marked.polygon(label, points)
+    marked.polygon(label, points, weak=weak)
 
 
 def _class_names(product: Path) -> dict[int, str]:

@@ -47,9 +47,13 @@ def write_finished(
     weak: Sequence[tuple[str, int]] = (),
     rejected: Sequence[tuple[str, int]] = (),
     deleted: Sequence[tuple[str, int]] = (),
+    beyond: Sequence[tuple[str, int]] = (),
     kinds: Sequence[str] = KINDS,
 ) -> dict[str, np.ndarray]:
-    """Write a dataset as `generate` leaves it; return the masks of its accepted pairs by name."""
+    """Write a dataset as `generate` leaves it; return the masks of its accepted pairs by name.
+
+    `beyond` are those that were made beyond what was wanted, and not chosen.
+    """
     random = np.random.default_rng(5)
     path.mkdir(parents=True, exist_ok=True)
     records, masks = [], {}
@@ -61,8 +65,9 @@ def write_finished(
             record |= {"times": {"total": 0.5}, "files": files if accepted else None}
             record |= {"weak": True} if key in weak else {}
             record |= {"deleted": True} if key in deleted else {}
+            record |= {"kept": False, "files": None} if key in beyond else {}
             records.append(record)
-            if not accepted or key in deleted:
+            if not accepted or key in (*deleted, *beyond):
                 continue
             size = SIZES[index % len(SIZES)]
             _save(picture(random, size, kinds[index % len(kinds)]), path / files["image"])

@@ -412,6 +412,15 @@ def test_pairs_whose_files_were_removed_and_that_are_not_there_yet_are_told(plac
     assert done.left_out == {"rejected": 2, "removed by hand": 2, "not generated yet": 2}
 
 
+def test_pairs_that_were_not_chosen_are_left_out(tmp_path: Path) -> None:
+    write_finished(tmp_path / "set", ("dent",), 4, beyond=[("dent", 1), ("dent", 2)])
+    description = json.loads((tmp_path / "set/dataset.json").read_text()) | {"count": 3, "oversample": 1.3}
+    (tmp_path / "set/dataset.json").write_text(json.dumps(description))
+    done = convert(tmp_path, "coco")
+    assert done.left_out == {"of a lower score": 2}
+    assert done.classes["dent"].train + done.classes["dent"].val == 2
+
+
 def test_a_dataset_of_which_nothing_is_accepted_is_refused(tmp_path: Path) -> None:
     write_finished(tmp_path / "set", ("dent",), 2, rejected=[("dent", 0), ("dent", 1)])
     with pytest.raises(UserError, match="found none that was accepted and is there \\(2 rejected\\)"):

@@ -106,7 +106,7 @@ def coco_masks(out: Path, read: Any) -> tuple[dict[str, np.ndarray], dict[str, d
         names = {row["id"]: row["name"] for row in content["categories"]}
         images = {row["id"]: row for row in content["images"]}
         for row in images.values():
-            assert (out / half / row["file_name"]).is_file()
+            assert (out / "images" / half / row["file_name"]).is_file()
             found[Path(row["file_name"]).stem] = np.zeros((row["height"], row["width"]), bool)
         for row in content["annotations"]:
             image = images[row["image_id"]]
@@ -222,7 +222,7 @@ def test_the_same_share_of_every_defect_validates(tmp_path: Path) -> None:
     halves = {path for path in one if path.startswith("images/val/")}
     assert len({Path(path).stem for path in halves}) == 6
     convert(tmp_path, "coco", force=True)
-    again = {path.rpartition("/")[2] for path in tree(tmp_path / "out") if path.startswith("val/")}
+    again = {path.rpartition("/")[2] for path in tree(tmp_path / "out") if path.startswith("images/val/")}
     assert again == {path.rpartition("/")[2] for path in halves}
 
 

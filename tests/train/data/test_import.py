@@ -282,6 +282,19 @@ def test_classes_of_the_label_map_are_ignored_by_name(tmp_path: Path) -> None:
     assert report.defects == {"dent": 2}
 
 
+def test_a_label_map_without_colours_means_vocs_in_its_order(tmp_path: Path) -> None:
+    """As Datumaro writes it of classes that have no colours."""
+    photographs(tmp_path / "src/JPEGImages", 2, suffix=".jpg")
+    save(coloured(((128, 0, 0), BOX), ground=(0, 0, 0)), tmp_path / "src/SegmentationClass/000.png")
+    save(coloured(((0, 128, 0), BOX), ground=(0, 0, 0)), tmp_path / "src/SegmentationClass/001.png")
+    (tmp_path / "src/labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nbackground:::\ndent:::\nhole:::\n"
+    )
+    report = bring_in(tmp_path / "src", tmp_path / "photos")
+    assert report.defects == {"dent": 1, "hole": 1}
+    assert (product_masks(report.path)["hole"]["001"] == BOX).all()
+
+
 @pytest.mark.parametrize("names", [None, "_background_\ndent\n", "__ignore__\n_background_\ndent\n"])
 def test_palette_masks_of_voc(tmp_path: Path, names: str | None) -> None:
     """Index 0 is background and 255 the border that is ignored, as in VOC's own masks."""
@@ -321,6 +334,19 @@ def test_boxes_of_voc_are_weak_masks_with_both_corners_in_them(tmp_path: Path) -
     assert (found["combined"]["001"] == (BOX | square(0, 0, 2, 2))).all()
 
 
+def test_corners_of_voc_with_a_point_are_measured_from_the_edge(tmp_path: Path) -> None:
+    """As CVAT's and Datumaro's exports have them."""
+    (image,) = photographs(tmp_path / "src/JPEGImages", 1, suffix=".jpg")
+    file = tmp_path / "src/Annotations/000.xml"
+    voc_xml(file, image.name, [("dent", 10, 8, 30, 24)])
+    text = file.read_text()
+    for number in (10, 8, 30, 24):
+        text = text.replace(f">{number}<", f">{number}.0<")
+    file.write_text(text)
+    bring_in(tmp_path / "src", tmp_path / "photos")
+    assert (product_masks(tmp_path / "photos/part")["dent"]["000"] == BOX).all()
+
+
 # --- boxes of the other tools ---
 
 
@@ -343,7 +369,8 @@ def test_boxes_of_labelme_and_coco_are_weak_masks(tmp_path: Path) -> None:
 
 def test_darknets_folder_of_cvats_yolo_1_1(tmp_path: Path) -> None:
     src = tmp_path / "src"
-    for image in photographs(src / "obj_train_data", 2):
+    images = [*photographs(src / "obj_train_data", 1), *photographs(src / "obj_Validation_data", 1, 1)]
+    for image in images:
         image.with_suffix(".txt").write_text(f"1 {20 / WIDTH} {16 / HEIGHT} {20 / WIDTH} {16 / HEIGHT}\n")
     (src / "obj.names").write_text("hole\ndent\n")
     (src / "obj.data").write_text("classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n")

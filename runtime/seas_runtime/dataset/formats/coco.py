@@ -17,7 +17,7 @@ from seas_runtime.dataset.formats.target import Target, half_of
 
 
 def write(dataset: FinishedDataset, validation: frozenset[str], target: Target) -> int:
-    """Write `train` and `val` with the pictures and `annotations/instances_*.json`; return the regions."""
+    """Write `images/train`, `images/val` and `annotations/instances_*.json`; return the regions."""
     categories = {defect: number for number, defect in enumerate(dataset.defects, start=1)}
     count = 0
     for half in ("train", "val") if validation else ("train",):
@@ -37,7 +37,7 @@ def write(dataset: FinishedDataset, validation: frozenset[str], target: Target) 
                     **({"license": 1} if dataset.description.get("licences") else {}),
                 }
             )
-            target.place(picture.image, f"{half}/{picture.file_name}")
+            target.place(picture.image, f"images/{half}/{picture.file_name}")
             for region in picture.regions():
                 annotations.append(
                     {

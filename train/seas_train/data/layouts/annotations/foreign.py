@@ -15,6 +15,7 @@ _SIGNS = {  # ending -> what is in the head, and whose it is; the first that fit
     ".xml": ((b"<annotations", "CVAT's XML"), (b"<annotation", "Pascal VOC's XML")),
     ".json": (
         (b"_via_", "VGG Image Annotator's JSON"),
+        (b'"dm_format_version"', "Datumaro's JSON"),
         (b'"completions"', "Label Studio's JSON"),
         (b'"annotations":[{', "Label Studio's JSON"),
         (b'"classTitle"', "Supervisely's JSON"),

@@ -6,6 +6,7 @@ Folders are images and labels, beside each other or each split in two (`images/t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,7 @@ from seas_train.data.names import is_image_name, match_key
 from seas_train.data.problems import Kind, Problems
 
 SIGNS = "images and labels folders with a .txt file for each photograph"
-TOGETHER = "obj_train_data"
-"""Darknet's folder of photographs and text files, as CVAT exports YOLO 1.1."""
+_TOGETHER = re.compile(r"obj_\w+_data")  # photographs and text files, of Darknet, as CVAT exports YOLO 1.1
 _NAMES = ("classes.txt", "obj.names", "names.txt")
 _OTHERS = (*_NAMES, "train.txt", "val.txt", "test.txt", "readme.txt")
 
@@ -30,7 +30,7 @@ def looks_like(product: Path) -> bool:
 def _halves(product: Path) -> Iterator[tuple[Path, Path]]:
     """Folders of photographs, each with that of its labels."""
     for place in (product, *folders(product)):
-        if match_key(place.name) == TOGETHER:
+        if _TOGETHER.fullmatch(match_key(place.name)):
             yield place, place
         images, labels = child(place, "images"), child(place, "labels")
         if images is None or labels is None:

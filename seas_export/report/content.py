@@ -12,11 +12,17 @@ from seas_export.verdict import Verdict
 
 @dataclass(frozen=True)
 class Picture:
-    """An image, uint8 [H, W, 3], its mask, uint8 [H, W] or None for a normal, and a caption."""
+    """An image, uint8 [H, W, 3], its mask, uint8 [H, W] or None for a normal, and a caption.
+
+    Where the image is a region of a photograph, `whole` [H', W', 3] shows the photograph with the region
+    marked. Of a placed pair `before` shows what was drawn into, with the placement marked, if it is at hand.
+    """
 
     image: Pixels
     mask: Pixels | None
     caption: str
+    whole: Pixels | None = None
+    before: Pixels | None = None
 
 
 @dataclass(frozen=True)
@@ -33,8 +39,8 @@ class GateCounts:
     """Of one defect, or of the normals: pairs asked for, accepted at the first try, at a later one, never.
 
     reasons: how often each gate rejected an attempt. counted: False where the pairs are set aside, as those
-    of a defect that is not usable. left_out: of those that passed, how many others with a better score have
-    taken the place of.
+    of a defect that is not usable. score: the accepted pairs' median, None where they have none. left_out:
+    accepted ones that are not kept, as others have a better score.
     """
 
     name: str
@@ -44,7 +50,13 @@ class GateCounts:
     given_up: int
     reasons: Mapping[str, int]
     counted: bool = True
+    score: float | None = None
     left_out: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Pairs that have files."""
+        return self.pairs - self.given_up - self.left_out
 
 
 @dataclass(frozen=True)
@@ -72,12 +84,13 @@ class MaskScores:
     """The mask head on pairs and normals that did not train.
 
     defects: name -> pairs, and IoU, precision and recall, pooled over pixels. normals: how many were tried;
-    empty_normals: how many of them got an empty mask.
+    empty_normals: how many of them got an empty mask. regions: whether on a region of each.
     """
 
     defects: Mapping[str, Mapping[str, float]]
     normals: int
     empty_normals: int
+    regions: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,8 @@ class Content:
     defects: tuple[DefectPictures, ...]
     real_normals: tuple[Picture, ...]
     generated_normals: tuple[Picture, ...]
+    made: str = ""
+    """How pairs were made and what their masks are, in a sentence or two."""
     verdicts: tuple[Verdict, ...] = ()
     curves: tuple[Curve, ...] = ()
     latency: Latency | None = None

@@ -18,23 +18,21 @@ from seas_export.report.content import (
     GateCounts,
     Latency,
     MaskScores,
-    Picture,
     Table,
     parts_of,
 )
-from seas_export.report.images import Pixels, fit, read_mask, read_rgb
+from seas_export.report.pictures import REAL, SHOWN, GeneratedPictures, RealPictures
 from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, read_verdicts
+from seas_runtime.bundle.placement.backgrounds import FOLDER
 from seas_runtime.dataset.layout import is_kept
-from seas_runtime.printable import printable
+from seas_runtime.manifest.types import GOOD, Manifest
+from seas_runtime.methods.request import PLACED
+from seas_runtime.photographs.values import Values
 
 if TYPE_CHECKING:
     from seas_train.data import Product
 
-# Pictures of each defect, and real ones to compare with.
-SHOWN, REAL = 8, 4
-# Pictures are shrunk to this many pixels, so that a page of large ones can still be mailed.
-SIDE = 320
 PARITY = {"graphs": "Each graph", "pipeline": "Whole pairs"}
 STAGES = {"finetune": "Stage 1: U-Net and prompt tokens", "mask_head": "Stage 2: mask head"}
 
@@ -53,6 +51,9 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
     verdicts = read_verdicts(out / VERDICT_FILE)
     records, beside = split_records(out, verdicts)
     labels = product.labels
+    descriptions = _descriptions(out)
+    real = RealPictures(product)
+    made = GeneratedPictures(Values.of(manifest.preprocessing), _photograph_folders(out, build))
     gates = (
         *gate_counts(records, labels),
         *(replace(gate, counted=False) for gate in gate_counts(beside, labels)),
@@ -68,24 +69,15 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
         defects=tuple(
             DefectPictures(
                 labels.get(defect.name, defect.name),
-                tuple(
-                    Picture(
-                        _smaller(product.image(pair.image)),
-                        _smaller(np.where(product.mask(pair), 255, 0).astype(np.uint8)),
-                        printable(pair.image.name),
-                    )
-                    for pair in defect.train[:REAL]
-                ),
-                _generated(out / "dataset", records, defect.name)
-                or _generated(out / SET_ASIDE, beside, defect.name),
+                tuple(map(real.pair, defect.train[:REAL])),
+                made.of_defect(out / "dataset", records, defect.name)
+                or made.of_defect(out / SET_ASIDE, beside, defect.name),
             )
             for defect in product.defects
         ),
-        real_normals=tuple(
-            Picture(_smaller(product.image(file)), None, printable(file.name))
-            for file in product.normals[:SHOWN]
-        ),
-        generated_normals=_generated(out / "dataset", records, "good"),
+        real_normals=tuple(map(real.normal, product.normals[:SHOWN])),
+        generated_normals=made.of_defect(out / "dataset", records, GOOD),
+        made=how_made(descriptions, manifest),
         verdicts=tuple(replace(v, defect=labels.get(v.defect, v.defect)) for v in verdicts),
         curves=tuple(_curves(out / "training")),
         latency=_latency([*records, *beside], build),
@@ -162,18 +154,41 @@ def parity_tables(figures: Mapping[str, Any]) -> Iterator[Table]:
         yield Table("Altogether", ("", ""), tuple(singles))
 
 
-def _generated(dataset: Path, records: Sequence[Mapping[str, Any]], defect: str) -> tuple[Picture, ...]:
-    """The first accepted pairs of a defect."""
-    pictures: list[Picture] = []
-    for record in records:
-        if record["defect"] != defect or not is_kept(record) or len(pictures) == SHOWN:
-            continue
-        files = record["files"]
-        mask = read_mask(dataset / files["mask"], SIDE) if "mask" in files else None
-        tries = len(record["attempts"])
-        caption = f"{record['index']:06d}" + (f", try {tries}" if tries > 1 else "")
-        pictures.append(Picture(read_rgb(dataset / files["image"], SIDE), mask, caption))
-    return tuple(pictures)
+def how_made(descriptions: Sequence[Mapping[str, Any]], manifest: Manifest) -> str:
+    """Whether pairs were drawn into photographs, and what their masks are, in sentences.
+
+    descriptions: what `dataset.json` says of each data set.
+    """
+    if not descriptions:
+        return ""
+    from seas_runtime.methods.table import find_method
+
+    placing, measured = descriptions[0].get("placing"), bool(find_method(manifest.method).readouts(manifest))
+    if placing is None:
+        what = "read by the mask head" if measured else "given to the model"
+        return f"Whole pictures, made from noise; their masks are {what}."
+    count = descriptions[0]["photographs"]["count"]
+    refined = measured and placing["mask"] != PLACED
+    masks = "what the mask head finds of the placement" if refined else "the placement itself"
+    return (
+        f"Placed pairs: defects drawn into {count} photograph{'s' * (count != 1)}, which stay as they are "
+        f"around them; masks are {masks}."
+    )
+
+
+def _descriptions(out: Path) -> list[dict[str, Any]]:
+    """What is said of a build's data set, and of the pairs beside it."""
+    from seas_runtime.dataset.folder import read_description
+    from seas_runtime.dataset.layout import DATASET_NAME
+
+    files = (out / folder / DATASET_NAME for folder in ("dataset", SET_ASIDE))
+    return [read_description(file) for file in files if file.is_file()]
+
+
+def _photograph_folders(out: Path, build: Mapping[str, Any]) -> list[Path]:
+    """Where the photographs may lie that defects were drawn into: the build's choice, and the bundle."""
+    chosen = build["config"].get("generate", {}).get("onto")
+    return [*([Path(chosen)] if chosen else []), out / "bundle" / FOLDER]
 
 
 def _curves(training: Path) -> Iterator[Curve]:
@@ -212,7 +227,7 @@ def _mask_scores(file: Path, labels: Mapping[str, str]) -> MaskScores | None:
         return None
     normals = scores["normals"]
     defects = {labels.get(name, name): score for name, score in scores["defects"].items()}
-    return MaskScores(defects, normals["images"], normals["empty_masks"])
+    return MaskScores(defects, normals["images"], normals["empty_masks"], bool(scores.get("regions")))
 
 
 def gate_counts(
@@ -223,24 +238,23 @@ def gate_counts(
         own = [record for record in records if record["defect"] == name]
         accepted = [record for record in own if record["accepted"]]
         reasons = Counter(
-            attempt["rejected"] for record in own for attempt in record["attempts"] if attempt["rejected"]
+            attempt["rejected"].split(": ")[0]  # figures follow, of this attempt alone
+            for record in own
+            for attempt in record["attempts"]
+            if attempt["rejected"]
         )
         first = sum(len(record["attempts"]) == 1 for record in accepted)
-        label = (labels or {}).get(name, name)
+        scores = [score for record in accepted if (score := record.get("score")) is not None]
         yield GateCounts(
-            label,
+            (labels or {}).get(name, name),
             len(own),
             first,
             len(accepted) - first,
             len(own) - len(accepted),
             reasons,
+            score=float(np.median(scores)) if scores else None,
             left_out=sum(not is_kept(record) for record in accepted),
         )
-
-
-def _smaller(pixels: Pixels) -> Pixels:
-    """A picture of at most SIDE pixels a side."""
-    return fit(pixels, SIDE) if max(pixels.shape[:2]) > SIDE else pixels
 
 
 def _is_sample(build: Mapping[str, Any]) -> bool:

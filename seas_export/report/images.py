@@ -42,6 +42,15 @@ def fit(pixels: Pixels, side: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((side, side), how))
 
 
+def smaller(pixels: Pixels, side: int) -> Pixels:
+    """Shrink a picture that is wider or higher than `side` pixels; it keeps its shape, a mask its values."""
+    if max(pixels.shape[:2]) <= side:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.NEAREST if pixels.ndim == 2 else Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
 def overlay(image: Pixels, mask: Pixels) -> Pixels:
     """Tint an image, uint8 [H, W, 3], where its mask, uint8 [H, W], is set, and draw the mask's outline."""
     return outline_mask(image, mask > 127, OVERLAY_COLOUR, 0.25)

@@ -16,7 +16,14 @@ class Scores:
     iou: float = 0.0
     """Pooled over pixels, 0 to 1."""
     area: float = 0.0
-    """The defect's share of the pictures, 0 to 1: the IoU of a mask that marks everything."""
+    """The defect's share of the pictures, or regions, 0 to 1: the IoU of a mask that marks everything."""
+    regions: bool = False
+    """Whether a region around each defect was judged, not the whole picture."""
+
+    @property
+    def judged(self) -> str:
+        """What was judged, in words."""
+        return f"{'regions of ' if self.regions else ''}{self.pairs} held-out pairs"
 
     @property
     def over_chance(self) -> float:
@@ -30,6 +37,13 @@ class Normals:
 
     images: int
     empty: int
+    regions: bool = False
+    """Whether a region of each was judged, not the whole picture."""
+
+    @property
+    def marked(self) -> str:
+        """In how many of them something was marked, in words."""
+        return f"{'regions of ' if self.regions else ''}{self.images - self.empty} of {self.images}"
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ _LEARN = (
     "start from a base that has seen photographs, a Stable Diffusion 1.x: --base",
     "look whether the defect is large enough at the base's size: seas-export data inspect",
 )
+_REGIONS = "train on regions of the photographs: --regions on"
 _MASKS = "train the mask head longer: --set train.mask_head.steps=N"
 
 
@@ -69,11 +70,13 @@ class Verdict:
         masks, normals, prompt = self.figures.masks, self.figures.normals, self.figures.prompt
         words = []
         if masks is not None:
+            what = "regions held out" if masks.regions else "held out"
             words.append(
-                f"mask IoU {masks.iou:.2f} of {masks.pairs} held out" if masks.pairs else "no pair held out"
+                f"mask IoU {masks.iou:.2f} of {masks.pairs} {what}" if masks.pairs else "no pair held out"
             )
         if normals is not None and normals.images:
-            words.append(f"{normals.empty} of {normals.images} normals' masks empty")
+            regions = " regions'" if normals.regions else "'"
+            words.append(f"{normals.empty} of {normals.images} normals{regions} masks empty")
         if prompt is not None:
             words.append(f"prompt {prompt.ratio:.2f} of noise")
         return ", ".join(words) or "nothing measured"
@@ -99,15 +102,14 @@ def _findings(figures: Figures) -> Iterator[tuple[State, str, Sequence[str]]]:
         chance = f"; one that marks everything has {masks.area:.2f}" if masks.area >= 0.05 else ""
         yield (
             state,
-            f"on {masks.pairs} held-out pairs its masks reach an IoU of {masks.iou:.2f} with the real ones "
+            f"on {masks.judged} its masks reach an IoU of {masks.iou:.2f} with the real ones "
             f"({IOU_USABLE:g} and more is usable{chance})",
-            (*_LEARN, _MASKS),
+            (*_LEARN, *(() if masks.regions else (_REGIONS,)), _MASKS),
         )
     if normals is not None and normals.images and normals.empty < EMPTY_USABLE * normals.images:
         yield (
             State.DOUBTFUL,
-            f"masks mark something in {normals.images - normals.empty} of {normals.images} held-out normals, "
-            "which have no defect",
+            f"masks mark something in {normals.marked} held-out normals, which have no defect",
             (_MASKS, "cut masks at a higher threshold: --tau"),
         )
     if prompt is not None and (state := _grade(prompt.ratio, PROMPT_NOT, PROMPT_USABLE)) is not State.USABLE:

@@ -16,6 +16,7 @@ from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.gates import neighbourhood
 from seas_runtime.photographs.reading import read_photograph
 from seas_runtime.photographs.values import Values
+from seas_runtime.placement.morphology import Box
 from seas_runtime.placement.regions import Region
 
 COLUMNS = 8
@@ -78,21 +79,26 @@ def region_of(record: Mapping[str, Any]) -> Region | None:
 
 def mark_region(image: UInt8Array, region: Region) -> UInt8Array:
     """Return `image` [H, W, 3] with the region's edge drawn, wide enough for a tile."""
+    return mark_box(image, (region.top, region.left, region.top + region.side, region.left + region.side))
+
+
+def mark_box(image: UInt8Array, box: Box, colour: tuple[int, int, int] = OUTLINE) -> UInt8Array:
+    """Return `image` [H, W, 3] with an edge around a box (top, left, bottom, right), as a tile needs."""
     height, width = image.shape[:2]
     edge = max(1, round(max(height, width) / TILE))
     inside = np.zeros((height, width), np.bool_)
-    inside[_rows(region, edge)] = True
-    inside[_rows(region, 0)] = False
+    inside[_rows(box, edge)] = True
+    inside[_rows(box, 0)] = False
     result: UInt8Array = image.copy()
-    result[inside] = OUTLINE
+    result[inside] = colour
     return result
 
 
-def _rows(region: Region, margin: int) -> tuple[slice, slice]:
-    """A region grown by a margin, as far as it lies in a picture, as rows and columns."""
-    top, left = max(0, region.top - margin), max(0, region.left - margin)
-    bottom, right = region.top + region.side + margin, region.left + region.side + margin
-    return slice(top, max(top, bottom)), slice(left, max(left, right))
+def _rows(box: Box, margin: int) -> tuple[slice, slice]:
+    """A box grown by a margin, as far as it lies in a picture, as rows and columns."""
+    first = [max(0, place - margin) for place in box[:2]]
+    top, left = (slice(low, max(low, end + margin)) for low, end in zip(first, box[2:], strict=True))
+    return top, left
 
 
 def outline_mask(

@@ -131,7 +131,7 @@ def figures_of(name: str, scores: Mapping[str, Any], effects: Mapping[str, Promp
     """What was measured of one defect."""
     masks, normals = None, None
     if "defects" in scores:  # otherwise the method reads no masks
-        own = scores["defects"].get(name)
-        masks = Scores(0) if own is None else Scores(own["pairs"], own["iou"], own["area"])
-        normals = Normals(scores["normals"]["images"], scores["normals"]["empty_masks"])
+        own, regions = scores["defects"].get(name), bool(scores.get("regions"))
+        masks = Scores(0) if own is None else Scores(own["pairs"], own["iou"], own["area"], regions)
+        normals = Normals(scores["normals"]["images"], scores["normals"]["empty_masks"], regions)
     return Figures(masks, normals, effects.get(name))

@@ -70,6 +70,8 @@ class MaskScores:
     """Held-out normal images that were tried, with the normal prompt."""
     empty_normals: int
     """Of these, images whose mask was empty."""
+    regions: bool = False
+    """Whether on a region of each image, not on all of it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -84,7 +86,10 @@ class MaskScores:
             for score in self.defects
         }
         normals = {"images": self.normals, "empty_masks": self.empty_normals}
-        return {"tau": self.tau, "timesteps": list(self.timesteps), "defects": scores, "normals": normals}
+        said = {"regions": True} if self.regions else {}
+        return {
+            "tau": self.tau, "timesteps": list(self.timesteps), **said, "defects": scores, "normals": normals
+        }  # fmt: skip
 
     def to_text(self) -> str:
         """Return a table for the terminal."""
@@ -95,7 +100,8 @@ class MaskScores:
             for s in self.defects
         ]
         if self.normals:
-            lines.append(f"normal images with an empty mask: {self.empty_normals} of {self.normals}")
+            what = "regions of normals" if self.regions else "normal images"
+            lines.append(f"{what} with an empty mask: {self.empty_normals} of {self.normals}")
         return "\n".join(lines)
 
 
@@ -192,6 +198,7 @@ def evaluate_masks(
         defects=tuple(scores),
         normals=len(of_normals),
         empty_normals=sum(not mask.any() for mask in of_normals),
+        regions=product.regions is not None,
     )
 
 

@@ -37,33 +37,33 @@ def blending(bundle: Path) -> Generator:
     return Generator.open(bundle, threads=1)
 
 
-def placed(seed: int) -> PlacedInputs:
-    """Return a window of noise, and a rectangle in it."""
+def placed(seed: int, started: bool = False) -> PlacedInputs:
+    """Return a window of noise, a rectangle in it, and, if `started`, another window to start from."""
     random = np.random.default_rng(seed)
     mask = np.zeros((SIDE, SIDE), np.bool_)
     top, left = random.integers(0, SIDE - 14, 2)
     mask[top : top + random.integers(1, 14), left : left + random.integers(1, 14)] = True
-    return PlacedInputs(random.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8), mask)
+    window, start = random.integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    return PlacedInputs(window, mask, start if started else None)
 
 
 def make(
-    generator: Generator, request: Request, indices: Sequence[int], observed: tuple[str, ...] = ()
+    generator: Generator, request: Request, indices: Sequence[int], started: Sequence[int] = ()
 ) -> list[GeneratedPair]:
-    batch = [PairRequest(request, index, placed(index), observed) for index in indices]
+    batch = [PairRequest(request, index, placed(index, index in started)) for index in indices]
     (pairs,) = generator.generate_batches([batch])
     return pairs
 
 
 def numpy_pair(
-    generator: Generator, request: Request, index: int
+    generator: Generator, request: Request, index: int, started: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (image, mean probability, last coarse tap) of attempt 0 by the formulas alone."""
-    content, toy, given, sampling = generator.bundle, Toy(), placed(index), request.sampling
+    content, toy, given, sampling = generator.bundle, Toy(), placed(index, started), request.sampling
     schedule = content.schedule(sampling.sampler, sampling.steps)
     noise = PairNoise(request.seed, index, 0, request.defect, content.manifest.schema)
     pool = content.tables["references"]["latents"]
-    cells = (given.window / 127.5 - 1).reshape(SIZE, FACTOR, SIZE, FACTOR, 3).mean(axis=(1, 3))
-    background = np.einsum("oi,hwi->ohw", encoding(), cells)
+    background = encoded(given.window)
     drawn = np.zeros((SIZE, SIZE))
     for y, x in zip(*np.nonzero(given.mask), strict=True):
         y, x = y // FACTOR, x // FACTOR  # its cell, and those around
@@ -78,7 +78,8 @@ def numpy_pair(
     for step in range(first, schedule.steps):
         _, s, p, q, a, b, c, d, r, n = schedule.table[step]
         fresh = content.manifest.generation["blend"] == "fresh"
-        noised = r * background + n * noise.normal(Stream.BLEND, SHAPE, step if fresh else 0)
+        clean = encoded(given.start) if given.start is not None and step == first > 0 else background
+        noised = r * clean + n * noise.normal(Stream.BLEND, SHAPE, step if fresh else 0)
         here = np.zeros_like(drawn) if strength < 1 and step == first else drawn
         if strength < 1 and step == first:
             b, c = b + c, 0  # x0 stands for the one before
@@ -94,13 +95,21 @@ def numpy_pair(
     return enlarge(image), enlarge(np.mean(maps, axis=0)), coarse
 
 
+def encoded(window: np.ndarray) -> np.ndarray:
+    cells = (window / 127.5 - 1).reshape(SIZE, FACTOR, SIZE, FACTOR, 3).mean(axis=(1, 3))
+    return np.einsum("oi,hwi->ohw", encoding(), cells)
+
+
 def enlarge(array: np.ndarray) -> np.ndarray:
     return array.repeat(FACTOR, axis=0).repeat(FACTOR, axis=1)
 
 
-def check(generator: Generator, request: Request, pairs: Sequence[GeneratedPair]) -> None:
+def check(
+    generator: Generator, request: Request, pairs: Sequence[GeneratedPair], started: Sequence[int] = ()
+) -> None:
     for pair in pairs:
-        image, probability, _ = numpy_pair(generator, request, pair.record.index)
+        index = pair.record.index
+        image, probability, _ = numpy_pair(generator, request, index, index in started)
         assert np.abs(pair.image.astype(int) - image).max() <= 1
         assert np.abs(pair.probability - probability).max() < 1e-5
     assert np.std([pair.image for pair in pairs]) > 10
@@ -119,6 +128,22 @@ def test_the_loop_is_the_formula(
     pairs = make(blending, request, range(3))
     check(blending, request, pairs)
     assert set(pairs[0].record.times.graphs) == {"encode_image", "step", "decode_mask", "decode_image"}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "rtx"])
+def test_a_strength_below_one_may_start_from_another_window(
+    bundle: Path, tmp_path: Path, backend: str
+) -> None:
+    """Of the pairs that have one; at strength 1 nothing changes."""
+    generator = opened(bundle, tmp_path, backend)
+    for strength in (0.6, None):
+        options = SeasOptions(strength=strength)
+        request = generator.request("stain", 9, options=options, guidance=2.0, gate=False)
+        made = make(generator, request, range(3), started=(0, 2))
+        check(generator, request, made, started=(0, 2))
+        for pair, other in zip(made, make(generator, request, range(3)), strict=True):
+            same = np.array_equal(pair.image, other.image)
+            assert same == (strength is None or pair.record.index == 1)
 
 
 def test_guidance_one_leaves_the_other_half_out(blending: Generator) -> None:

@@ -62,6 +62,7 @@ def part_of(inputs: Inputs, specs: Iterable[TensorSpec], first: int, end: int) -
         },
         origins=inputs.origins[first:end],
         images={name: array[first:end] for name, array in inputs.images.items()},
+        first_images={name: array[first:end] for name, array in inputs.first_images.items()},
     )
 
 
@@ -69,4 +70,11 @@ def layout(inputs: Inputs) -> tuple[Hashable, ...]:
     """Return what of its inputs, beside graph and schedule, a plan is made for."""
     steps = None if inputs.schedule is None else inputs.schedule.steps
     given = tuple((name, tuple(arrays)) for name, arrays in inputs.steps.items())
-    return len(inputs.origins), steps, given, tuple(inputs.images), inputs.observed
+    return (
+        len(inputs.origins),
+        steps,
+        given,
+        tuple(inputs.images),
+        tuple(inputs.first_images),
+        inputs.observed,
+    )

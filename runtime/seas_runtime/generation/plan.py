@@ -35,8 +35,8 @@ SCHEDULE, STEP_INDEX, LATENTS = "schedule", "step_index", "latents"
 class Plan:
     """The tensors and calls of `batch` pairs on one schedule.
 
-    Pictures are encoded first, each into the step's input that it is for. Step i reads each carried tensor's
-    state i and writes state i + 1. States alternate between two places.
+    Pictures are encoded first, each into the input that it is for, of all steps or of the first alone. Step i
+    reads each carried tensor's state i and writes state i + 1. States alternate between two places.
     What readouts need of the last steps has places of its own, one whole where one call reads them all
     (`join`).
     """
@@ -112,6 +112,13 @@ class Plan:
         self._pictures = {
             name: backend.allocate(array.shape, str(array.dtype)) for name, array in inputs.images.items()
         }
+        self._first = {  # picture, and what it is encoded into
+            name: (
+                backend.allocate(array.shape, str(array.dtype)),
+                self._place(_named(self._graph.inputs, name)),
+            )
+            for name, array in inputs.first_images.items()
+        }
         for spec in self._graph.inputs:
             if spec.name == STEP_INDEX:
                 steps = (np.array([step], spec.dtype) for step in range(self._steps))
@@ -183,7 +190,7 @@ class Plan:
         return [
             session.bind({"image": picture}, {LATENTS: self._inputs[name]})
             for name, picture in self._pictures.items()
-        ]
+        ] + [session.bind({"image": picture}, {LATENTS: place}) for picture, place in self._first.values()]
 
     def _bind_steps(self) -> list[Call]:
         session = self._sessions[self._step_graph]
@@ -193,6 +200,7 @@ class Plan:
                 **self._inputs,
                 **{name: places[step] for name, places in self._given.items()},
                 **{name: places[step] for name, places in self._states.items()},
+                **({} if step else {name: place for name, (_, place) in self._first.items()}),
             }
             outputs = {to: self._states[name][step + 1] for name, to in self._carries.items()}
             for name, places in self._outputs.items():  # of the last steps
@@ -239,6 +247,8 @@ class Plan:
                 self._backend.write(places[0], array)
         for name, picture in self._pictures.items():
             self._backend.write(picture, inputs.images[name])
+        for name, (picture, _) in self._first.items():
+            self._backend.write(picture, inputs.first_images[name])
         for spec in self._graph.inputs:
             name = spec.name
             if name in self._inputs and name not in (SCHEDULE, *self._pictures):

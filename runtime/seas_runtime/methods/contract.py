@@ -77,6 +77,8 @@ class Inputs:
     """What a pair's record says of its start, as JSON values."""
     images: Mapping[str, Array] = field(default_factory=dict)
     """By input of the step graph that is fed encoded latents: the pictures, uint8 [B, S, S, 3]."""
+    first_images: Mapping[str, Array] = field(default_factory=dict)
+    """The same for the first step alone, of inputs that `images` has too."""
     schedule: Schedule | None = None
     """What is run in place of the request's schedule; None for that."""
     observed: tuple[str, ...] = ()

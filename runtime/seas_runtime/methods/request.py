@@ -93,6 +93,8 @@ class PlacedInputs:
 
     window: npt.NDArray[np.uint8]  # [S, S, 3], RGB
     mask: npt.NDArray[np.bool_]  # [S, S], where the defect is drawn
+    start: npt.NDArray[np.uint8] | None = None
+    """[S, S, 3], RGB: what a strength below 1 starts from in place of the window."""
 
 
 @dataclass(frozen=True)

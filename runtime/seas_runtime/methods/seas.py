@@ -191,6 +191,7 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
         steps={"noise": fresh, **blend.steps},
         origins=tuple({"reference": place} for place in chosen),
         images=blend.images,
+        first_images=blend.first_images,
         schedule=blend.schedule,
         observed=pairs[0].observed,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from seas_runtime.errors import UserError
+from seas_runtime.placement.contrast import Contrast
 from seas_runtime.placement.masks import shapes as module
 from seas_runtime.placement.masks.cutting import cut_shapes
 from seas_runtime.placement.masks.shapes import LARGEST, Shape, has_background, pack_shapes, unpack_shapes
@@ -41,6 +43,32 @@ def test_shapes_come_back_as_they_were() -> None:
             assert after.photograph == before.photograph
             assert after.spot == pytest.approx(before.spot)
             assert after.inside == pytest.approx(before.inside)
+            assert after.contrast is None
+
+
+def test_contrasts_come_back_where_all_shapes_of_a_defect_have_one() -> None:
+    contrast = Contrast(np.array([10, 20.5, 30], np.float32), np.array([255, 0, 90], np.float32))
+    known = replace(shape(), contrast=contrast)
+    found = unpack_shapes(pack_shapes({"stain": [known, known], "cut": [known, shape()]}), "t")
+    assert [one.contrast for one in found["cut"]] == [None, None]
+    for one in found["stain"]:
+        assert one.contrast is not None
+        assert np.array_equal(one.contrast.inside, contrast.inside)
+        assert np.array_equal(one.contrast.around, contrast.around)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (np.zeros((2, 2, 3), np.float64), r"expected float32 \[2, 2, 3\], found float64"),
+        (np.zeros((1, 2, 3), np.float32), r"expected float32 \[2, 2, 3\], found float32 \[1, 2, 3\]"),
+        (np.full((2, 2, 3), np.nan, np.float32), "expected colours from 0 to 255"),
+        (np.full((2, 2, 3), 256, np.float32), "expected colours from 0 to 255"),
+    ],
+)
+def test_contrasts_are_not_believed(found: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        unpack_shapes({**table(), "stain/contrasts": found}, "t")
 
 
 def test_a_table_may_be_empty() -> None:

@@ -77,7 +77,8 @@ def _look_at_defect(
     images, masks = [], []
     for pair in defect.train:
         photograph, marking = product.photograph(pair.image), product.marking(pair)
-        shapes += cut_shapes(np.asarray(marking) > 0, find_part(np.asarray(photograph), background))
+        pixels = np.asarray(photograph)
+        shapes += cut_shapes(np.asarray(marking) > 0, find_part(pixels, background), pixels)
         for view in [view for owner, view in chosen if owner == pair]:
             images.append(product.seen(photograph, view.region))
             masks.append(product.seen_mask(marking, view.region).astype(np.uint8))

@@ -15,6 +15,7 @@ from seas_runtime.manifest.types import GOOD, Manifest
 from seas_runtime.methods.request import POISSON, PairRequest, PlacedInputs
 from seas_runtime.photographs.values import Pixels, Values
 from seas_runtime.placement.blending import blend
+from seas_runtime.placement.contrast import with_contrast
 from seas_runtime.placement.regions import resize_mask, resize_pixels, scale_mask
 
 BoolArray = npt.NDArray[np.bool_]
@@ -35,10 +36,11 @@ class Canvas:
         self._pair, self._drawing, self._judge = pair, drawing, judge
         self._placing = pair.request.placing
         self._values, side = Values.of(manifest.preprocessing), manifest.image.height
-        self._asked = PlacedInputs(
-            window=resize_pixels(self._window(drawing.photograph.pixels), side),
-            mask=resize_mask(drawing.region.cut_mask(drawing.placed), side),
-        )
+        window = resize_pixels(self._window(drawing.photograph.pixels), side)
+        mask = resize_mask(drawing.region.cut_mask(drawing.placed), side)
+        known = drawing.contrasts
+        start = with_contrast(window, mask, known, drawing.choice) if known else None
+        self._asked = PlacedInputs(window, mask, start)
         self.request = replace(pair, placed=self._asked, observed=judge.observed)
         """What the loop is asked for."""
 

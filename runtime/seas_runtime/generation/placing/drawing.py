@@ -18,6 +18,7 @@ from seas_runtime.methods.request import PairRequest
 from seas_runtime.methods.seas import REGIONS
 from seas_runtime.photographs.reading import Photograph
 from seas_runtime.photographs.values import Values
+from seas_runtime.placement.contrast import Contrast
 from seas_runtime.placement.options import PlacementOptions
 from seas_runtime.placement.regions import DRAWN_RATIO, Placed, Region, region_around
 
@@ -32,6 +33,10 @@ class Drawing:
     photograph: Photograph
     placed: Placed
     region: Region
+    contrasts: tuple[Contrast, ...]
+    """Of the defect's shapes: one of them is drawn from. None of a normal, and where they are not known."""
+    choice: float
+    """Which of them, from 0 to below 1."""
     origin: Mapping[str, Any]
     """For the record, as JSON values: photograph and its hash, region, placement."""
 
@@ -66,7 +71,14 @@ class Drawer:
             size = photograph.height, photograph.width
             region = self._region(random, placed, size)
             if region.cut_mask(placed).sum() == placed.mask.sum():
-                return Drawing(photograph, placed, region, _origin(photograph, placed, region))
+                return Drawing(
+                    photograph,
+                    placed,
+                    region,
+                    self._contrasts(request.defect),
+                    float(random.random()),
+                    _origin(photograph, placed, region),
+                )
         raise UserError(
             f"placement: found no place for {request.defect!r} inside the square that is cut out of "
             f"{photographs.where} (--fit crop); train again with --fit pad or --regions on, or give an area"
@@ -87,6 +99,10 @@ class Drawer:
             return self._placer(options).draw(random, self._shape_of(random, defect), rgb)
         except UserError as error:
             raise UserError(f"{photographs.where}: {photograph.name}: {error}") from None
+
+    def _contrasts(self, defect: str) -> tuple[Contrast, ...]:
+        found = (shape.contrast for shape in self._shapes.get(defect, ()))
+        return tuple(contrast for contrast in found if contrast is not None)
 
     def _shape_of(self, random: np.random.Generator, defect: str) -> str:
         """Return whose shapes are drawn: for normals, and names of one's own, those of any defect."""

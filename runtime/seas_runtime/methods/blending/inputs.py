@@ -42,6 +42,7 @@ class Blend:
     values: Mapping[str, Array] = field(default_factory=dict)
     steps: Mapping[str, Mapping[int, Array]] = field(default_factory=dict)
     images: Mapping[str, Array] = field(default_factory=dict)
+    first_images: Mapping[str, Array] = field(default_factory=dict)
     schedule: Schedule | None = None
 
 
@@ -70,7 +71,8 @@ def make_blend(
     """Return what B pairs, placed all or none, are fed.
 
     At a `strength` (None for the bundle's) below 1 the last ceil(strength * N) steps are run, the first of
-    them with a mask of zeros: all of the window starts as the background, noised as far as that step has it.
+    them with a mask of zeros: all of the window starts as the background, or as the pairs' own starts, noised
+    as far as that step has it.
     Raises UserError for placed pairs of a bundle that does not blend, and for a strength of whole pictures.
     """
     manifest = content.manifest
@@ -131,7 +133,13 @@ def _placed(
     else:
         values[BLEND_NOISE] = drawn(0)
     images = {BACKGROUND: np.stack([item.window for item in placed])}
-    return Blend(rows, values, steps, images, schedule.last(len(rows)) if strength < 1 else None)
+    if strength == 1:
+        return Blend(rows, values, steps, images)
+    first = {}
+    if any(item.start is not None for item in placed):
+        starts = [item.window if item.start is None else item.start for item in placed]
+        first[BACKGROUND] = np.stack(starts)
+    return Blend(rows, values, steps, images, first, schedule.last(len(rows)))
 
 
 def latent_mask(mask: BoolArray, size: tuple[int, ...]) -> FloatArray:

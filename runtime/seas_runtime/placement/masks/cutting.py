@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from seas_runtime.placement.contrast import Contrast, measure_contrast
 from seas_runtime.placement.masks.shapes import FARTHEST, LARGEST, Shape
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, connected_parts, reduced
 from seas_runtime.placement.where.foreground import Part
@@ -22,9 +24,14 @@ MOST = 20
 SIDE = 512
 """Pixels of the longer side at which parts are told apart."""
 
+UInt8Array = npt.NDArray[np.uint8]
 
-def cut_shapes(mask: BoolArray, part: Part) -> list[Shape]:
-    """Return the shapes of a training mask [H, W], whose photograph shows this part; none of an empty one."""
+
+def cut_shapes(mask: BoolArray, part: Part, photograph: UInt8Array | None = None) -> list[Shape]:
+    """Return the shapes of a training mask [H, W], whose photograph shows this part; none of an empty one.
+
+    With the photograph [H, W, 3] they have the defects' contrasts.
+    """
     factor = -(-max(mask.shape) // SIDE)
     labels, count = connected_parts(reduced(mask, factor))
     if not count:
@@ -36,7 +43,8 @@ def cut_shapes(mask: BoolArray, part: Part) -> list[Shape]:
     made = []
     for group in groups:
         one = mask & np.isin(labels, group)[np.ix_(rows, columns)]
-        made.append(_shape(one, part))
+        contrast = None if photograph is None else measure_contrast(photograph, one, mask)
+        made.append(_shape(one, part, contrast))
     return made
 
 
@@ -66,7 +74,7 @@ def _joined(a: Box, b: Box) -> Box:
     return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
-def _shape(mask: BoolArray, part: Part) -> Shape:
+def _shape(mask: BoolArray, part: Part, contrast: Contrast | None) -> Shape:
     size = mask.shape[0], mask.shape[1]
     top, left, bottom, right = box_of(mask)
     cut = mask[top:bottom, left:right]
@@ -79,7 +87,7 @@ def _shape(mask: BoolArray, part: Part) -> Shape:
         )
         for axis in (0, 1)
     )
-    return _limited(cut, size, (spot[0], spot[1]), inside)
+    return replace(_limited(cut, size, (spot[0], spot[1]), inside), contrast=contrast)
 
 
 def _limited(mask: BoolArray, size: tuple[int, int], spot: tuple[float, float], inside: float) -> Shape:

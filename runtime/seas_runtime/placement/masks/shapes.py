@@ -11,12 +11,15 @@ import numpy.typing as npt
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import RESERVED_NAMES, describe, is_safe_name
+from seas_runtime.placement.contrast import Contrast
 from seas_runtime.placement.morphology import BoolArray
 
 TABLE = "placement"
 """The bundle's table that holds them."""
 BITS, SIZES, PHOTOGRAPHS, SPOTS, INSIDE = "bits", "sizes", "photographs", "spots", "inside"
 _KEYS = (BITS, SIZES, PHOTOGRAPHS, SPOTS, INSIDE)
+CONTRASTS = "contrasts"
+"""Float32 [n, 2, 3], colours inside of each mask and around it; tables of before there were any lack it."""
 BACKGROUND = "background"
 """uint8 [1]: 1 where the product's photographs show a part on a background. No defect's: it has no slash."""
 LARGEST = 1024
@@ -44,6 +47,8 @@ class Shape:
     """Centre of the box, down and across: 0 to 1 over the box of the part, beyond outside of it."""
     inside: float
     """The share of the mask that lies on the part, 0 to 1."""
+    contrast: Contrast | None = None
+    """How the defect differed from its surroundings."""
 
     @property
     def relative(self) -> tuple[float, float]:
@@ -63,7 +68,8 @@ def pack_shapes(
     """Return the tensors of a table: for each defect, of its n shapes,
 
     `bits` uint8, each mask's bits row by row from the highest, padded to a byte; `sizes` and `photographs`
-    int32 [n, 2], heights and widths; `spots` float32 [n, 2]; `inside` float32 [n].
+    int32 [n, 2], heights and widths; `spots` float32 [n, 2]; `inside` float32 [n]; and, where all of them
+    have one, `contrasts` float32 [n, 2, 3], colours inside and around.
 
     `background`: whether the product's photographs show a part on a background, where that was decided.
     """
@@ -76,6 +82,9 @@ def pack_shapes(
         made[f"{defect}/{PHOTOGRAPHS}"] = np.array([shape.photograph for shape in shapes], np.int32)
         made[f"{defect}/{SPOTS}"] = np.array([shape.spot for shape in shapes], np.float32)
         made[f"{defect}/{INSIDE}"] = np.array([shape.inside for shape in shapes], np.float32)
+        contrasts = [shape.contrast for shape in shapes if shape.contrast is not None]
+        if len(contrasts) == len(shapes):
+            made[f"{defect}/{CONTRASTS}"] = np.array([[c.inside, c.around] for c in contrasts], np.float32)
     if background is not None:
         made[BACKGROUND] = np.array([background], np.uint8)
     return made
@@ -99,12 +108,13 @@ def unpack_shapes(tensors: Mapping[str, Array], where: str) -> dict[str, list[Sh
         table = {key: _tensor(tensors, f"{defect}/{key}", where) for key in _KEYS}
         place = f"{where}: {defect!r}"
         sizes, photographs = _checked_sizes(table, place)
+        contrasts = _contrasts(tensors, f"{defect}/{CONTRASTS}", len(sizes), where)
         left -= int(np.prod(sizes, axis=1).sum())
         if left < 0:
             raise UserError(
                 f"{place}: expected at most {MOST_PIXELS} pixels in all masks, found more; {_ADVICE}"
             )
-        made[defect] = list(_shapes(table, sizes, photographs, place))
+        made[defect] = list(_shapes(table, sizes, photographs, contrasts, place))
     return made
 
 
@@ -115,7 +125,7 @@ def _defects(tensors: Mapping[str, Array], where: str) -> list[str]:
             raise UserError(
                 f"{where}: expected tensors DEFECT/{BITS} and others, found {describe(name)}; {_ADVICE}"
             )
-    known = {BACKGROUND, *(f"{name}/{key}" for name in names for key in _KEYS)}
+    known = {BACKGROUND, *(f"{name}/{key}" for name in names for key in (*_KEYS, CONTRASTS))}
     if unknown := sorted(set(tensors) - known):
         raise UserError(f"{where}: {describe(unknown[0])} is no tensor of a placement table; {_ADVICE}")
     return names
@@ -147,6 +157,20 @@ def _tensor(tensors: Mapping[str, Array], name: str, where: str) -> Array:
             f"{where}: {name!r}: expected {np.dtype(dtype)} {shape}, found {_form(found)}; {_ADVICE}"
         )
     return found
+
+
+def _contrasts(tensors: Mapping[str, Array], name: str, count: int, where: str) -> list[Contrast | None]:
+    """Return the contrast of each of `count` shapes; none of a table that has none."""
+    found = tensors.get(name)
+    if found is None:
+        return [None] * count
+    if found.dtype != np.float32 or found.shape != (count, 2, 3):
+        raise UserError(
+            f"{where}: {name!r}: expected float32 {[count, 2, 3]}, found {_form(found)}; {_ADVICE}"
+        )
+    if not ((found >= 0) & (found <= 255)).all():
+        raise UserError(f"{where}: {name!r}: expected colours from 0 to 255, found others; {_ADVICE}")
+    return [Contrast(inside, around) for inside, around in found]
 
 
 def _form(array: Array) -> str:
@@ -181,7 +205,13 @@ def _checked_sizes(table: Mapping[str, Array], place: str) -> tuple[Array, Array
     return sizes, photographs
 
 
-def _shapes(table: Mapping[str, Array], sizes: Array, photographs: Array, place: str) -> Iterator[Shape]:
+def _shapes(
+    table: Mapping[str, Array],
+    sizes: Array,
+    photographs: Array,
+    contrasts: Sequence[Contrast | None],
+    place: str,
+) -> Iterator[Shape]:
     start = 0
     for index, (height, width) in enumerate(sizes.tolist()):
         end = start + (height * width + 7) // 8
@@ -191,4 +221,5 @@ def _shapes(table: Mapping[str, Array], sizes: Array, photographs: Array, place:
             raise UserError(f"{place}: {BITS}: expected masks cut to their boxes, found another; {_ADVICE}")
         spot, inside = table[SPOTS][index], float(table[INSIDE][index])
         whole_height, whole_width = photographs[index].tolist()
-        yield Shape(mask, (whole_height, whole_width), (float(spot[0]), float(spot[1])), inside)
+        whole = whole_height, whole_width
+        yield Shape(mask, whole, (float(spot[0]), float(spot[1])), inside, contrasts[index])

@@ -1,0 +1,81 @@
+"""Lays the contrast of a real defect into a window: what a defect is drawn from.
+
+At high noise a small model sees nothing that tells it that the defect belongs just here, and goes on with the
+surroundings. Started from a window that is darker there, as a real defect was, it draws the defect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from seas_runtime.placement.morphology import BoolArray, box_of, grow, reduced
+
+NEAREST = 3
+"""One of so many real defects is drawn from: that third whose surroundings are most like the window's."""
+MOST_GAIN = 1.5
+"""A contrast grows with the brightness of the surroundings, but not beyond this."""
+_NEAR, _FAR = 1 / 16, 1 / 4
+"""Surroundings lie so far from a mask, in longer sides of its box; at least 2 and 6 pixels."""
+_WORKED_AT = 128
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """Colours of a real defect and of what surrounded it: means of 8-bit RGB, float32 [3], 0 to 255."""
+
+    inside: FloatArray
+    around: FloatArray
+
+
+def measure_contrast(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None) -> Contrast:
+    """Return the contrast of what `mask` [H, W] holds of a photograph [H, W, 3]; the mask is not empty.
+
+    `marked` [H, W] are further defects, which are no surroundings. A defect with no surroundings on the
+    photograph has those of all of it.
+    """
+    around = _surroundings(pixels, mask, mask if marked is None else mask | marked)
+    return Contrast(pixels[mask].mean(0, dtype=np.float32), around)
+
+
+def with_contrast(
+    window: UInt8Array, mask: BoolArray, contrasts: Sequence[Contrast], choice: float
+) -> UInt8Array:
+    """Return a window [S, S, 3] in whose `mask` [S, S] the contrast of one of several real defects lies.
+
+    `choice`, from 0 to below 1, is which of those whose surroundings are most like the window's. Raises
+    ValueError where there is no contrast.
+    """
+    if not contrasts:
+        raise ValueError("expected the contrast of at least one real defect, found none")
+    here = _surroundings(window, mask, mask)
+    distances = [float(np.abs(contrast.around - here).mean()) for contrast in contrasts]
+    order = np.argsort(distances, kind="stable")[: -(-len(contrasts) // NEAREST)]
+    chosen = contrasts[int(order[int(choice * len(order))])]
+    gain = min(MOST_GAIN, max(1.0, float(here.mean())) / max(1.0, float(chosen.around.mean())))
+    edges = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(1))
+    share = np.asarray(edges, np.float32)[..., None] / 255
+    laid = window + share * (gain * (chosen.inside - chosen.around))
+    return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
+
+
+def _surroundings(pixels: UInt8Array, mask: BoolArray, marked: BoolArray) -> FloatArray:
+    """Return the mean colour [3] around a mask, of what is not marked."""
+    top, left, bottom, right = box_of(mask)
+    longest = max(bottom - top, right - left)
+    near, far = max(2, round(_NEAR * longest)), max(6, round(_FAR * longest))
+    rows = slice(max(0, top - far), bottom + far)
+    columns = slice(max(0, left - far), right + far)
+    factor = -(-(longest + 2 * far) // _WORKED_AT)
+    own, others = reduced(mask[rows, columns], factor), reduced(marked[rows, columns], factor)
+    ring = grow(own, -(-far // factor)) & ~grow(own, -(-near // factor)) & ~others
+    seen = pixels[rows, columns][::factor, ::factor]
+    chosen = seen[ring] if ring.any() else pixels[~marked] if not marked.all() else pixels[mask]
+    return np.asarray(chosen.mean(0), np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Output:
     """By output of the step graph: what the last step gave, [B, ...]."""
     seconds: Mapping[str, float]
     """Of the whole batch, by what was run."""
+    rebuilt: Mapping[str, Array] = field(default_factory=dict)
+    """Of each input that was fed encoded pictures: what these are decoded to, [B, H, W, 3]."""
 
 
 def joined(parts: Sequence[Output]) -> Output:
@@ -40,6 +42,7 @@ def joined(parts: Sequence[Output]) -> Output:
         readings,
         {name: np.concatenate([part.observed[name] for part in parts]) for name in parts[0].observed},
         {name: sum(part.seconds[name] for part in parts) for name in parts[0].seconds},
+        {name: np.concatenate([part.rebuilt[name] for part in parts]) for name in parts[0].rebuilt},
     )
 
 

@@ -39,6 +39,8 @@ class Attempted:
     """What the last step gave, [B, ...], of the outputs that the pairs ask for."""
     times: Times
     """Each pair's share."""
+    rebuilt: Mapping[str, Array]
+    """What encoding and decoding make of the pictures [B, H, W, 3] that an input of the step is made from."""
 
 
 def unwatched() -> None:
@@ -86,6 +88,7 @@ class Loop:
             inputs=inputs,
             observed=made.observed,
             times=Times(made.seconds, time.perf_counter() - begun).divided(len(pairs)),
+            rebuilt=made.rebuilt,
         )
         self._check_shapes(attempted, len(pairs))
         return attempted

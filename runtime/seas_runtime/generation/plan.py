@@ -73,9 +73,11 @@ class Plan:
             sequence(watch)
             marks.append(backend.mark())
         observed = [self._whole.get(name, self._outputs[name][-1]) for name in self._observed]
-        given_back = [self._image, self._states[LATENTS][-1], *observed, *itertools.chain(*self._read)]
+        given_back = [self._image, self._states[LATENTS][-1], *self._rebuilt.values(), *observed]
+        given_back += itertools.chain(*self._read)
         found = iter(backend.read(given_back))
         image, latents = next(found), next(found)
+        rebuilt = {name: next(found) for name in self._rebuilt}
         last = {name: next(found)[-self._batch :] for name in self._observed}  # of all steps where joined
         readings = {}
         for readout, places in zip(self._readouts, self._read, strict=True):
@@ -87,7 +89,7 @@ class Plan:
         names[:0] = [ENCODE_IMAGE] if self._pictures else []
         seconds = [backend.seconds(begin, end) for begin, end in itertools.pairwise(marks)]
         backend.settle()
-        return Output(image, latents, readings, last, dict(zip(names, seconds, strict=True)))
+        return Output(image, latents, readings, last, dict(zip(names, seconds, strict=True)), rebuilt)
 
     def _joins(self) -> bool:
         """Whether one call may read all kept steps of a batch as one."""
@@ -146,7 +148,9 @@ class Plan:
             if name not in self._outputs:
                 self._outputs[name] = [self._place(_named(self._graph.outputs, name))]
         self._read = [self._reading_places(item) for item in self._readouts]
-        self._image = self._place(_named(graphs[DECODE_IMAGE].outputs, "image"))
+        image = _named(graphs[DECODE_IMAGE].outputs, "image")
+        self._image = self._place(image)
+        self._rebuilt = {name: self._place(image) for name in self._pictures}
 
     def _state_places(self, name: str, kept: bool) -> list[Any]:
         """Return the places of a carried tensor's states, from before the first step to after the last."""
@@ -234,7 +238,10 @@ class Plan:
 
     def _bind_image(self) -> list[Call]:
         session = self._sessions[DECODE_IMAGE]
-        return [session.bind({LATENTS: self._states[LATENTS][-1]}, {"image": self._image})]
+        calls = [session.bind({LATENTS: self._states[LATENTS][-1]}, {"image": self._image})]
+        for name, place in self._rebuilt.items():
+            calls.append(session.bind({LATENTS: self._inputs[name]}, {"image": place}))
+        return calls
 
     def _give(self, inputs: Inputs) -> None:
         """Write what a batch is fed, but for what places hold already."""

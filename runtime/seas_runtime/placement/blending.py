@@ -21,6 +21,7 @@ def blend(
     mask: BoolArray,
     values: Values,
     opaque: bool | None = None,
+    rebuilt: npt.NDArray[np.uint8] | None = None,
 ) -> tuple[Pixels, FloatArray]:
     """Return a photograph with what was drawn, and where it is from; as `paste`.
 
@@ -28,8 +29,10 @@ def blend(
     et al. 2003). Raises UserError where OpenCV is not installed.
     """
     if poisson:
-        drawn = _poisson(pixels, region, drawn, mask, values, opaque)
-    return paste(pixels, region, drawn, mask, values, opaque)
+        return paste(
+            pixels, region, _poisson(pixels, region, drawn, mask, values, opaque), mask, values, opaque
+        )
+    return paste(pixels, region, drawn, mask, values, opaque, rebuilt)
 
 
 def _poisson(

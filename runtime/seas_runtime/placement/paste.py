@@ -25,8 +25,12 @@ def paste(
     mask: BoolArray,
     values: Values,
     opaque: bool | None = None,
+    rebuilt: npt.NDArray[np.uint8] | None = None,
 ) -> tuple[Pixels, FloatArray]:
     """Return a photograph [H, W(, C)] with what was drawn in its `region`, and the feather [side, side].
+
+    With `rebuilt` [S, S, 3], what the base makes of the window itself, only what was changed is pasted: the
+    difference of the two is added to the photograph, which so keeps its grain and brightness.
 
     `drawn` [S, S, 3] and `mask` (of any square size) are pictures of the region; the mask is where the
     drawn is taken whole. `values` and `opaque` tell its values, see `Values.from_rgb8`. The feather is the
@@ -45,7 +49,12 @@ def paste(
     ours = values.from_rgb8(window, photograph, opaque).astype(np.float32)
     if ours.ndim == 3:
         share = share[..., None]
-    mixed = np.rint(photograph + share * (ours - photograph)).astype(pixels.dtype)
+    own = photograph.astype(np.float32)
+    if rebuilt is not None:
+        there = resize_pixels(rebuilt, region.side)[top:bottom, left:right]
+        own = values.from_rgb8(there, photograph, opaque).astype(np.float32)
+    most = 255 if pixels.dtype == np.uint8 else 2**values.bit_depth - 1
+    mixed = np.rint(np.clip(photograph + share * (ours - own), 0, most)).astype(pixels.dtype)
     made[rows, columns] = np.where(share > 0, mixed, photograph)
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         made[rows, columns, -1] = photograph[..., -1]

@@ -162,6 +162,28 @@ def test_beyond_the_feather_every_pixel_is_the_photographs_own(dtype: str, chann
         assert (made[whole] != pixels[whole])[..., :-1].mean() > 0.8
 
 
+@pytest.mark.parametrize(("dtype", "depth"), [("uint8", 16), ("uint16", 16), ("uint16", 12)])
+def test_only_what_changed_is_pasted(dtype: str, depth: int) -> None:
+    """Where the base gave the window back as it always does, the photograph keeps its grain."""
+    most = 255 if dtype == "uint8" else 2**depth - 1
+    pixels = np.random.default_rng(0).integers(most // 4, most // 2, (90, 120)).astype(dtype)
+    region, mask = Region(30, 20, 60), np.zeros((60, 60), bool)
+    mask[20:41, 20:41] = disc(10)
+    rebuilt = np.full((60, 60, 3), 80, np.uint8)  # smooth, and not of the photograph's brightness
+    drawn = rebuilt.copy()
+    drawn[30:, :30] += 40
+    drawn[30:, 30:] = 255
+    made, weights = paste(pixels, region, drawn, mask, Values(depth), None, rebuilt)
+    added = made[20:80, 30:90].astype(int) - pixels[20:80, 30:90]
+    assert not added[:30].any()
+    whole = weights == 1
+    whole[:30] = False
+    assert np.abs(added[:, :30][whole[:, :30]] - 40 / 255 * most).max() <= 1 + most / 255 / 100
+    bright = made[20:80, 60:90][whole[:, 30:]]
+    assert bright.max() == most  # not beyond what the camera gives
+    assert len(bright) > 50
+
+
 def test_a_window_whose_edge_cuts_the_feather_shows_no_edge() -> None:
     pixels = np.zeros((200, 200), np.uint8)
     region = Region(100, 50, 64)

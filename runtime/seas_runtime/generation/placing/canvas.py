@@ -12,6 +12,7 @@ from seas_runtime.generation.placing.drawing import Drawing
 from seas_runtime.generation.placing.judging import Judge
 from seas_runtime.generation.records import Outcome
 from seas_runtime.manifest.types import GOOD, Manifest
+from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.request import POISSON, PairRequest, PlacedInputs
 from seas_runtime.photographs.values import Pixels, Values
 from seas_runtime.placement.blending import blend
@@ -55,6 +56,7 @@ class Canvas:
             self._asked.mask,
             self._values,
             photograph.opaque,
+            made.rebuilt[BACKGROUND][position],
         )
         found = self._judge.judge(self._pair, self._asked, made, position, feather)
         return Outcome(

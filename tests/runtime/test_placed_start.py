@@ -1,0 +1,63 @@
+"""A placed pair starts from the contrast of a real defect, and brings back what it changed alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seas_runtime.backends.contract import open_backend
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.generation.generator import Generator
+from seas_runtime.methods.seas_options import SeasOptions
+from seas_runtime.placement.contrast import Contrast
+from seas_runtime.placement.masks.shapes import TABLE, pack_shapes
+from tests.runtime.bundles import Toy, write_tiny_bundle
+
+
+def opened(folder: Path, inside: float | None) -> Generator:
+    """A bundle whose defects are of this brightness on 120; None for one without contrasts."""
+    bundle = Bundle.read(write_tiny_bundle(folder, Toy(blend="fixed", placement=True)))
+    colours = None if inside is None else [np.full(3, value, np.float32) for value in (inside, 120)]
+    contrast = None if colours is None else Contrast(*colours)
+    shapes = {
+        defect: [replace(shape, contrast=contrast) for shape in found]
+        for defect, found in bundle.shapes.items()
+    }
+    tables = {**bundle.tables, TABLE: pack_shapes(shapes)}
+    return Generator(replace(bundle, tables=tables), open_backend("cpu", 1))
+
+
+def drawn(generator: Generator, defect: str, strength: float | None) -> np.ndarray:
+    photograph = np.random.default_rng(0).integers(110, 131, (90, 120, 3), dtype=np.uint8)
+    mask = np.zeros((90, 120), bool)
+    mask[40:56, 50:66] = True
+    pair = generator.place(
+        photograph, defect, mask, seed=3, options=SeasOptions(strength=strength), gate=False, guidance=1.0
+    )
+    return pair.image[44:52, 54:62].astype(int)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[float | None, Generator]:
+    folder = tmp_path_factory.mktemp("start")
+    return {inside: opened(folder / f"bundle {inside}", inside) for inside in (None, 0.0, 240.0)}
+
+
+def test_a_strength_below_one_starts_from_the_contrast_of_a_real_defect(
+    made: dict[float | None, Generator],
+) -> None:
+    at_part = {inside: drawn(generator, "stain", 0.4) for inside, generator in made.items()}
+    darker, brighter = (at_part[inside] - at_part[None] for inside in (0.0, 240.0))
+    assert np.abs(darker).mean() > 5
+    assert np.corrcoef(darker.ravel(), brighter.ravel())[0, 1] < -0.8  # the toy's graphs are all but linear
+    whole = {inside: drawn(generator, "stain", None) for inside, generator in made.items()}
+    assert np.array_equal(whole[0.0], whole[None])
+    assert np.array_equal(whole[240.0], whole[None])
+
+
+def test_what_stays_normal_has_no_contrast(made: dict[float | None, Generator]) -> None:
+    for inside in (0.0, 240.0):
+        assert np.array_equal(drawn(made[inside], "good", 0.4), drawn(made[None], "good", 0.4))

@@ -34,13 +34,15 @@ from seas_runtime.backends.contract import open_backend
 from seas_runtime.bundle.content import graphs_of
 from seas_runtime.bundle.reading import Bundle, check_files, file_entry
 from seas_runtime.generation.resolve import resolve
-from seas_runtime.manifest.types import ENCODE_IMAGE, STEP, GraphSpec, known_sizes
+from seas_runtime.manifest.types import ENCODE_IMAGE, STEP, GraphSpec, TensorSpec, known_sizes
 from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, BLENDED, MASK
 from seas_runtime.methods.request import PairRequest, PlacedInputs, Request
 from seas_runtime.methods.table import find_method
 
 BAR = 0.03
-_ALONE = "blend"
+_ALONE, _SD14 = "blend", "blend_sd14"
+_SD14_SIDE = 64
+"""Of Stable Diffusion 1.4's latents; the blend alone is measured at that size too."""
 _BLEND_INPUTS = (MASK, BACKGROUND, BLEND_NOISE)
 _ELEMENTWISE = frozenset({"Mul", "Add", "Sub"})
 
@@ -72,6 +74,17 @@ def blend_alone(step: ir.Model) -> None:
         step.graph.inputs.remove(value)
 
 
+def enlarge(blend: ir.Model) -> None:
+    """Give the blend latents of Stable Diffusion 1.4's size."""
+    for value in (*blend.graph.inputs, *blend.graph.outputs):
+        if value.shape is not None and len(value.shape) == 4:
+            value.shape = ir.Shape([*value.shape[:2], _SD14_SIDE, _SD14_SIDE])
+    for node in blend.graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None
+
+
 def stripped(bundle: Bundle, folder: Path) -> tuple[Bundle, int]:
     """Return a bundle in `folder` of the step without its blend, and of that; and its operations."""
     spec, known = bundle.manifest.graphs[STEP], bundle.manifest.files
@@ -79,20 +92,30 @@ def stripped(bundle: Bundle, folder: Path) -> tuple[Bundle, int]:
     files = {name: entry for name, entry in known.items() if name.endswith(WEIGHTS_FILE)}
     for name in files:
         (folder / name).hardlink_to(bundle.path / name)
-    plain, alone = (ir.load(bundle.graph_path(STEP)) for _ in range(2))
+    plain, alone, large = (ir.load(bundle.graph_path(STEP)) for _ in range(3))
     operations = without_blend(plain)
     blend_alone(alone)
+    blend_alone(large)
+    enlarge(large)
     graphs: dict[str, GraphSpec] = {}
-    for name, model in ((STEP, plain), (_ALONE, alone)):
+    for name, model in ((STEP, plain), (_ALONE, alone), (_SD14, large)):
         file = f"graphs/{name}.onnx"
         ir.save(model, folder / file)
         files[file] = file_entry(folder / file)
-        kept = {str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
-        sides = [tuple(item for item in side if item.name in kept) for side in (spec.inputs, spec.outputs)]
+        shapes = {value.name: value.shape for value in (*model.graph.inputs, *model.graph.outputs)}
+        sides = [
+            tuple(_shaped(item, shapes[item.name]) for item in side if item.name in shapes)
+            for side in (spec.inputs, spec.outputs)
+        ]
         graphs[name] = GraphSpec(file, *sides)
     manifest = replace(bundle.manifest, graphs=graphs, tables={}, files=files)
     content = graphs_of(check_files(folder, manifest, verify=False), manifest)
     return replace(bundle, path=folder, manifest=manifest, graphs=content), operations
+
+
+def _shaped(spec: TensorSpec, shape: ir.Shape | None) -> TensorSpec:
+    assert shape is not None
+    return replace(spec, shape=tuple(size if isinstance(size, int) else str(size) for size in shape))
 
 
 def bound(bundle: Bundle, backend: Any, graph: str, feeds: Mapping[str, np.ndarray]) -> Callable[[], None]:
@@ -148,6 +171,11 @@ def measure(bundle: Bundle, plain: Bundle, name: str, rounds: int, turns: bool) 
         calls["step_without_blend"] = bound(plain, backend, STEP, feeds)
     seconds = timed(calls, rounds)
     seconds |= timed({_ALONE: bound(plain, backend, _ALONE, feeds)}, 10 * rounds)
+    large = {
+        name: np.resize(array, (*array.shape[:2], _SD14_SIDE, _SD14_SIDE)) if array.ndim == 4 else array
+        for name, array in feeds.items()
+    }
+    seconds |= timed({_SD14: bound(plain, backend, _SD14, large)}, 10 * rounds)
     calls.clear()
     encoding = timed({ENCODE_IMAGE: bound(bundle, backend, ENCODE_IMAGE, feeds)}, max(3, rounds // 10))
     ratio = None

@@ -12,6 +12,7 @@ from seas_export.report.content import parts_of
 from seas_runtime.errors import CheckFailed
 from seas_runtime.generation.generator import Generator
 from tests.export.commands import Run
+from tests.runtime.bundles import Toy, write_tiny_bundle
 
 
 def test_every_batch_size_is_measured(run: Run, toy_bundle: Path, tmp_path: Path) -> None:
@@ -29,6 +30,22 @@ def test_every_batch_size_is_measured(run: Run, toy_bundle: Path, tmp_path: Path
     assert result["latency_median"] <= result["latency_p95"] <= max(result["latencies"])
     assert result["peak_memory"] > 2**20
     assert json.loads((tmp_path / "bench.json").read_text())["defect"] == "broken_large"
+
+
+def test_pairs_in_a_background_are_measured_where_the_bundle_makes_them(
+    run: Run, toy_bundle: Path, tmp_path: Path
+) -> None:
+    assert measuring.bench(toy_bundle, batches=(1,), pairs=2, threads=1).placed is None
+    bundle = write_tiny_bundle(tmp_path / "bundle", Toy(blend="fixed"))
+    ended = run("bench", bundle, "--batches", "1", "--pairs", 6, "--threads", 1, "--json")
+    placed = ended.json["placed"]
+    assert (placed["batch"], placed["pairs"]) == (1, 4)
+    assert set(placed["share"]) == {"encode_image", "step", "decode_mask", "decode_image", "rest"}
+    assert placed["parts"]["encode_image"] > 0
+    assert sum(placed["share"].values()) == pytest.approx(1)
+    said = run("bench", bundle, "--batches", "1", "--pairs", 1, "--threads", 1).out
+    assert "encode_image" in said
+    assert "1, placed" in said
 
 
 def test_latency_is_of_one_pair_even_if_that_size_was_not_asked_for(toy_bundle: Path) -> None:

@@ -31,10 +31,6 @@ def copy_backgrounds(photographs: Sequence[Path], folder: Path, most: int, say: 
             (folder / background_name(count)).write_bytes(data)
         size, count = size + len(data), count + 1
     if wanted:
-        fewer = (
-            f", of the {wanted} chosen; more would be over {MOST_BYTES / 1e6:.0f} MB"
-            if count < wanted
-            else ""
-        )
-        say(f"photographs to draw into: {count}, {size / 1e6:.1f} MB{fewer}")
+        fewer = f" of {wanted}, as all would be over {MOST_BYTES / 1e6:.0f} MB" if count < wanted else ""
+        say(f"photographs to draw into: {count}{fewer}; {size / 1e6:.1f} MB")
     return count

@@ -183,6 +183,7 @@ def check_files(path: Path, manifest: Manifest, verify: bool = True) -> CheckedF
         checked.limit(table, TABLE_LIMIT)
     for graph in manifest.graphs.values():
         checked.limit(graph.file, GRAPH_LIMIT)
+    Backgrounds(checked)  # too many or too large ones are refused before they are hashed
     for name in manifest.files if verify else ():
         checked.compare(name)
     return checked

@@ -122,6 +122,7 @@ def _inputs(
         request.directory, photographs, size=geometry.image_size, latent_factor=geometry.latent_factor
     )
     product = as_published(product, request.preset)
+    say(product.report.regions_line())
     for line in product.report.warning_lines():
         say(line)
     config = training_config(base, product, values, str(file or "defaults"), rules)

@@ -15,12 +15,15 @@ from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.seas.compose import compose
 from seas_export.methods.seas.expected import make_inputs, make_placed, reference_module
 from seas_export.methods.seas.parts import PART_NAMES, VAE_TAPS, make_parts
+from seas_export.methods.seas.real_windows import feature_table, measured_gates
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_export.methods.seas.tokenizer import tokenizer_table
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import TOKENIZER, UNCONDITIONAL, Manifest
 from seas_runtime.methods.blending.inputs import BLEND, FIXED, FRESH, STRENGTH
 from seas_runtime.methods.contract import Content, Inputs
+from seas_runtime.methods.placed.bounds import GATES
+from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.seas import (
     ADD_NOISE_STEP,
     EMBEDDINGS,
@@ -41,7 +44,8 @@ from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
 
 
 def tables(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, dict[str, Array]]:
-    """Return a context [L, D] for each prompt, the references, and the tokenizer where it is asked for."""
+    """Return a context [L, D] for each prompt, the references, the tokenizer where it is asked for, and what
+    placed pairs need, where the checkpoint brings it: shapes, and features of real windows."""
     prompts = {**checkpoint.prompts, UNCONDITIONAL: ""}
     with torch.inference_mode():
         contexts = {key: checkpoint.context(prompt)[0].numpy() for key, prompt in prompts.items()}
@@ -50,11 +54,14 @@ def tables(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, dict[str,
         made[TOKENIZER] = tokenizer_table(checkpoint.tokenizer, checkpoint.geometry.context_length)
     if checkpoint.placement is not None and checkpoint.placement.shapes:
         made[PLACEMENT] = dict(checkpoint.placement.table)
+    if real := feature_table(checkpoint):
+        made[FEATURES] = real
     return made
 
 
 def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
-    """Return how many last steps give a mask, where it is cut, the rules that are not ours, and extras."""
+    """Return how many last steps give a mask, where it is cut, the rules that are not ours, extras, and the
+    bounds of placed pairs' gates."""
     settings = checkpoint.meta["generation"]
     rules = {key: value for key, value in RULES.items() if follows(settings, key)}
     made: dict[str, Any] = {"mask_steps": MASK_STEPS, "tau": float(settings["tau"]), BLEND: FIXED, **rules}
@@ -64,6 +71,8 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
         made[ADD_NOISE_STEP] = extras.add_noise_step
     if checkpoint.placement is not None:
         made[REGIONS] = checkpoint.placement.regions
+    if gates := measured_gates(checkpoint):
+        made[GATES] = gates
     return made
 
 

@@ -43,7 +43,7 @@ def plate(random: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def with_windows(checkpoint_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint, with windows of grey plates: dark squares as `chip`, a masked nothing as `scratch`.
+    """The tiny checkpoint, with windows of grey plates: dark squares as `chip`, nothing as `scratch`.
 
     One of the masks of `scratch` is empty.
     """
@@ -88,7 +88,7 @@ def test_features_are_the_u_nets_own_at_the_last_step(windowed: Checkpoint) -> N
     assert windowed.placement is not None
     images, masks = windowed.placement.images["chip"], windowed.placement.masks["chip"]
     taps: list[torch.Tensor] = []
-    block = windowed.unet.up_blocks[2]
+    block = windowed.unet.up_blocks[1]
     handle = block.register_forward_hook(lambda _module, _inputs, output: taps.append(output))
     noise = np.random.Generator(np.random.Philox(0))
     timestep = 40  # the last of DPM-Solver++ 2M's 25, spaced evenly

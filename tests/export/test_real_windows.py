@@ -22,7 +22,7 @@ from seas_export.methods.seas import real_windows
 from seas_export.methods.seas.real_windows import contrast, feature_table, measured_gates
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.methods.placed.bounds import PlacedBounds
-from seas_runtime.methods.placed.gates import change, seam
+from seas_runtime.methods.placed.gates import seam
 from seas_runtime.methods.placed.score import FEATURES, features, normals_key, pair_score, score
 from seas_runtime.placement.masks.shapes import Shape, pack_shapes
 from seas_runtime.placement.paste import feather
@@ -116,7 +116,7 @@ def test_every_defect_with_a_mask_has_features_and_so_have_normals(windowed: Che
 
 
 @torch.inference_mode()
-def test_bounds_are_between_what_the_vae_changes_and_what_defects_are(windowed: Checkpoint) -> None:
+def test_bounds_are_a_part_of_what_defects_are_and_more_than_the_vae_leaves(windowed: Checkpoint) -> None:
     bounds = measured_gates(windowed)
     assert set(bounds) == set(DEFECTS)
     assert windowed.placement is not None
@@ -129,8 +129,6 @@ def test_bounds_are_between_what_the_vae_changes_and_what_defects_are(windowed: 
         made: np.ndarray = clipped.round().numpy().astype(np.uint8)
         return made
 
-    pairs = [(image, again(image)) for image in goods]
-    alone = 1.25 * np.quantile([change(*pair, mask, CELL) for pair in pairs for mask in chips], 0.9)
     usual = np.median(
         [
             contrast(image, mask, CELL)
@@ -138,11 +136,11 @@ def test_bounds_are_between_what_the_vae_changes_and_what_defects_are(windowed: 
         ]
     )
     assert usual == pytest.approx(60, abs=8)
-    assert bounds["chip"]["change"] == pytest.approx(min(max(alone, usual / 4), usual / 2), abs=0.01)
+    assert bounds["chip"]["change"] == pytest.approx(usual / 4, abs=0.01)
     around = [feather(mask, IMAGE_SIZE, CELL) for mask in chips]
-    steps = [seam(*pair, weights, CELL) for pair in pairs for weights in around]
+    steps = [seam(image, again(image), weights, CELL) for image in goods for weights in around]
     assert bounds["chip"]["seam"] == pytest.approx(max(4, 1.5 * np.quantile(steps, 0.95)), abs=0.01)
-    assert bounds["scratch"]["change"] < 3  # where nothing is to be seen, little is asked for
+    assert bounds["scratch"]["change"] == 2.0  # where nothing is to be seen, little is asked for
 
 
 def test_contrast_is_against_the_ring_around() -> None:
@@ -237,20 +235,14 @@ def test_real_held_out_defects_score_above_normals_and_copies(
     for defect in defects:
         reader = real_windows._TapReader(checkpoint, defect)
         held_out = [
-            pair_score(table, defect, reader.read(latents_of(checkpoint, image)), mask)
+            pair_score(table, defect, reader.read(latents_of(checkpoint, image)), mask) or 0.0
             for image, mask in bottles[defect]["test"]
         ]
-        normals = [
-            pair_score(table, defect, reader.read(latents_of(checkpoint, image)), mask)
-            for image in bottles["good"]["test"]
-            for _, mask in bottles[defect]["test"]
-        ]
+        taps = [reader.read(latents_of(checkpoint, image)) for image in bottles["good"]["test"]]
+        masks = [mask for _, mask in bottles[defect]["test"]]
+        normals = [pair_score(table, defect, tap, mask) or 0.0 for tap in taps for mask in masks]
         copies = [score(one, table[defect], table[normals_key(defect)]) for one in table[defect]]
-        above = np.mean([real > normal for real in held_out for normal in normals])  # type: ignore[operator]
-        print(defect, np.round(held_out, 2), np.round(np.quantile(normals, [0, 0.5, 1]), 2), above)  # type: ignore[arg-type]
+        above = np.mean([real > normal for real in held_out for normal in normals])
+        print(defect, np.round(held_out, 2), np.round(np.quantile(normals, [0, 0.5, 1]), 2), above)
         assert above >= 0.8
-        assert max(copies) < min(value for value in held_out if value is not None)
-    gates = measured_gates(checkpoint)
-    for defect in defects:
-        for image, mask in bottles[defect]["test"][:2]:
-            print(defect, gates[defect], contrast(image, mask, CELL))
+        assert max(copies) < min(held_out)

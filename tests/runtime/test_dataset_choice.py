@@ -13,11 +13,14 @@ import pytest
 from seas_runtime.dataset import choosing, writing
 from seas_runtime.dataset.choosing import (
     MAX_OVERSAMPLE,
+    choose,
     count_of_candidates,
     count_of_pairs,
     keep_best,
 )
 from seas_runtime.dataset.moving import move_defects
+from seas_runtime.dataset.pending import note_pending
+from seas_runtime.dataset.record_file import RecordFile
 from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
@@ -163,12 +166,10 @@ def test_stopped_at_any_step_of_the_choice_it_ends_the_same(
 
         return stop
 
-    choose = writing.choose
-
     def watched(*given: Any) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(choosing, "note_pending", stopping(choosing.note_pending))
-            patch.setattr(choosing.RecordFile, "keep", stopping(choosing.RecordFile.keep))
+            patch.setattr(choosing, "note_pending", stopping(note_pending))
+            patch.setattr(RecordFile, "keep", stopping(RecordFile.keep))
             patch.setattr(Path, "unlink", stopping(Path.unlink))
             choose(*given)
 

@@ -73,6 +73,16 @@ def test_change_is_in_grey_levels() -> None:
     assert 35 < inside < 40  # the border's patches lie half outside
 
 
+def test_what_the_vae_alone_changes_is_not_pasted() -> None:
+    window = grainy()
+    rebuilt = smoothed(window) + np.uint8(9)
+    assert np.array_equal(gates.as_pasted(window, rebuilt, rebuilt), window)
+    pasted = gates.as_pasted(window, with_defect(rebuilt), rebuilt)
+    assert np.array_equal(pasted, with_defect(window))
+    assert judge(window, pasted) is None
+    assert (gates.as_pasted(flat(), flat() * 0 + np.uint8(250), flat() * 0 + np.uint8(10)) == 255).all()
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite(value: float) -> None:
     broken = LATENTS.copy()

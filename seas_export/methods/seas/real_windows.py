@@ -18,7 +18,7 @@ from seas_export.graphs.schedules import DPMPP_2M, make_schedule
 from seas_runtime.manifest.schedule import BLEND_COLUMNS, COLUMNS, Array, FloatArray
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.placed.bounds import LEVELS
-from seas_runtime.methods.placed.gates import box_mean, change, seam
+from seas_runtime.methods.placed.gates import box_mean, seam
 from seas_runtime.methods.placed.score import features, normals_key
 from seas_runtime.placement.morphology import grow
 from seas_runtime.placement.paste import feather
@@ -32,9 +32,9 @@ NORMALS = 8
 """Normal windows that are looked at: each is a pass through the VAE, and one a defect through the U-Net."""
 NORMAL_ROWS = 64
 """Features of normals that are kept for a defect: windows under its masks, which are mirrored for more."""
-ROUND_TRIP, CONTRAST, MOST_CONTRAST = 1.25, 0.25, 0.5
-"""Something is drawn where more changes than these times what encoding and decoding alone changes, and what
-real defects differ from what lies around them; at most half of the latter is asked for."""
+CONTRAST, LEAST_CHANGE = 0.25, 2.0
+"""Something is drawn where more changes than this part of what real defects differ from their surroundings,
+and than so many grey levels."""
 SEAM, LEAST_SEAM = 1.5, 4.0
 """A seam is a step over this many times that of real windows, and over so many grey levels."""
 _SEED = 0
@@ -75,7 +75,7 @@ def feature_table(checkpoint: Checkpoint) -> dict[str, FloatArray]:
 
 
 def measured_gates(checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
-    """Return the bounds of `PlacedBounds` that real windows tell, by defect; see `docs/placing.md`.
+    """Return the bounds of `PlacedBounds` that real windows tell, by defect; see `docs/how-it-works.md`.
 
     Empty for a checkpoint without windows.
     """
@@ -88,12 +88,12 @@ def measured_gates(checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
     made = {}
     for defect, (images, masks) in windows.items():
         around = [feather(mask, size, cell) for mask in masks]
-        kept = [change(image, again, mask, cell) for image, again in normals for mask in masks]
         steps = [seam(image, again, weights, cell) for image, again in normals for weights in around]
         contrasts = [contrast(image, mask, cell) for image, mask in zip(images, masks, strict=True)]
         found = [value for value in contrasts if value is not None]
+        usual = float(np.median(found)) if found else 0.0
         made[defect] = {
-            "change": _least_change(kept, found),
+            "change": _level(max(LEAST_CHANGE, CONTRAST * usual)),
             "seam": _level(max(LEAST_SEAM, SEAM * float(np.quantile(steps, 0.95)))),
         }
     return made
@@ -110,15 +110,6 @@ def contrast(window: UInt8Array, mask: BoolArray, cell: int) -> float | None:
         return None
     patches = box_mean(window.astype(np.float32), cell // 4)
     return float(np.abs(patches[mask] - patches[ring].mean(axis=0)).mean())
-
-
-def _least_change(kept: Sequence[float], found: Sequence[float]) -> float:
-    """Return the bound between what the VAE changes on normals and what real defects are."""
-    alone = ROUND_TRIP * float(np.quantile(kept, 0.9))
-    if not found:
-        return _level(alone)
-    usual = float(np.median(found))
-    return _level(min(max(alone, CONTRAST * usual), MOST_CONTRAST * usual))
 
 
 def _level(value: float) -> float:

@@ -12,8 +12,9 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.loop import Attempted
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods import gates
+from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.placed.bounds import PlacedBounds
-from seas_runtime.methods.placed.gates import refine, rejection_placed
+from seas_runtime.methods.placed.gates import as_pasted, refine, rejection_placed
 from seas_runtime.methods.placed.score import FEATURES, pair_score
 from seas_runtime.methods.request import PairRequest, PlacedInputs
 
@@ -73,7 +74,7 @@ class Judge:
         weights = np.asarray(Image.fromarray(feather).resize((side, side), Image.Resampling.BILINEAR))
         reason = rejection_placed(
             asked.window,
-            made.images[position],
+            as_pasted(asked.window, made.images[position], made.rebuilt[BACKGROUND][position]),
             asked.mask,
             mask,
             latents,

@@ -43,7 +43,7 @@ def rejection_placed(
 
     Args:
         window: the photograph's region, [S, S, 3].
-        drawn: what was decoded, before it is pasted, [S, S, 3].
+        drawn: what is pasted into it where the weights are 1, [S, S, 3].
         placed: where a defect was asked for, [S, S].
         mask: where one is, [S, S]: the refined mask, or the placement again.
         latents: the final ones, [C, h, w].
@@ -69,6 +69,15 @@ def rejection_placed(
             f"there, over {bounds.seam:.1f}"
         )
     return None
+
+
+def as_pasted(window: UInt8Array, drawn: UInt8Array, rebuilt: UInt8Array) -> UInt8Array:
+    """Return what is pasted into a window [S, S, 3]: what was drawn, less what the VAE alone changes.
+
+    `rebuilt` is what encoding and decoding make of the window.
+    """
+    pasted: UInt8Array = np.clip(window + _difference(rebuilt, drawn), 0, 255).astype(np.uint8)
+    return pasted
 
 
 def change(window: UInt8Array, drawn: UInt8Array, placed: BoolArray, cell: int) -> float:

@@ -40,6 +40,10 @@ WRITE_BEST = (
 class ScoringGenerator(Generator):
     """Gives pairs a score of their own, as they have where a bundle can measure one."""
 
+    def scores(self, placing: Any) -> bool:
+        """Whether pairs get a score: all do."""
+        return True
+
     def generate_batches(
         self, batches: Iterable[Sequence[PairRequest]], watch: Any = unwatched
     ) -> Iterator[list[GeneratedPair]]:

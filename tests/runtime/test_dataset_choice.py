@@ -24,6 +24,7 @@ from seas_runtime.dataset.record_file import RecordFile
 from seas_runtime.dataset.writing import DatasetRequest, DatasetSummary, write_dataset
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_runtime.methods.request import Placing
 from tests.runtime.datasets import (
     WRITE_BEST,
     ScoringGenerator,
@@ -40,15 +41,8 @@ MADE = 18
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with features to score by."""
-    copy = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("scored") / "bundle")
-    return add(Path(copy), TABLE, {})
-
-
-@pytest.fixture(scope="module")
-def scoring(bundle: Path) -> Generator:
-    return ScoringGenerator.open(bundle, threads=1)
+def scoring(tiny_bundle: Path) -> Generator:
+    return ScoringGenerator.open(tiny_bundle, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +121,10 @@ def test_a_finished_dataset_is_not_touched(scoring: Generator, tmp_path: Path) -
 
 
 def test_killed_and_continued_it_ends_as_one_that_was_not(
-    bundle: Path, tmp_path: Path, unbroken: dict[str, bytes]
+    tiny_bundle: Path, tmp_path: Path, unbroken: dict[str, bytes]
 ) -> None:
     out = tmp_path / "out"
-    arguments = (str(bundle), str(out), str(COUNT), str(BATCH))
+    arguments = (str(tiny_bundle), str(out), str(COUNT), str(BATCH))
     for reached in (3, 22, 44):
         with start_python(WRITE_BEST, *arguments, "0.01") as process:
             assert process.stdout is not None
@@ -273,9 +267,16 @@ def test_another_oversample_is_refused(scoring: Generator, tmp_path: Path) -> No
         write(scoring, tmp_path / "plain", "stain")
 
 
-def test_a_bundle_without_features_cannot_choose(generator: Generator, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"oversample: .* this bundle has no features of real defects"):
-        write(generator, tmp_path / "out", "stain")
+def test_pairs_without_a_score_cannot_be_chosen(
+    generator: Generator, own_bundle: Path, tmp_path: Path
+) -> None:
+    featured = Generator.open(add(own_bundle, TABLE, {}), threads=1)
+    placing = Placing()
+    assert featured.scores(placing)
+    assert not any([featured.scores(None), generator.scores(placing), generator.scores(None)])
+    for whole in (generator, featured):
+        with pytest.raises(UserError, match="oversample: the best pairs are kept by scores"):
+            write(whole, tmp_path / "out", "stain")
     assert not (tmp_path / "out").exists()
 
 

@@ -25,7 +25,6 @@ from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
 from seas_runtime.generation.resolve import find_name, resolve
 from seas_runtime.manifest.fields import Fields, check_integer, check_number, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD
-from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import Placing, Request, Sampling, given_options
 from seas_runtime.outputs.checking import holds_ours
 
@@ -78,10 +77,10 @@ class DatasetRequest:
         Raises UserError for a name that is none, and for pairs to choose from by scores that the bundle
         cannot give.
         """
-        if self.oversample > 1 and FEATURES not in generator.bundle.tables:
+        if self.oversample > 1 and not generator.scores(self.placing):
             raise UserError(
-                "oversample: the best pairs are kept by scores, and this bundle has no features of real "
-                "defects to score by; leave it out, or export a checkpoint that was trained on regions"
+                "oversample: the best pairs are kept by scores, which pairs have that are drawn into "
+                "photographs by a bundle with features of real defects; leave it out, or use such a bundle"
             )
         known = (*generator.manifest.defects, GOOD)
         wanted = {find_name(generator.manifest, defect, self.options, ALL) for defect in self.defects}

@@ -29,6 +29,7 @@ from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.fields import check_integer
 from seas_runtime.manifest.types import GOOD, Manifest
 from seas_runtime.methods import gates
+from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Placing, Request, Sampling
 from seas_runtime.methods.table import find_method
 
@@ -92,6 +93,10 @@ class Generator:
         """Draw placed pairs into the photographs of a folder; UserError where there is none."""
         self._placed.backgrounds = Backgrounds.of_folder(folder)
         return self._placed.backgrounds
+
+    def scores(self, placing: Placing | None) -> bool:
+        """Whether pairs get a score: those that are placed, of a bundle with features of real defects."""
+        return placing is not None and FEATURES in self.bundle.tables
 
     def request(
         self,

@@ -163,6 +163,8 @@ def generate(
         words += f"; {summary.continued} pairs were there already"
     if deleted := sum(entry.deleted for entry in summary.defects.values()):
         words += f"; {deleted} removed by hand, which --restore makes again"
+    if left_out := sum(entry.left_out for entry in summary.defects.values()):
+        words += f"; {left_out} more passed and were left out for ones with a better score"
     text = output.group(
         output.table("", "pairs", "accepted", "at the first try", "never accepted", rows=rows), words
     )

@@ -161,6 +161,12 @@ def test_classes_are_renamed_merged_made_normal_and_left_out(tmp_path: Path) -> 
     assert masks["combined"]["005"][:, 8:].any()
 
 
+def test_labels_that_differ_in_their_case_alone_are_one_defect(tmp_path: Path) -> None:
+    for label in ("Crack", "crack", "CRACK"):
+        labelled(tmp_path / "src", label)
+    assert bring_in(tmp_path / "src", tmp_path / "photos").defects == {"Crack": 3}
+
+
 def test_labels_keep_their_spelling_where_folders_can_have_it(tmp_path: Path) -> None:
     for label in ("Kratzer (groß)", "a/b", "con", "x:y"):
         labelled(tmp_path / "src", label)

@@ -63,14 +63,14 @@ def test_entities_are_never_expanded(tmp_path: Path, encoding: str, tag: str) ->
         '<ellipse label="dent" cx="inf" cy="0" rx="9" ry="9"></ellipse>',
     ],
 )
-def test_a_bad_shape_of_cvat_is_one_line(tmp_path: Path, shape: str) -> None:
+def test_a_bad_shape_of_cvat_is_one_line_and_makes_no_normal(tmp_path: Path, shape: str) -> None:
     good(tmp_path / "src")
-    (image,) = photographs(tmp_path / "src/images", 1)
-    cvat(tmp_path / "src", {image.name: CVAT_SHAPES["polygon"] + shape})
+    both, alone = photographs(tmp_path / "src/images", 2)
+    cvat(tmp_path / "src", {both.name: CVAT_SHAPES["polygon"] + shape, alone.name: shape})
     report = bring_in(tmp_path / "src", tmp_path / "photos")
-    (problem,) = report.problems
-    assert problem.kind is Kind.BROKEN_LABELS
+    assert [problem.kind for problem in report.problems] == [Kind.BROKEN_LABELS] * 2
     assert report.defects == {"dent": 2}
+    assert report.normals == 1
 
 
 @pytest.mark.parametrize(
@@ -235,12 +235,15 @@ def test_masks_of_a_photographs_colours_are_told(tmp_path: Path) -> None:
     assert [problem.kind for problem in report.problems] == [Kind.NOT_A_MASK]
 
 
-def test_one_broken_file_of_voc_is_one_line(tmp_path: Path) -> None:
+def test_one_broken_file_of_voc_is_one_line_and_makes_no_normal(tmp_path: Path) -> None:
+    listed = tmp_path / "src/ImageSets/Main/trainval.txt"
+    listed.parent.mkdir(parents=True)
+    listed.write_text("000 1\n001 -1\n")
     images = photographs(tmp_path / "src", 2)
     voc_xml(tmp_path / "src/000.xml", images[0].name, [("dent", 3, 3, 9, 9)])
     voc_xml(tmp_path / "src/001.xml", images[1].name, [("dent", 3, 3, 9, 9)])
     text = (tmp_path / "src/001.xml").read_text()
     (tmp_path / "src/001.xml").write_text(text.replace("<xmax>9</xmax>", ""))
     report = bring_in(tmp_path / "src", tmp_path / "photos")
-    assert report.defects == {"dent": 1}
-    assert Kind.BROKEN_LABELS in [problem.kind for problem in report.problems]
+    assert (report.defects, report.normals) == ({"dent": 1}, 0)
+    assert [problem.kind for problem in report.problems] == [Kind.BROKEN_LABELS]

@@ -272,6 +272,7 @@ def test_a_bad_annotation_is_one_warning(tmp_path: Path, bad: dict[str, Any]) ->
     assert report.usable
     assert len([p for p in report.warnings if p.kind is Kind.BROKEN_LABELS]) == 1
     assert any("gone.png, which is not there" in p.message for p in report.warnings)
+    assert report.normals.found == (2 if "image_id" in bad else 3)  # what is marked badly is no normal
 
 
 # --- YOLO ---

@@ -17,7 +17,7 @@ from seas_runtime.outputs.checking import check_out
 from seas_runtime.outputs.kinds import Kind as FolderKind
 from seas_runtime.outputs.replacing import replace_directory
 from seas_runtime.printable import printable
-from seas_train.data.images import UnreadableImage, open_image, quiet_decoders
+from seas_train.data.images import Opened, UnreadableImage, open_image, quiet_decoders
 from seas_train.data.importing.classes import ClassMap, defect_of, folder_names, read_map
 from seas_train.data.importing.sources import Labels, Source, choose_source, read_labels
 from seas_train.data.layouts.annotations.shapes import Marked
@@ -92,7 +92,11 @@ class ImportReport:
         if self.weak:
             lines.append("Weak masks are boxes around defects, not their outlines; weak.json lists them.")
         if self.problems:
-            lines += ["", f"Told ({len(self.problems)})", *grouped(self.problems, self.source)]
+            lines += [
+                "",
+                f"Not taken, or in doubt ({len(self.problems)})",
+                *grouped(self.problems, self.source),
+            ]
         if not self.normals:
             lines += ["", f"No normal pictures: put some into {self.path / 'train' / GOOD} before training."]
         lines += ["", f"Next: seas-export data inspect {self.path}"]
@@ -106,8 +110,8 @@ class _Taken:
     defect: str
     name: str
     image: Path
-    mask: Image.Image | None = None
-    weak: bool = False
+    mask: Image.Image
+    weak: bool
 
 
 def import_product(
@@ -168,7 +172,13 @@ def _write(
 ) -> ImportReport:
     """Write all pictures and masks that can be taken; UserError where there are none."""
     names = _Names()
-    found = [defect_of(entry.marks, classes)[0] for entry in labels.marked]
+    spelled: dict[str, str] = {}  # one folder for labels that differ in their case alone
+    found = [
+        None
+        if (defect := defect_of(entry.marks, classes)[0]) is None
+        else spelled.setdefault(match_key(defect), defect)
+        for entry in labels.marked
+    ]
     folders = folder_names({defect for defect in found if defect is not None})
     counts = dict.fromkeys(sorted(folders.values()), 0)
     weak: dict[str, list[str]] = {name: [] for name in counts}
@@ -181,7 +191,7 @@ def _write(
             normals += [("train", entry.image)] if _is_normal(entry, classes, problems) else []
             continue
         taken = _take(entry, folders[defect], classes, names, problems)
-        if taken is None or taken.mask is None:
+        if taken is None:
             continue
         path = f"test/{taken.defect}/{taken.name}{taken.image.suffix}"
         mask = f"ground_truth/{taken.defect}/{taken.name}_mask.png"
@@ -216,14 +226,14 @@ def _write(
 
 
 def _is_normal(entry: Marked, classes: ClassMap, problems: Problems) -> bool:
-    """Whether a picture without a defect is a normal one: not where marks of it were left out."""
+    """Whether a picture without a defect is a normal one: not where something else is marked on it."""
     dropped = [mark.label for mark in entry.marks if not is_normal_word(classes.name(mark.label))]
     if dropped:
         message = f"only has {', '.join(sorted(set(dropped)))}, which --map leaves out; left out"
         problems.warn(Kind.UNLABELLED, entry.image, message)
     elif entry.lines:
         problems.warn(Kind.BOXES, entry.image, "has lines, points or tags and no outline; left out")
-    return not dropped and not entry.lines
+    return not dropped and not entry.lines and not entry.broken
 
 
 def _take(entry: Marked, folder: str, classes: ClassMap, names: _Names, problems: Problems) -> _Taken | None:
@@ -248,7 +258,7 @@ def _take(entry: Marked, folder: str, classes: ClassMap, names: _Names, problems
     return _Taken(folder, names.unique(folder, entry.image), entry.image, mask, weak)
 
 
-def _photograph(image: Path, problems: Problems) -> Any:
+def _photograph(image: Path, problems: Problems) -> Opened | None:
     """Return a photograph, decoded; None, with a warning, where it cannot be."""
     try:
         return open_image(image, thumbnail=True)

@@ -51,7 +51,7 @@ def find(product: Path, problems: Problems) -> Found:
     """List the product's photographs by the categories of their outlines; those without any are normals."""
     marked, normals = read(product, problems)
     found = sort_marked(marked, normals, problems)
-    if bare := sum(1 for entry in marked if not entry.labels and not entry.boxes):
+    if bare := sum(1 for entry in marked if not (entry.labels or entry.boxes or entry.broken)):
         found.notes.append(f"{bare} images without annotations are taken as normal")
     return found
 
@@ -98,6 +98,7 @@ def _mark(
     file: Path,
     problems: Problems,
 ) -> None:
+    marked = None
     try:
         marked = own.get(annotation["image_id"])
         if marked is None:
@@ -120,6 +121,8 @@ def _mark(
     except Exception as error:  # one bad outline is one line of the report
         number = annotation.get("id") if isinstance(annotation, Mapping) else annotation
         problems.warn(Kind.BROKEN_LABELS, file, f"annotation {number}: {error!r}; left out")
+        if marked is not None:
+            marked.broken += 1
 
 
 def _is_coco(file: Path) -> bool:

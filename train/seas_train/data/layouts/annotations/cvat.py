@@ -60,6 +60,7 @@ def _read_image(
             _mark(entry, shape)
         except Exception as error:  # one bad outline is one line of the report
             problems.warn(Kind.BROKEN_LABELS, file, f"{name}: {shape.tag}: {error!r}; left out")
+            entry.broken += 1
 
 
 def _mark(entry: Marked, shape: Element) -> None:

@@ -60,6 +60,8 @@ class Marked:
     marks: list[Mark] = field(default_factory=list)
     lines: int = 0
     """Lines, points and the like."""
+    broken: int = 0
+    """Marks that cannot be read, each told: a picture with nothing else is no normal one."""
 
     @property
     def labels(self) -> set[str]:
@@ -187,7 +189,7 @@ def sort_marked(marked: Iterable[Marked], normals: Sequence[Path], problems: Pro
             defects.setdefault(label, FoundDefect(label)).pairs.append(Pair(entry.image, mask))
         elif entry.boxes:
             problems.warn(Kind.BOXES, entry.image, "has boxes or lines and no outline; left out")
-        else:
+        elif not entry.broken:
             found.train_normals.append(entry.image)
     for defect in defects.values():
         defect.pairs.sort(key=lambda pair: natural_key(pair.image))

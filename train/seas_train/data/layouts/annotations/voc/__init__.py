@@ -46,7 +46,8 @@ def read(
     for file in xml_files(product, b"annotation"):
         read_boxes(file, photographs, marked, problems)
     listed = {match_key(name) for name in _listed(product)}
-    told = {match_key(file.stem) for file in masks}  # what of these is not in `marked` has a mask of no use
+    files = [*masks, *xml_files(product, b"annotation")]
+    told = {match_key(file.stem) for file in files}  # what of these is not in `marked` cannot be used
     normals = []
     for path in sorted({path for same in photographs.by_name.values() for path in same} - marked.keys()):
         if match_key(path.stem) in listed - told:

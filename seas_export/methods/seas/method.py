@@ -65,6 +65,8 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
     settings = checkpoint.meta["generation"]
     rules = {key: value for key, value in RULES.items() if follows(settings, key)}
     made: dict[str, Any] = {"mask_steps": MASK_STEPS, "tau": float(settings["tau"]), BLEND: FIXED, **rules}
+    if settings.get(STRENGTH, 1.0) != 1:
+        made[STRENGTH] = float(settings[STRENGTH])
     if extras.guidance_rescale is not None:
         made[RESCALE] = float(extras.guidance_rescale)
     if extras.add_noise_step != START_TIMESTEPS:

@@ -13,6 +13,7 @@ from seas_runtime.bundle.placement.placing import open_placer
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.placing.backgrounds import Backgrounds, Given
+from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PairRequest
 from seas_runtime.methods.seas import REGIONS
@@ -101,7 +102,11 @@ class Drawer:
             raise UserError(f"{photographs.where}: {photograph.name}: {error}") from None
 
     def _contrasts(self, defect: str) -> tuple[Contrast, ...]:
-        found = (shape.contrast for shape in self._shapes.get(defect, ()))
+        """Return what a defect is drawn from; a name of one's own is drawn from any defect's."""
+        if defect == GOOD:
+            return ()
+        owners = [defect] if defect in self._shapes else [*self._shapes]
+        found = (shape.contrast for owner in owners for shape in self._shapes[owner])
         return tuple(contrast for contrast in found if contrast is not None)
 
     def _shape_of(self, random: np.random.Generator, defect: str) -> str:

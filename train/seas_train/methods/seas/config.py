@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Annotated, Any
 
+from seas_runtime.methods.blending.inputs import LEAST_STRENGTH
 from seas_train.bases.base import Base
 from seas_train.data import Layout
 from seas_train.diffusion.solver import base_spacing
-from seas_train.methods.seas.finetune.config import FinetuneConfig
+from seas_train.methods.seas.finetune.config import FinetuneConfig, WeightedRegion
 from seas_train.methods.seas.mask_head.config import MaskHeadConfig
 from seas_train.settings import Count, Fraction, Settings, Whole, within
 from seas_train.training.optimizer import OptimizerConfig, Schedule
@@ -31,6 +32,8 @@ def authors_guidance(layout: Layout) -> float:
 
 AUTHORS_TAU = 0.2
 """The authors' threshold on the mean of the last three maps."""
+_SMALL_STRENGTH = 0.7
+"""For a base as small as `micro`: at high noise it does not see where the placement is."""
 _SMALL_GUIDANCE = 3.5
 """For a base as small as `micro`: at 2 more small defects are missing, as seen side by side from 2 to 4."""
 
@@ -92,6 +95,9 @@ class GenerationConfig(Settings):
     threshold: Threshold = Threshold.AT_LEAST
     timestep_spacing: TimestepSpacing = TimestepSpacing.BASE
     short_schedules: ShortSchedules = ShortSchedules.SECOND_ORDER
+    strength: Annotated[float, within(LEAST_STRENGTH, 1)] = 1.0
+    """The part of the sampler's steps that placed pairs are run. Below 1 they start from their noised window,
+    with the contrast of a real defect laid into the placement; at 1 from noise, as the papers have it."""
 
     def described(self, scheduler: Any) -> dict[str, Any]:
         """The checkpoint's section `generation`, in which the spacing is the one that is meant.
@@ -125,7 +131,9 @@ class TrainConfig(Settings):
         return LoopConfig(self.seed, self.save_every, self.preview_every, self.precision)
 
     @classmethod
-    def for_base(cls, base: Base, defects: int, layout: Layout = Layout.MVTEC) -> TrainConfig:
+    def for_base(
+        cls, base: Base, defects: int, layout: Layout = Layout.MVTEC, *, regions: bool = False
+    ) -> TrainConfig:
         """The defaults: the authors' for SD 1.x and its relatives, our measured ones for a base as small as
         `micro`.
 
@@ -133,9 +141,13 @@ class TrainConfig(Settings):
             base: what will be trained.
             defects: how many the product has; the authors train 800 steps for each.
             layout: VisA's products are not rotated or flipped, and the datasets differ in guidance.
+            regions: whether it is trained on regions of photographs: a small base then learns what defects
+                look like, not where they lie, and its mask head sees surfaces that it never saw before.
         """
         if is_small(base):
             finetune, mask_head = _small_finetune(), _small_mask_head()
+            if regions:
+                finetune, mask_head = _on_regions(finetune, mask_head)
         else:
             steps = STEPS_PER_DEFECT * defects
             finetune = FinetuneConfig(steps=steps)
@@ -144,7 +156,9 @@ class TrainConfig(Settings):
         upright = layout is Layout.VISA
         finetune = replace(finetune, rotate=not upright, flip=not upright)
         guidance = authors_guidance(layout)
-        generation = GenerationConfig(guidance=min(guidance, _SMALL_GUIDANCE) if is_small(base) else guidance)
+        generation = GenerationConfig(guidance=guidance)
+        if is_small(base):
+            generation = GenerationConfig(min(guidance, _SMALL_GUIDANCE), strength=_SMALL_STRENGTH)
         # A small base's training is short, and sheets are a part of its time: one, of the end.
         previews = finetune.steps if is_small(base) else every
         return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)
@@ -185,4 +199,20 @@ def _small_mask_head() -> MaskHeadConfig:
         calibrate_to=0.2,
         half_precision=True,
         optimizer=OptimizerConfig(schedule=Schedule.COSINE, warmup_steps=10, gradient_clip=1.0),
+    )
+
+
+def _on_regions(finetune: FinetuneConfig, mask_head: MaskHeadConfig) -> tuple[FinetuneConfig, MaskHeadConfig]:
+    """A small base's settings for regions: the background gives the layout, which high noise settles."""
+    return (
+        replace(
+            finetune,
+            defect_images=3,
+            normal_images=1,
+            noisy_share=0.25,
+            high_noise_weight=8.0,
+            region_weight=10.0,
+            weighted_region=WeightedRegion.OWN_MASK,
+        ),
+        replace(mask_head, steps=240, defect_images=3, normal_images=1),
     )

@@ -30,7 +30,9 @@ VERSION = 2
 
 def defaults(base: Base, product: Product, rules: str | None = None) -> TrainConfig:
     """The configuration for a base and a product; see `Method.defaults`."""
-    config = TrainConfig.for_base(base, len(product.defects), product.layout)
+    config = TrainConfig.for_base(
+        base, len(product.defects), product.layout, regions=product.regions is not None
+    )
     return config if rules is None else reproduced(config, Reproduced(rules), product.layout)
 
 

@@ -29,6 +29,7 @@ from seas_train.methods.seas.finetune.config import (
 )
 from seas_train.methods.seas.finetune.lora import add_adapters, merged
 from seas_train.methods.seas.finetune.losses import (
+    PixelWeights,
     alignment_loss,
     fraction_mask,
     high_noise_weights,
@@ -38,7 +39,6 @@ from seas_train.methods.seas.finetune.losses import (
     token_maps,
 )
 from seas_train.methods.seas.finetune.model import FinetuneModel
-from seas_train.methods.seas.finetune.pixel_weights import PixelWeights
 from seas_train.methods.seas.prompts import FineTuned, Prompts, extend, write_back
 from seas_train.training.precision import computes_bfloat16, native_autocast
 from seas_train.training.random import StepRandom

@@ -135,7 +135,7 @@ def test_bounds_are_a_part_of_what_defects_are_and_more_than_the_vae_leaves(wind
             for image, mask in zip(windowed.placement.images["chip"], chips, strict=True)
         ]
     )
-    assert usual == pytest.approx(60, abs=8)
+    assert 48 < usual < 60  # 60, but for patches at the border, which lie half outside
     assert bounds["chip"]["change"] == pytest.approx(usual / 4, abs=0.01)
     around = [feather(mask, IMAGE_SIZE, CELL) for mask in chips]
     steps = [seam(image, again(image), weights, CELL) for image in goods for weights in around]

@@ -75,8 +75,8 @@ class Verdict:
                 f"mask IoU {masks.iou:.2f} of {masks.pairs} {what}" if masks.pairs else "no pair held out"
             )
         if normals is not None and normals.images:
-            regions = " regions'" if normals.regions else "'"
-            words.append(f"{normals.empty} of {normals.images} normals{regions} masks empty")
+            what = "regions of normals empty" if normals.regions else "normals' masks empty"
+            words.append(f"{normals.empty} of {normals.images} {what}")
         if prompt is not None:
             words.append(f"prompt {prompt.ratio:.2f} of noise")
         return ", ".join(words) or "nothing measured"

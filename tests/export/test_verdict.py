@@ -72,6 +72,22 @@ def test_the_terminal_names_what_is_not_usable_why_and_what_to_try() -> None:
     assert text.count("--shots") == 1  # advice is given once, however many need it
 
 
+def test_words_say_that_regions_were_judged() -> None:
+    """As the scores of masks say; IoU over chance is then of regions, of which a defect fills more."""
+    own = {"pairs": 4, "iou": 0.3, "area": 0.2}
+    scores = {"defects": {"crack": own}, "normals": {"images": 4, "empty_masks": 1}}
+    whole = verdict_of("crack", judging.figures_of("crack", scores, {}))
+    regions = verdict_of("crack", judging.figures_of("crack", {**scores, "regions": True}, {}))
+    assert whole.state is regions.state is State.NOT_USABLE  # 0.125 over chance
+    assert "regions" not in " ".join((*whole.why, whole.summary))
+    assert any("--regions on" in line for line in whole.advice)
+    assert not any("--regions on" in line for line in regions.advice)
+    assert regions.why[0].startswith("on regions of 4 held-out pairs its masks reach an IoU of 0.30")
+    assert "in regions of 3 of 4 held-out normals" in regions.why[1]
+    assert regions.summary == "mask IoU 0.30 of 4 regions held out, 1 of 4 regions of normals empty"
+    assert Verdict.read(json.loads(json.dumps(regions.to_dict()))) == regions
+
+
 def test_verdicts_are_kept_as_they_were(tmp_path: Path) -> None:
     verdicts = (
         verdict_of("a", GOOD),

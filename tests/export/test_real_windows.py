@@ -138,8 +138,12 @@ def test_bounds_are_a_part_of_what_defects_are_and_more_than_the_vae_leaves(wind
     assert 48 < usual < 60  # 60, but for patches at the border, which lie half outside
     assert bounds["chip"]["change"] == pytest.approx(usual / 4, abs=0.01)
     around = [feather(mask, IMAGE_SIZE, CELL) for mask in chips]
-    steps = [seam(image, again(image), weights, CELL) for image in goods for weights in around]
-    assert bounds["chip"]["seam"] == pytest.approx(max(4, 1.5 * np.quantile(steps, 0.95)), abs=0.01)
+    steps = [
+        seam(image, again(image), weights, np.zeros(image.shape[:2], np.bool_), CELL)
+        for image in goods
+        for weights in around
+    ]
+    assert bounds["chip"]["seam"] == pytest.approx(max(8, 1.5 * np.quantile(steps, 0.95)), abs=0.01)
     assert bounds["scratch"]["change"] == 2.0  # where nothing is to be seen, little is asked for
 
 

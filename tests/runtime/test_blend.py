@@ -66,8 +66,7 @@ def numpy_pair(
     background = encoded(given.window)
     drawn = np.zeros((SIZE, SIZE))
     for y, x in zip(*np.nonzero(given.mask), strict=True):
-        y, x = y // FACTOR, x // FACTOR  # its cell, and those around
-        drawn[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = 1
+        drawn[y // FACTOR, x // FACTOR] = 1  # its cell
     reference = pool[noise.choice(Stream.REFERENCE, len(pool))]
     latents = schedule.start_latents(reference, noise.normal(Stream.START, SHAPE))
     context = content.tables["embeddings"][request.defect].mean()
@@ -244,11 +243,11 @@ def test_retries_are_drawn_into_the_same_window(blending: Generator) -> None:
         assert pair.record.times.graphs["encode_image"] > 0
 
 
-def test_cells_that_a_mask_touches_and_those_around() -> None:
+def test_cells_that_a_mask_touches() -> None:
     mask = np.zeros((SIDE, SIDE), np.bool_)
     mask[FACTOR * 2 - 1, FACTOR * 3] = True  # the last row of cell 1, the first column of cell 3
     expected = np.zeros((SIZE, SIZE), np.float32)
-    expected[0:3, 2:5] = 1
+    expected[1, 3] = 1
     assert np.array_equal(latent_mask(mask, (SIZE, SIZE)), expected)
     assert not latent_mask(np.zeros_like(mask), (SIZE, SIZE)).any()
 

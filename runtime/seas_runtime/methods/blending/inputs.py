@@ -17,7 +17,7 @@ from seas_runtime.manifest.schedule import Array, FloatArray, Schedule
 from seas_runtime.manifest.signatures import FLOAT, Expected
 from seas_runtime.manifest.types import ENCODE_IMAGE, LatentGeometry
 from seas_runtime.methods.contract import Content
-from seas_runtime.methods.gates import BoolArray, neighbourhood
+from seas_runtime.methods.gates import BoolArray
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PairRequest, PlacedInputs
 
@@ -143,11 +143,13 @@ def _placed(
 
 
 def latent_mask(mask: BoolArray, size: tuple[int, ...]) -> FloatArray:
-    """Return a mask [H, W] in a latent of `size` [h, w]: 1 in the cells that it touches and those around."""
+    """Return a mask [H, W] in a latent of `size` [h, w]: 1 in the cells that it touches.
+
+    Not in those around: what is drawn there would lie in the feather by which it is pasted.
+    """
     height, width = size
     parts = mask.reshape(height, mask.shape[0] // height, width, mask.shape[1] // width)
-    cells = np.asarray(parts.any(axis=(1, 3)))
-    return neighbourhood(cells, np.logical_or).astype(np.float32)
+    return np.asarray(parts.any(axis=(1, 3)), np.float32)
 
 
 def steps_left(steps: int, strength: float) -> int:

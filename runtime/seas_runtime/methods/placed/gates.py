@@ -62,7 +62,7 @@ def rejection_placed(
     overlap = iou(mask, placed)
     if overlap < bounds.iou:
         return f"mask is not where the defect was placed: IoU {overlap:.2f}, under {bounds.iou:.2f}"
-    step = seam(window, drawn, weights, cell)
+    step = seam(window, drawn, weights, mask, cell)
     if step > bounds.seam:
         return (
             f"visible seam: at the feather a step of {step:.1f} grey levels more than the photograph has "
@@ -95,14 +95,15 @@ def iou(mask: BoolArray, placed: BoolArray) -> float:
     return np.count_nonzero(mask & placed) / union if union else 0.0
 
 
-def seam(window: UInt8Array, drawn: UInt8Array, weights: FloatArray, cell: int) -> float:
+def seam(window: UInt8Array, drawn: UInt8Array, weights: FloatArray, mask: BoolArray, cell: int) -> float:
     """Return how many grey levels the picture steps at the feather, less what the photograph does there.
 
     In patches of a latent cell: by how much `drawn` differs from `window`, less by how much the photograph's
-    patch differs from the next ones, where the pasted picture is more of the photograph than drawn. Of all
-    places there, the one that `WORST` of them do not exceed; without a feather 0.
+    patch differs from the next ones, where the pasted picture is more of the photograph than drawn and no
+    defect is: `mask` [H, W] and a cell around it are left out, as a defect that reaches the feather steps
+    there by itself. Of all places there, the one that `WORST` of them do not exceed; without any 0.
     """
-    edge = (weights > 0) & (weights <= 0.5)
+    edge = (weights > 0) & (weights <= 0.5) & ~grow(mask, cell)
     if not edge.any():
         return 0.0
     radius = cell // 2

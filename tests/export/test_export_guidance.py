@@ -39,12 +39,15 @@ def test_a_step_that_shares_is_a_step_that_does_not(
         for name, shape in {
             "latents": (batch, *sides),
             "previous_x0": (batch, *sides),
-            "schedule": (5, 8),
+            "schedule": (5, 10),
+            "background": (batch, *sides),
+            "blend_noise": (batch, *sides),
             "context": (batch, *words),
             "negative_context": (1, *words),
         }.items()
     }
     feed |= {"step_index": np.array([2]), "guidance": np.array([4.0], np.float32)}
+    feed["mask"] = draw.integers(0, 2, (batch, 1, *sides[1:])).astype(np.float32)
     made = []
     for shares in (True, False):
         if not shares:

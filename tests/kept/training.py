@@ -28,7 +28,7 @@ def losses(folder: Path) -> dict[str, list[dict[str, Any]]]:
     product = write_sample(folder / "products", size=64, train_good=4, test_good=3, defective=5)
     base = write_tiny_base(folder / "base")
     words = ["train", product, "--base", base, "--out", folder / "checkpoint", "--run", folder / "run"]
-    words += ["--shots", 2, "--seed", SEED]
+    words += ["--shots", 2, "--seed", SEED, "--regions", "off"]
     for stage, options in OPTIONS.items():
         for name, value in options.items():
             words += ["--set", f"{stage}.{name}={value}"]

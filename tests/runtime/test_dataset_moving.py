@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from seas_runtime.dataset import moving
 from seas_runtime.dataset.moving import clear_dataset, move_defects
-from seas_runtime.dataset.writing import encode_png, write_dataset
+from seas_runtime.dataset.writing import write_dataset
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_runtime.photographs.png import encode_picture
 from tests.runtime.datasets import dataset_request, read_records, snapshot
 
 
@@ -29,7 +29,7 @@ def place(generator: Generator, tmp_path: Path) -> Path:
     write(generator, tmp_path / "all", "stain", "broken_large", "good")
     files = [record["files"] for record in read_records(tmp_path / "all") if record["defect"] == "stain"]
     files = [one for one in files if one]
-    retouched = encode_png(Image.new("L", (image.width, image.height), 255))
+    retouched = encode_picture(np.full((image.height, image.width), 255, np.uint8))
     (tmp_path / "all" / files[0]["mask"]).write_bytes(retouched)
     (tmp_path / "all" / files[1]["image"]).unlink()
     write(generator, tmp_path / "all", "stain", "broken_large", "good")

@@ -9,7 +9,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.installing.advice import install
 from seas_runtime.photographs.values import Pixels, Values
 from seas_runtime.placement.morphology import BoolArray
-from seas_runtime.placement.paste import FloatArray, paste
+from seas_runtime.placement.paste import CELL, FloatArray, feather, paste
 from seas_runtime.placement.regions import Region, resize_pixels
 
 
@@ -52,8 +52,7 @@ def _poisson(
         ) from error
     side = drawn.shape[0]
     window = resize_pixels(values.to_rgb8(region.cut(pixels), opaque), side)
-    _, weights = paste(window, Region(0, 0, side), drawn, mask, Values())
-    inside = np.where(weights > 0, np.uint8(255), np.uint8(0))
+    inside = np.where(feather(mask, side, CELL) > 0, np.uint8(255), np.uint8(0))
     inside[[0, -1], :] = inside[:, [0, -1]] = 0  # OpenCV needs values around it
     if not inside.any():
         return drawn

@@ -41,9 +41,8 @@ def paste(
     weights = feather(mask, region.side, CELL * region.side / drawn.shape[0])
     weights = weights * _ramp(region, (height, width), CELL * region.side / drawn.shape[0])
     made = pixels.copy()
-    rows = slice(region.top + top, region.top + bottom)
-    columns = slice(region.left + left, region.left + right)
-    photograph = pixels[rows, columns]
+    here = region.on((height, width))
+    photograph = pixels[here]
     window = resize_pixels(drawn, region.side)[top:bottom, left:right]
     share = weights[top:bottom, left:right]
     ours = values.from_rgb8(window, photograph, opaque).astype(np.float32)
@@ -55,9 +54,9 @@ def paste(
         own = values.from_rgb8(there, photograph, opaque).astype(np.float32)
     most = 255 if pixels.dtype == np.uint8 else 2**values.bit_depth - 1
     mixed = np.rint(np.clip(photograph + share * (ours - own), 0, most)).astype(pixels.dtype)
-    made[rows, columns] = np.where(share > 0, mixed, photograph)
+    made[here] = np.where(share > 0, mixed, photograph)
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        made[rows, columns, -1] = photograph[..., -1]
+        made[here][..., -1] = photograph[..., -1]
     return made, weights
 
 

@@ -102,6 +102,12 @@ class Region:
         top, left = max(0, -self.top), max(0, -self.left)
         return top, left, min(side, height - self.top), min(side, width - self.left)
 
+    def on(self, size: Sequence[int]) -> tuple[slice, slice]:
+        """Return the rows and columns of a photograph of (height, width) that lie in the window."""
+        top, left, bottom, right = self.inside(size)
+        rows = slice(self.top + top, self.top + bottom)
+        return rows, slice(self.left + left, self.left + right)
+
     def _indices(self, length: int, start: int) -> npt.NDArray[np.intp]:
         return np.clip(np.arange(start, start + self.side), 0, length - 1)
 

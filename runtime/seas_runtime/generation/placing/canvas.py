@@ -81,7 +81,5 @@ class Canvas:
             return placed.full(size) & (self._pair.request.defect != GOOD)
         mask = np.zeros(size, np.bool_)
         top, left, bottom, right = region.inside(size)
-        rows = slice(region.top + top, region.top + bottom)
-        columns = slice(region.left + left, region.left + right)
-        mask[rows, columns] = scale_mask(refined, (region.side, region.side))[top:bottom, left:right]
+        mask[region.on(size)] = scale_mask(refined, (region.side, region.side))[top:bottom, left:right]
         return mask

@@ -16,7 +16,7 @@ from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.placed.bounds import PlacedBounds
 from seas_runtime.methods.placed.gates import as_pasted, refine, rejection_placed
 from seas_runtime.methods.placed.score import FEATURES, pair_score
-from seas_runtime.methods.request import PairRequest, PlacedInputs
+from seas_runtime.methods.request import PLACED, PairRequest, PlacedInputs
 
 TAP = "tap_coarse"
 """The output of the last step that features are of."""
@@ -59,7 +59,7 @@ class Judge:
         defect, latents = pair.request.defect, made.latents[position]
         probability = None if made.masks.probabilities is None else made.masks.probabilities[position]
         placing, mask = pair.request.placing, asked.mask
-        measured = probability is not None and placing is not None and placing.mask != "placed"
+        measured = probability is not None and placing is not None and placing.mask != PLACED
         if measured:
             mask = refine(made.masks.masks[position], asked.mask, self._cell)
         if defect == GOOD:

@@ -193,9 +193,11 @@ class Examples:
 
     def _some(self, index: int, count: int | None) -> tuple[Augmentation, ...]:
         """`count` augmentations for the image of that index, evenly spaced and starting at another one each
-        time."""
+        time; all of them for None."""
+        if count is None:
+            return self.augmentations
         all_of_them = len(self.augmentations)
-        count = min(count or all_of_them, all_of_them)
+        count = min(count, all_of_them)
         return tuple(
             self.augmentations[(index + k * all_of_them // count) % all_of_them] for k in range(count)
         )

@@ -40,7 +40,8 @@ class Attempted:
     times: Times
     """Each pair's share."""
     rebuilt: Mapping[str, Array]
-    """What encoding and decoding make of the pictures [B, H, W, 3] that an input of the step is made from."""
+    """What encoding and decoding make of the pictures [B, H, W, 3] that an input of the first step is made
+    from."""
 
 
 def unwatched() -> None:

@@ -240,7 +240,8 @@ class Plan:
         session = self._sessions[DECODE_IMAGE]
         calls = [session.bind({LATENTS: self._states[LATENTS][-1]}, {"image": self._image})]
         for name, place in self._rebuilt.items():
-            calls.append(session.bind({LATENTS: self._inputs[name]}, {"image": place}))
+            latents = self._first[name][1] if name in self._first else self._inputs[name]
+            calls.append(session.bind({LATENTS: latents}, {"image": place}))
         return calls
 
     def _give(self, inputs: Inputs) -> None:

@@ -38,6 +38,7 @@ from seas_runtime.methods.checks.seas_tables import check_tables
 from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.placed.bounds import GATES, check_gates
+from seas_runtime.methods.placed.normals import check_normals
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Request
 from seas_runtime.methods.seas_options import RESCALE, SeasOptions, check_options
@@ -119,6 +120,7 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
         fields.integer(ADD_NOISE_STEP, 1, MAX_ADD_NOISE_STEP)
     check_blend(fields)
     check_gates(fields)
+    check_normals(fields)
     if fields.has(REGIONS) and not isinstance(fields.raw(REGIONS), bool):
         fields.fail(REGIONS, "true or false", fields.raw(REGIONS))
     fields.close()

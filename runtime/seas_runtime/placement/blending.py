@@ -52,7 +52,7 @@ def _poisson(
         ) from error
     side = drawn.shape[0]
     window = resize_pixels(values.to_rgb8(region.cut(pixels), opaque), side)
-    inside = np.where(feather(mask, side, CELL) > 0, np.uint8(255), np.uint8(0))
+    inside = np.where(feather(mask, side, CELL * side / mask.shape[0]) > 0, np.uint8(255), np.uint8(0))
     inside[[0, -1], :] = inside[:, [0, -1]] = 0  # OpenCV needs values around it
     if not inside.any():
         return drawn

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from seas_runtime.placement.looks import measure_look
 from seas_runtime.placement.morphology import BoolArray, box_of, grow, reduced
 
 NEAREST = 3
@@ -33,6 +34,8 @@ class Contrast:
 
     inside: FloatArray
     around: FloatArray
+    look: UInt8Array | None = None
+    """The packed look, see `looks.measure_look`; None in bundles of before there was any."""
 
 
 def measure_contrast(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None) -> Contrast:
@@ -42,7 +45,8 @@ def measure_contrast(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | No
     photograph has those of all of it.
     """
     around = _surroundings(pixels, mask, mask if marked is None else mask | marked)
-    return Contrast(pixels[mask].mean(0, dtype=np.float32), around)
+    look = measure_look(pixels, mask, marked)
+    return Contrast(pixels[mask].mean(0, dtype=np.float32), around, look)
 
 
 def with_contrast(

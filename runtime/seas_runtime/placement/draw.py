@@ -12,7 +12,6 @@ import numpy.typing as npt
 from seas_runtime.errors import UserError
 from seas_runtime.placement.masks.shapes import Shape
 from seas_runtime.placement.masks.sources import DrawnMask, Shapes, open_source
-from seas_runtime.placement.morphology import cut_to_box
 from seas_runtime.placement.options import ANYWHERE, AUTO, FOREGROUND, GIVEN, GRABCUT, WHERE, PlacementOptions
 from seas_runtime.placement.regions import Placed
 from seas_runtime.placement.where.areas import Area, read_area
@@ -116,7 +115,7 @@ class Placer:
                 continue
             place = self._choose_place(random, drawn, scene, placed)
             reason = scene.objection(drawn.mask, place, drawn.inside if self._on_part else 0)
-            here = Placed(drawn.mask, place[1], place[0])
+            here = Placed(drawn.mask, place[1], place[0], drawn.look)
             if reason is None and placed and _too_far(here, placed):
                 reason = FAR
             if reason is None:
@@ -166,10 +165,7 @@ class Placer:
         if not self._on_part or inside < WHOLLY:
             return placed
         kept = placed.mask & scene.part.window(scene.size, placed.top, placed.left, *placed.mask.shape)
-        if not kept.any():
-            return placed
-        rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
-        return Placed(cut_to_box(kept), placed.left + int(columns[0]), placed.top + int(rows[0]))
+        return placed.cut(kept) if kept.any() else placed
 
 
 def _spot(drawn: DrawnMask, scene: Scene) -> tuple[float, float]:

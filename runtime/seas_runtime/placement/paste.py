@@ -32,14 +32,14 @@ def paste(
     With `rebuilt` [S, S, 3], what the base makes of the window itself, only what was changed is pasted: the
     difference of the two is added to the photograph, which so keeps its grain and brightness.
 
-    `drawn` [S, S, 3] and `mask` (of any square size) are pictures of the region; the mask is where the
-    drawn is taken whole. `values` and `opaque` tell its values, see `Values.from_rgb8`. The feather is the
+    `mask` [S, S] is the region's as the base sees it, where the drawn is taken whole; `drawn` and `rebuilt`
+    are squares of any size. `values` and `opaque` tell its values, see `Values.from_rgb8`. The feather is the
     share of the drawn, 0 to 1; where it is 0 the photograph's values stay, and alpha stays everywhere.
     """
     height, width = pixels.shape[:2]
     top, left, bottom, right = region.inside((height, width))
-    weights = feather(mask, region.side, CELL * region.side / drawn.shape[0])
-    weights = weights * _ramp(region, (height, width), CELL * region.side / drawn.shape[0])
+    cell = CELL * region.side / mask.shape[0]
+    weights = feather(mask, region.side, cell) * _ramp(region, (height, width), cell)
     made = pixels.copy()
     here = region.on((height, width))
     photograph = pixels[here]

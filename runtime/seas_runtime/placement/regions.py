@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from seas_runtime.placement.looks import Look, joined_looks
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, cut_to_box
 
 SMALLEST = 48
@@ -36,6 +37,8 @@ class Placed:
     mask: BoolArray
     left: int
     top: int
+    look: Look | None = None
+    """Of the real defect that it was made from."""
 
     @classmethod
     def of(cls, mask: BoolArray) -> Placed:
@@ -65,7 +68,14 @@ class Placed:
         made = np.zeros((bottom - top, right - left), bool)
         for one, (first, start, last, end) in zip((self, other), boxes, strict=True):
             made[first - top : last - top, start - left : end - left] |= one.mask
-        return Placed(made, left, top)
+        looks = [look for look in (self.look, other.look) if look is not None]
+        return Placed(made, left, top, joined_looks(looks, boxes) if len(looks) == 2 else None)
+
+    def cut(self, kept: BoolArray) -> Placed:
+        """Return the part of the mask that `kept` [h, w] leaves, which is something."""
+        top, left, bottom, right = box = box_of(kept)
+        look = None if self.look is None else self.look.cut(box)
+        return Placed(kept[top:bottom, left:right], self.left + left, self.top + top, look)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from seas_runtime.manifest.types import TOKENIZER, UNCONDITIONAL, Manifest
 from seas_runtime.methods.blending.inputs import BLEND, FIXED, FRESH, STRENGTH
 from seas_runtime.methods.contract import Content, Inputs
 from seas_runtime.methods.placed.bounds import GATES
+from seas_runtime.methods.placed.normals import BRIGHTNESS, HEIGHT, MODES, NORMALS, WIDTH
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.seas import (
     ADD_NOISE_STEP,
@@ -73,9 +75,17 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
         made[ADD_NOISE_STEP] = extras.add_noise_step
     if checkpoint.placement is not None:
         made[REGIONS] = checkpoint.placement.regions
+        made[NORMALS] = _normals(checkpoint.placement.description)
     if gates := measured_gates(checkpoint):
         made[GATES] = gates
     return made
+
+
+def _normals(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the training normals' figures: the least and the greatest, and their modes."""
+    known = description["normals"]
+    ranges = {key: [known[key][0], known[key][-1]] for key in (WIDTH, HEIGHT, BRIGHTNESS)}
+    return {**ranges, MODES: sorted(mode for mode in known[MODES] if mode != "other")}
 
 
 def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:

@@ -86,8 +86,8 @@ def test_a_photograph_of_twice_the_size_has_masks_of_twice_the_size() -> None:
     shapes = [shape(disc(12), PHOTOGRAPH)]
     ranges = Ranges.of(shapes)
     for seed in range(10):
-        small, turned = augment(np.random.default_rng(seed), shapes[0], ranges, PHOTOGRAPH)
-        large, again = augment(np.random.default_rng(seed), shapes[0], ranges, (800, 1200))
+        small, turned, _ = augment(np.random.default_rng(seed), shapes[0], ranges, PHOTOGRAPH)
+        large, again, _ = augment(np.random.default_rng(seed), shapes[0], ranges, (800, 1200))
         assert np.array_equal(turned, again)
         assert large.sum() == pytest.approx(4 * small.sum(), rel=0.1)
 
@@ -116,7 +116,7 @@ def test_how_it_was_turned_is_told() -> None:
     shapes = strokes(0, 50, 100)
     ranges = Ranges.of(shapes)
     for seed in range(12):
-        mask, turned = augment(np.random.default_rng(seed), shapes[1], ranges, PHOTOGRAPH)
+        mask, turned, _ = augment(np.random.default_rng(seed), shapes[1], ranges, PHOTOGRAPH)
         across, down = turned @ [math.cos(math.radians(50)), math.sin(math.radians(50))]
         found = direction(mask)
         assert found is not None

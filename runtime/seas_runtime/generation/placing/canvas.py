@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from seas_runtime.generation.loop import Attempted
 from seas_runtime.generation.placing.drawing import Drawing
-from seas_runtime.generation.placing.judging import Judge
+from seas_runtime.generation.placing.judging import Judge, started_from
 from seas_runtime.generation.records import Outcome
 from seas_runtime.manifest.types import GOOD, Manifest
 from seas_runtime.methods.blending.inputs import BACKGROUND
@@ -17,6 +17,7 @@ from seas_runtime.methods.request import POISSON, PairRequest, PlacedInputs
 from seas_runtime.photographs.values import Pixels, Values
 from seas_runtime.placement.blending import blend
 from seas_runtime.placement.contrast import with_contrast
+from seas_runtime.placement.looks import lay_look
 from seas_runtime.placement.regions import resize_mask, resize_pixels, scale_mask
 
 BoolArray = npt.NDArray[np.bool_]
@@ -37,10 +38,10 @@ class Canvas:
         self._pair, self._drawing, self._judge = pair, drawing, judge
         self._placing = pair.request.placing
         self._values, side = Values.of(manifest.preprocessing), manifest.image.height
-        window = resize_pixels(self._window(drawing.photograph.pixels), side)
+        self._laid = self._lay()
+        window = resize_pixels(self._window(), side)
         mask = resize_mask(drawing.region.cut_mask(drawing.placed), side)
-        known = drawing.contrasts
-        start = with_contrast(window, mask, known, drawing.choice) if known else None
+        start = None if self._laid is None else resize_pixels(self._laid, side)
         self._asked = PlacedInputs(window, mask, start)
         self.request = replace(pair, placed=self._asked, observed=judge.observed)
         """What the loop is asked for."""
@@ -48,15 +49,21 @@ class Canvas:
     def outcome(self, made: Attempted, position: int) -> Outcome:
         """Paste what the loop made, at `position` of its batch, into the photograph, and judge it."""
         drawing, photograph = self._drawing, self._drawing.photograph
+        drawn, rebuilt = made.images[position], made.rebuilt[BACKGROUND][position]
+        if self._laid is not None and started_from(self._asked, made) is self._asked.start:
+            # What the U-Net changed goes onto what was laid, at the photograph's own resolution.
+            sizes = (resize_pixels(image, drawing.region.side).astype(np.int16) for image in (drawn, rebuilt))
+            drawn = np.clip(self._laid + np.subtract(*sizes), 0, 255).astype(np.uint8)
+            rebuilt = self._window()
         pixels, feather = blend(
             self._placing.blend == POISSON,
             photograph.pixels,
             drawing.region,
-            made.images[position],
+            drawn,
             self._asked.mask,
             self._values,
             photograph.opaque,
-            made.rebuilt[BACKGROUND][position],
+            rebuilt,
         )
         found = self._judge.judge(self._pair, self._asked, made, position, feather)
         return Outcome(
@@ -70,9 +77,24 @@ class Canvas:
             score=found.score,
         )
 
-    def _window(self, pixels: Pixels) -> npt.NDArray[np.uint8]:
+    def _window(self) -> npt.NDArray[np.uint8]:
         """Return the region [side, side, 3] as 8-bit RGB."""
-        return self._values.to_rgb8(self._drawing.region.cut(pixels), self._drawing.photograph.opaque)
+        photograph = self._drawing.photograph
+        return self._values.to_rgb8(self._drawing.region.cut(photograph.pixels), photograph.opaque)
+
+    def _lay(self) -> npt.NDArray[np.uint8] | None:
+        """Return the region [side, side, 3] with the look of a real defect in the placement, or its contrast;
+        None of a normal, and where neither is known."""
+        drawing = self._drawing
+        region, placed, known = drawing.region, drawing.placed, drawing.contrasts
+        if not known:
+            return None
+        mask = region.cut_mask(placed)
+        if placed.look is None:
+            return with_contrast(self._window(), mask, known, drawing.choice)
+        return lay_look(
+            self._window(), mask, placed.look, (placed.top - region.top, placed.left - region.left)
+        )
 
     def _mask(self, pixels: Pixels, refined: BoolArray | None) -> BoolArray:
         """Return the photograph's mask [H, W]: what was found, or what was asked for; of a normal nothing."""

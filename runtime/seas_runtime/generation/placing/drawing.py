@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,6 +16,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.generation.placing.backgrounds import Backgrounds, Given
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.placed.normals import Normals
 from seas_runtime.methods.request import PairRequest
 from seas_runtime.methods.seas import REGIONS
 from seas_runtime.photographs.reading import Photograph
@@ -22,6 +24,8 @@ from seas_runtime.photographs.values import Values
 from seas_runtime.placement.contrast import Contrast
 from seas_runtime.placement.options import PlacementOptions
 from seas_runtime.placement.regions import DRAWN_RATIO, Placed, Region, region_around
+
+logger = logging.getLogger(__name__)
 
 _TRIES = 20
 """Photographs and placements: where pictures are cut to a square, a placement may lie outside of it."""
@@ -55,6 +59,8 @@ class Drawer:
         self._fit = str(manifest.preprocessing.get("fit", "crop"))
         self._regions = bool(manifest.generation.get(REGIONS, False))
         self._shapes = bundle.shapes
+        self._normals = Normals.of(manifest.generation)
+        self._looked_at: set[str] = set()
         self._placer = lru_cache(maxsize=4)(partial(open_placer, bundle))
 
     def draw(self, photographs: Backgrounds | Given, pair: PairRequest, attempt: int) -> Drawing:
@@ -68,6 +74,7 @@ class Drawer:
         random = noise.generator(Stream.PLACEMENT)
         for _ in range(_TRIES):
             photograph = photographs[int(random.integers(len(photographs)))]
+            self._look_at(photograph)
             placed = self._place(random, photographs, photograph, request.defect, request.placing.placement)
             size = photograph.height, photograph.width
             region = self._region(random, placed, size)
@@ -84,6 +91,16 @@ class Drawer:
             f"placement: found no place for {request.defect!r} inside the square that is cut out of "
             f"{photographs.where} (--fit crop); train again with --fit pad or --regions on, or give an area"
         )
+
+    def _look_at(self, photograph: Photograph) -> None:
+        """Warn once of a photograph that is unlike the training normals."""
+        if self._normals is None or photograph.sha256 in self._looked_at:
+            return
+        self._looked_at.add(photograph.sha256)
+        if objection := self._normals.objection(photograph, self._values):
+            logger.warning(
+                "%s: unlike the normals that this bundle was trained on: %s", photograph.name, objection
+            )
 
     def _place(
         self,

@@ -37,6 +37,12 @@ class Judged:
     """0 to 1; None where the bundle has no features of such defects."""
 
 
+def started_from(asked: PlacedInputs, made: Attempted) -> npt.NDArray[np.uint8]:
+    """Return the window [S, S, 3] that the first step had: the photograph's, or with a real defect's look."""
+    used = BACKGROUND in made.inputs.first_images and asked.start is not None
+    return asked.start if used and asked.start is not None else asked.window
+
+
 class Judge:
     """Judges regions by what a bundle knows of its product's real defects."""
 
@@ -74,7 +80,7 @@ class Judge:
         weights = np.asarray(Image.fromarray(feather).resize((side, side), Image.Resampling.BILINEAR))
         reason = rejection_placed(
             asked.window,
-            as_pasted(asked.window, made.images[position], made.rebuilt[BACKGROUND][position]),
+            as_pasted(started_from(asked, made), made.images[position], made.rebuilt[BACKGROUND][position]),
             asked.mask,
             mask,
             latents,

@@ -72,9 +72,9 @@ def rejection_placed(
 
 
 def as_pasted(window: UInt8Array, drawn: UInt8Array, rebuilt: UInt8Array) -> UInt8Array:
-    """Return what is pasted into a window [S, S, 3]: what was drawn, less what the VAE alone changes.
+    """Return what is pasted: a window [S, S, 3] or what was laid into it, with what the U-Net changed of it.
 
-    `rebuilt` is what encoding and decoding make of the window.
+    `rebuilt` is what encoding and decoding make of the same.
     """
     pasted: UInt8Array = np.clip(window + _difference(rebuilt, drawn), 0, 255).astype(np.uint8)
     return pasted

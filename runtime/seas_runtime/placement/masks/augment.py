@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from seas_runtime.placement.looks import EDGE, Look, margin
 from seas_runtime.placement.masks.shapes import Shape
-from seas_runtime.placement.morphology import BoolArray, cut_to_box
+from seas_runtime.placement.morphology import BoolArray, Box, box_of, cut_to_box
 from seas_runtime.placement.regions import scale_mask
 
 SCALE = (0.7, 1.4)
@@ -68,10 +70,11 @@ class Ranges:
 
 def augment(
     random: np.random.Generator, shape: Shape, ranges: Ranges, photograph: tuple[int, int]
-) -> tuple[BoolArray, FloatArray]:
+) -> tuple[BoolArray, FloatArray, Look | None]:
     """Return a new shape [h, w] of a real one, for a photograph of (height, width), cut to its box.
 
-    And how it was turned and mirrored: [2, 2], which takes (across, down) of the real one to the new one's.
+    And how it was turned and mirrored: [2, 2], which takes (across, down) of the real one to the new one's;
+    and its look, made anew in the same way, where the real one's is known.
     """
     scale = shape.scale_on(photograph) * ranges.scale(random, shape)
     longest = max(shape.mask.shape) * scale
@@ -82,14 +85,23 @@ def augment(
     method = Image.Resampling.BOX if worked < 1 else Image.Resampling.BILINEAR
     soft = np.asarray(Image.fromarray(shape.mask.astype(np.float32)).resize((width, height), method))
     turned = _turned(random, ranges)
-    warped = _warped(random, soft, turned)
+    paths = _paths(random, soft.shape, turned)
+    warped = _sampled(soft, *paths)
     made = thicker(warped, random.uniform(-GROWTH, GROWTH), FAINT if thickness < THIN else 1)
     if not made.any():
         made = warped >= 0.5
-    made = cut_to_box(made if made.any() else soft >= soft.max())
+    if not made.any():
+        made = warped >= warped.max()
+    box = box_of(made)
+    made = cut_to_box(made)
     height, width = (max(1, round(side * scale / worked)) for side in made.shape)
     covered = FAINT if _thickness(made) * scale / worked < THIN else 0.5
-    return cut_to_box(scale_mask(made, (height, width), covered)), turned
+    final = scale_mask(made, (height, width), covered)
+    look = None
+    if shape.contrast is not None and shape.contrast.look is not None:
+        whole = _new_look(shape.contrast.look, shape.mask.shape, soft.shape, paths, box, (height, width))
+        look = Look(whole, float(shape.contrast.around.mean())).cut(box_of(final))
+    return cut_to_box(final), turned, look
 
 
 def _size(shape: Shape) -> float:
@@ -129,11 +141,53 @@ def _turned(random: np.random.Generator, ranges: Ranges) -> FloatArray:
     return turned * np.array([[-1], [1]], np.float32) if mirrored and ranges.turn >= math.pi else turned
 
 
-def _warped(random: np.random.Generator, soft: FloatArray, turned: FloatArray) -> FloatArray:
-    """Return a mask [h, w], 0 to 1, turned, sheared and bent, in a picture that holds it all."""
+def _new_look(
+    packed: npt.NDArray[np.uint8],
+    size: Sequence[int],
+    worked: Sequence[int],
+    paths: tuple[FloatArray, FloatArray],
+    box: Box,
+    final: tuple[int, int],
+) -> FloatArray:
+    """Return differences [h + 2 EDGE, w + 2 EDGE, 3] of a shape made anew.
+
+    Args:
+        packed: the real one's look [h, w, 3], see `measure_look`.
+        size: height and width of its mask.
+        worked: the same as it is worked on.
+        paths: where in that each pixel of the new one, as worked on, comes from.
+        box: of the new one in these.
+        final: its height and width in the end.
+    """
+    top, left, bottom, right = box
+    scale = [(bottom - top) / final[0], (right - left) / final[1]]  # worked pixels a final one
+    rows = top + (np.arange(final[0] + 2 * EDGE) - EDGE + 0.5) * scale[0] - 0.5
+    columns = left + (np.arange(final[1] + 2 * EDGE) - EDGE + 0.5) * scale[1] - 0.5
+    finer = max(1, round(min(scale) / 2))  # where a final pixel is many worked ones, it is their mean
+    steps = (np.arange(finer) + 0.5) / finer - 0.5
+    rows = (rows[:, None] + steps * scale[0]).ravel()
+    columns = (columns[:, None] + steps * scale[1]).ravel()
+    x, y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
+    from_x, from_y = (_sampled(path, x, y, "edge") for path in paths)
+    around = margin(size)
+    for_x, for_y = ((whole / part) for whole, part in zip(size[::-1], worked[::-1], strict=True))
+    wide_x, wide_y = (packed.shape[axis] / (side + 2 * around) for axis, side in ((1, size[1]), (0, size[0])))
+    at_x = ((from_x + 0.5) * for_x + around) * wide_x - 0.5
+    at_y = ((from_y + 0.5) * for_y + around) * wide_y - 0.5
+    values = packed.astype(np.float32)
+    found = np.stack([_sampled(values[..., channel], at_x, at_y, "edge") for channel in range(3)], -1)
+    means = found.reshape(final[0] + 2 * EDGE, finer, final[1] + 2 * EDGE, finer, 3).mean((1, 3))
+    return np.asarray((means - 128) * 2, np.float32)
+
+
+def _paths(
+    random: np.random.Generator, size: Sequence[int], turned: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return where across and down each pixel comes from of a mask of (height, width) that is turned, sheared
+    and bent, in a picture [h, w] that holds it all."""
     shear = np.array([[1, random.uniform(-SHEAR, SHEAR)], [0, 1]])
     matrix = turned.T @ shear  # of (across, down): what is at x comes from matrix @ x
-    height, width = soft.shape
+    height, width = size
     longest = max(height, width)
     ends = np.array([[-1, 1, -1, 1], [-1, -1, 1, 1]]) * [[width / 2], [height / 2]]
     corners = np.linalg.inv(matrix) @ ends
@@ -152,12 +206,14 @@ def _warped(random: np.random.Generator, soft: FloatArray, turned: FloatArray) -
     ]
     from_x = matrix[0, 0] * x + matrix[0, 1] * y + bent[0] + (width - 1) / 2
     from_y = matrix[1, 0] * x + matrix[1, 1] * y + bent[1] + (height - 1) / 2
-    return _sampled(soft, from_x.astype(np.float32), from_y.astype(np.float32))
+    return from_x.astype(np.float32), from_y.astype(np.float32)
 
 
-def _sampled(values: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Return bilinear samples of `values` [h, w] at places across and down; 0 outside."""
-    padded = np.pad(values, 1)
+def _sampled(
+    values: FloatArray, x: FloatArray, y: FloatArray, outside: Literal["constant", "edge"] = "constant"
+) -> FloatArray:
+    """Return bilinear samples of `values` [h, w] at places across and down; outside 0, or the edge's."""
+    padded = np.pad(values, 1, mode=outside)
     height, width = padded.shape
     x, y = np.clip(x + 1, 0, width - 1.001), np.clip(y + 1, 0, height - 1.001)
     left, top = x.astype(np.int32), y.astype(np.int32)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import RESERVED_NAMES, describe, is_safe_name
 from seas_runtime.placement.contrast import Contrast
+from seas_runtime.placement.looks import LARGEST as LARGEST_LOOK
 from seas_runtime.placement.morphology import BoolArray
 
 TABLE = "placement"
@@ -20,6 +21,8 @@ BITS, SIZES, PHOTOGRAPHS, SPOTS, INSIDE = "bits", "sizes", "photographs", "spots
 _KEYS = (BITS, SIZES, PHOTOGRAPHS, SPOTS, INSIDE)
 CONTRASTS = "contrasts"
 """Float32 [n, 2, 3], colours inside of each mask and around it; tables of before there were any lack it."""
+LOOKS, LOOK_SIZES = "looks", "look_sizes"
+"""uint8 [bytes] and int32 [n, 2]: packed looks one after another, and their heights and widths; may lack."""
 BACKGROUND = "background"
 """uint8 [1]: 1 where the product's photographs show a part on a background. No defect's: it has no slash."""
 LARGEST = 1024
@@ -69,7 +72,7 @@ def pack_shapes(
 
     `bits` uint8, each mask's bits row by row from the highest, padded to a byte; `sizes` and `photographs`
     int32 [n, 2], heights and widths; `spots` float32 [n, 2]; `inside` float32 [n]; and, where all of them
-    have one, `contrasts` float32 [n, 2, 3], colours inside and around.
+    have one, `contrasts` float32 [n, 2, 3], colours inside and around, `looks` and `look_sizes`.
 
     `background`: whether the product's photographs show a part on a background, where that was decided.
     """
@@ -85,6 +88,10 @@ def pack_shapes(
         contrasts = [shape.contrast for shape in shapes if shape.contrast is not None]
         if len(contrasts) == len(shapes):
             made[f"{defect}/{CONTRASTS}"] = np.array([[c.inside, c.around] for c in contrasts], np.float32)
+        looks = [contrast.look for contrast in contrasts if contrast.look is not None]
+        if len(looks) == len(shapes):
+            made[f"{defect}/{LOOKS}"] = np.concatenate([look.ravel() for look in looks])
+            made[f"{defect}/{LOOK_SIZES}"] = np.array([look.shape[:2] for look in looks], np.int32)
     if background is not None:
         made[BACKGROUND] = np.array([background], np.uint8)
     return made
@@ -108,7 +115,7 @@ def unpack_shapes(tensors: Mapping[str, Array], where: str) -> dict[str, list[Sh
         table = {key: _tensor(tensors, f"{defect}/{key}", where) for key in _KEYS}
         place = f"{where}: {defect!r}"
         sizes, photographs = _checked_sizes(table, place)
-        contrasts = _contrasts(tensors, f"{defect}/{CONTRASTS}", len(sizes), where)
+        contrasts = _contrasts(tensors, defect, len(sizes), where)
         left -= int(np.prod(sizes, axis=1).sum())
         if left < 0:
             raise UserError(
@@ -125,7 +132,10 @@ def _defects(tensors: Mapping[str, Array], where: str) -> list[str]:
             raise UserError(
                 f"{where}: expected tensors DEFECT/{BITS} and others, found {describe(name)}; {_ADVICE}"
             )
-    known = {BACKGROUND, *(f"{name}/{key}" for name in names for key in (*_KEYS, CONTRASTS))}
+    known = {
+        BACKGROUND,
+        *(f"{name}/{key}" for name in names for key in (*_KEYS, CONTRASTS, LOOKS, LOOK_SIZES)),
+    }
     if unknown := sorted(set(tensors) - known):
         raise UserError(f"{where}: {describe(unknown[0])} is no tensor of a placement table; {_ADVICE}")
     return names
@@ -159,8 +169,10 @@ def _tensor(tensors: Mapping[str, Array], name: str, where: str) -> Array:
     return found
 
 
-def _contrasts(tensors: Mapping[str, Array], name: str, count: int, where: str) -> list[Contrast | None]:
+def _contrasts(tensors: Mapping[str, Array], defect: str, count: int, where: str) -> list[Contrast | None]:
     """Return the contrast of each of `count` shapes; none of a table that has none."""
+    looks = _looks(tensors, defect, count, where)
+    name = f"{defect}/{CONTRASTS}"
     found = tensors.get(name)
     if found is None:
         return [None] * count
@@ -170,7 +182,30 @@ def _contrasts(tensors: Mapping[str, Array], name: str, count: int, where: str) 
         )
     if not ((found >= 0) & (found <= 255)).all():
         raise UserError(f"{where}: {name!r}: expected colours from 0 to 255, found others; {_ADVICE}")
-    return [Contrast(inside, around) for inside, around in found]
+    return [Contrast(inside, around, look) for (inside, around), look in zip(found, looks, strict=True)]
+
+
+def _looks(
+    tensors: Mapping[str, Array], defect: str, count: int, where: str
+) -> list[npt.NDArray[np.uint8] | None]:
+    """Return the packed look of each of `count` shapes; none of a table that has none."""
+    name, sizes_name = f"{defect}/{LOOKS}", f"{defect}/{LOOK_SIZES}"
+    found, sizes = tensors.get(name), tensors.get(sizes_name)
+    if found is None and sizes is None:
+        return [None] * count
+    if sizes is None or sizes.dtype != np.int32 or sizes.shape != (count, 2):
+        form = "none" if sizes is None else _form(sizes)
+        raise UserError(f"{where}: {sizes_name!r}: expected int32 {[count, 2]}, found {form}; {_ADVICE}")
+    if ((sizes < 1) | (sizes > LARGEST_LOOK)).any():
+        raise UserError(
+            f"{where}: {sizes_name!r}: expected sides of 1 to {LARGEST_LOOK} pixels, found others; {_ADVICE}"
+        )
+    ends = np.cumsum(np.prod(sizes.astype(np.int64), axis=1) * 3)
+    if found is None or found.dtype != np.uint8 or found.shape != (int(ends[-1]),):
+        form = "none" if found is None else _form(found)
+        raise UserError(f"{where}: {name!r}: expected uint8 {[int(ends[-1])]}, found {form}; {_ADVICE}")
+    parts = np.split(found, ends[:-1])
+    return [part.reshape(*size, 3) for part, size in zip(parts, sizes.tolist(), strict=True)]
 
 
 def _form(array: Array) -> str:

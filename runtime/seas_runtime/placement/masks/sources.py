@@ -15,6 +15,7 @@ import numpy.typing as npt
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import listed
 from seas_runtime.photographs.reading import find_photographs
+from seas_runtime.placement.looks import Look
 from seas_runtime.placement.masks.augment import Ranges, augment
 from seas_runtime.placement.masks.shapes import Shape
 from seas_runtime.placement.morphology import BoolArray, box_of
@@ -40,6 +41,8 @@ class DrawnMask:
     """The share of such a defect that lies on the part."""
     turned: npt.NDArray[np.float32] | None = None
     """How it was turned and mirrored, see `augment`; None where it was not."""
+    look: Look | None = None
+    """Of the real defect that it was made from, where there is one."""
     corner: tuple[int, int] | None = None
     """Top and left where a folder's mask has it on a photograph of its size; None for others."""
 
@@ -77,8 +80,8 @@ class ShapeSource:
                 f"those of {found}. Give --placement-source boxes with --box-sizes, or a folder of masks"
             )
         shape = _choose(random, self._shapes[defect])
-        mask, turned = augment(random, shape, self._ranges[defect], size)
-        return DrawnMask(mask, shape.spot, shape.inside, turned)
+        mask, turned, look = augment(random, shape, self._ranges[defect], size)
+        return DrawnMask(mask, shape.spot, shape.inside, turned, look)
 
 
 class BoxSource:

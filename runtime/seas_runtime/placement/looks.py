@@ -1,0 +1,207 @@
+"""The look of a real defect: by how much each of its pixels differs from the surface that it lies on.
+
+Laid into a photograph where a placement is, it is what a small model draws from. Such a model keeps what is
+dark and sharp there, and could not make it of noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from seas_runtime.placement.morphology import BoolArray, Box, box_of, grow, reduced
+
+LARGEST = 192
+"""Pixels of a packed look's longer side: at 512 pixels a base sees a defect of half a window at 256."""
+EDGE = 2
+"""Pixels around a mask that its look has too: a mask's outline is a person's, and its edge is soft."""
+MOST_GAIN = 1.5
+"""Differences grow with the brightness of the surroundings, but not beyond this."""
+_MARGIN = 0.1
+"""Of the mask's longer side: how far around it a packed look reaches."""
+_REACH = 0.25
+"""Of the same: how far surroundings reach; at least 6 pixels."""
+_UNEVEN = 24
+"""Levels by which a surface may depart from the median of its surroundings: light falls unevenly, but what
+departs by more is another thing, such as the part's edge."""
+_FILLED_AT = 256
+"""Pixels of the longer side with which a surface is filled in: it is smooth."""
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """How a placement's pixels differ from the surface below: its box and `EDGE` pixels around it."""
+
+    difference: FloatArray
+    """[h + 2 EDGE, w + 2 EDGE, 3], in levels of 8-bit RGB."""
+    around: float
+    """The mean level of what surrounded the real defect, 0 to 255."""
+
+    def cut(self, box: Box) -> Look:
+        """Return the look of a part of the placement, by its box in it."""
+        top, left, bottom, right = box
+        return Look(self.difference[top : bottom + 2 * EDGE, left : right + 2 * EDGE], self.around)
+
+
+def joined_looks(looks: Sequence[Look], boxes: Sequence[Box]) -> Look:
+    """Return the looks of several placements, whose boxes on the photograph these are, as one."""
+    top, left = (min(box[axis] for box in boxes) for axis in (0, 1))
+    bottom, right = (max(box[axis] for box in boxes) for axis in (2, 3))
+    made = np.zeros((bottom - top + 2 * EDGE, right - left + 2 * EDGE, 3), np.float32)
+    for look, box in zip(looks, boxes, strict=True):
+        height, width = look.difference.shape[:2]
+        part = made[box[0] - top : box[0] - top + height, box[1] - left : box[1] - left + width]
+        stronger = np.abs(look.difference).sum(-1) > np.abs(part).sum(-1)
+        part[stronger] = look.difference[stronger]
+    return Look(made, float(np.mean([look.around for look in looks])))
+
+
+def margin(size: Sequence[int]) -> int:
+    """Return how many pixels around a mask of (height, width) its packed look reaches."""
+    return EDGE + math.ceil(_MARGIN * max(size))
+
+
+def measure_look(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None) -> UInt8Array:
+    """Return the packed look [h, w, 3] of what `mask` [H, W] holds of a photograph [H, W, 3].
+
+    128 and half of the difference from the surface, which is filled in from what surrounds the mask. It
+    covers the mask's box and `margin` around it, and is scaled down where it is larger than `LARGEST`.
+    `marked` [H, W] are further defects, which are no surface. The mask is not empty.
+    """
+    box = box_of(mask)
+    longest = max(box[2] - box[0], box[3] - box[1])
+    around = margin((box[2] - box[0], box[3] - box[1]))
+    far = max(6, math.ceil(_REACH * longest))
+    reach = around + far
+    hidden = mask if marked is None else mask | marked
+    window, unseen = _window(pixels, hidden, box, reach)
+    unseen = grow(unseen, max(1, far // 4))
+    surface = surface_under(window, unseen)
+    inner = (slice(far, -far),) * 2
+    packed = np.clip(np.rint(128 + (window - surface)[inner] / 2), 0, 255).astype(np.uint8)
+    scale = LARGEST / max(packed.shape[:2])
+    if scale >= 1:
+        return packed
+    height, width = (max(1, round(side * scale)) for side in packed.shape[:2])
+    return np.asarray(Image.fromarray(packed).resize((width, height), Image.Resampling.BOX))
+
+
+def lay_look(window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, int]) -> UInt8Array:
+    """Return a window [s, s, 3] with a defect's look on its own surface, where `mask` [s, s] is.
+
+    `place` is where in the window the placement's box begins, down and across: its mask may lie partly
+    outside. What lies under the mask is filled in from around it, and the look's differences are added, in
+    proportion to the brightness there.
+    """
+    if not mask.any():
+        return window
+    surface = surface_under(window, grow(mask, 1))
+    here = float(surface[mask].mean())
+    gain = min(MOST_GAIN, max(1.0, here) / max(1.0, look.around))
+    differences = np.zeros(window.shape, np.float32)
+    _put(differences, look.difference, (place[0] - EDGE, place[1] - EDGE))
+    soft = Image.fromarray(grow(mask, 1).astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(1))
+    share = np.asarray(soft, np.float32)[..., None] / 255
+    laid = window + share * (surface + gain * differences - window)
+    return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
+
+
+def surface_under(window: UInt8Array, hidden: BoolArray) -> FloatArray:
+    """Return what a window [h, w, 3] shows, and where it is `hidden` [h, w] the surface around that."""
+    pixels = window.astype(np.float32)
+    if hidden.all():
+        return fill_in(pixels, ~hidden)
+    top, left, bottom, right = box_of(hidden) if hidden.any() else (0, 0, 0, 0)
+    reach = max(6, math.ceil(_REACH * max(bottom - top, right - left)))
+    rows, columns = (slice(max(0, low - reach), high + reach) for low, high in ((top, bottom), (left, right)))
+    near, unknown = pixels[rows, columns], hidden[rows, columns]
+    if unknown.all():
+        near, unknown, rows, columns = pixels, hidden, slice(None), slice(None)
+    usual = np.median(near[~unknown], axis=0)
+    smooth = np.clip(fill_in(near, ~unknown), usual - _UNEVEN, usual + _UNEVEN)
+    pixels[rows, columns] = np.where(unknown[..., None], smooth, near)
+    return pixels
+
+
+def fill_in(pixels: FloatArray, known: BoolArray) -> FloatArray:
+    """Return pixels [h, w, 3] whose unknown ones are a smooth surface through the known ones around.
+
+    Coarser and coarser means of what is known, each where the finer one knows nothing (push and pull: Gortler
+    et al., The Lumigraph, 1996, section 3.5). Where nothing is known it is the mean of all.
+    """
+    if known.all():
+        return pixels
+    if not known.any():
+        return np.broadcast_to(pixels.mean((0, 1), keepdims=True), pixels.shape).astype(np.float32)
+    factor = -(-max(known.shape) // _FILLED_AT)
+    seen = ~reduced(~known, factor) if factor > 1 else known
+    if not seen.any():
+        factor, seen = 1, known
+    shares = np.maximum(_means(known[..., None], factor), 1e-6)
+    coarse = _means(pixels * known[..., None], factor) / shares
+    smooth = _pulled(np.where(seen[..., None], coarse, 0), seen[..., None].astype(np.float32))
+    full = _resized(smooth, known.shape) if factor > 1 else smooth
+    return np.where(known[..., None], pixels, full)
+
+
+def _pulled(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return values [h, w, 3] of which `weights` [h, w, 1], 0 to 1, are known; the unknown ones are 0."""
+    if weights.min() >= 1 or max(weights.shape) == 1:
+        return np.divide(values, np.maximum(weights, 1e-6), dtype=np.float32)
+    shares = _means(weights, 2)
+    level = np.minimum(4 * shares, 1)
+    means = _means(values, 2) / np.maximum(shares, 1e-6)
+    below = _pulled(np.multiply(means, level, dtype=np.float32), level)
+    return values + (1 - weights) * _resized(below, (values.shape[0], values.shape[1]))
+
+
+def _means(values: npt.NDArray[np.generic], factor: int) -> FloatArray:
+    """Return the means of squares [ceil(h / factor), ceil(w / factor), C]; outside there are zeros."""
+    array = np.asarray(values, np.float32)
+    if factor == 1:
+        return array
+    down, across = (-size % factor for size in array.shape[:2])
+    padded = np.pad(array, ((0, down), (0, across), (0, 0)))
+    height, width, channels = padded.shape
+    squares = padded.reshape(height // factor, factor, width // factor, factor, channels)
+    return np.asarray(squares.mean((1, 3)), np.float32)
+
+
+def _resized(values: FloatArray, size: Sequence[int]) -> FloatArray:
+    """Return values [h, w, C] at another (height, width), bilinear."""
+    shape = size[1], size[0]
+    channels = [
+        np.asarray(Image.fromarray(values[..., channel]).resize(shape, Image.Resampling.BILINEAR))
+        for channel in range(values.shape[-1])
+    ]
+    return np.stack(channels, axis=-1)
+
+
+def _window(pixels: UInt8Array, hidden: BoolArray, box: Box, reach: int) -> tuple[UInt8Array, BoolArray]:
+    """Return a box of a photograph with `reach` around it, and what is hidden there or outside of it; there
+    the photograph's border is repeated."""
+    rows = np.arange(box[0] - reach, box[2] + reach)
+    columns = np.arange(box[1] - reach, box[3] + reach)
+    inside = np.ix_(np.clip(rows, 0, hidden.shape[0] - 1), np.clip(columns, 0, hidden.shape[1] - 1))
+    outside = np.ones((len(rows), len(columns)), bool)
+    outside[np.ix_((rows >= 0) & (rows < hidden.shape[0]), (columns >= 0) & (columns < hidden.shape[1]))] = (
+        False
+    )
+    return pixels[inside], hidden[inside] | outside
+
+
+def _put(made: FloatArray, part: FloatArray, place: tuple[int, int]) -> None:
+    """Write `part` [h, w, 3] into `made` [H, W, 3] at (down, across), as far as it lies inside."""
+    (down, across), (height, width) = place, part.shape[:2]
+    top, left = max(0, down), max(0, across)
+    bottom, right = min(made.shape[0], down + height), min(made.shape[1], across + width)
+    if top < bottom and left < right:
+        made[top:bottom, left:right] = part[top - down : bottom - down, left - across : right - across]

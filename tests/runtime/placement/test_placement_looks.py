@@ -1,0 +1,205 @@
+"""The look of a real defect: measured, made anew with its mask, and laid on another surface."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seas_runtime.errors import UserError
+from seas_runtime.placement.contrast import Contrast
+from seas_runtime.placement.looks import (
+    EDGE,
+    LARGEST,
+    Look,
+    fill_in,
+    joined_looks,
+    lay_look,
+    margin,
+    measure_look,
+)
+from seas_runtime.placement.masks.augment import Ranges, augment
+from seas_runtime.placement.masks.cutting import cut_shapes
+from seas_runtime.placement.masks.shapes import pack_shapes, unpack_shapes
+from seas_runtime.placement.regions import Placed
+from seas_runtime.placement.where.foreground import WHOLE
+from tests.runtime.placement.scenes import disc, shape
+
+SIZE = 160
+
+
+def slope() -> np.ndarray:
+    """A surface that is lit from one side: 90 to 122 levels."""
+    return np.broadcast_to((90 + np.arange(SIZE) / 5)[None, :, None], (SIZE, SIZE, 3)).astype(np.float32)
+
+
+def two_toned(radius: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """A defect on that surface: 40 levels darker on its left, 40 brighter on its right; and its mask."""
+    mask = np.zeros((SIZE, SIZE), bool)
+    start = SIZE // 2 - radius
+    mask[start : start + 2 * radius + 1, start : start + 2 * radius + 1] = disc(radius)
+    columns = np.arange(SIZE)[None, :, None]
+    changed = slope() + np.where(columns < SIZE // 2, -40, 40)
+    return np.where(mask[..., None], changed, slope()).astype(np.uint8), mask
+
+
+def test_a_look_is_the_difference_from_the_surface_below() -> None:
+    pixels, mask = two_toned()
+    packed = measure_look(pixels, mask)
+    around = margin((25, 25))
+    assert packed.shape == (25 + 2 * around, 25 + 2 * around, 3)
+    difference = (packed.astype(float) - 128) * 2
+    middle = around + 12
+    assert difference[middle, middle - 6].mean() == pytest.approx(-40, abs=4)
+    assert difference[middle, middle + 6].mean() == pytest.approx(40, abs=4)
+    assert np.abs(difference[0]).max() <= 2  # the surface itself
+
+
+def test_other_defects_are_no_surface() -> None:
+    pixels, mask = two_toned()
+    other = np.zeros_like(mask)
+    other[:, 94:] = True
+    pixels[other] = 255
+    inside = (measure_look(pixels, mask, other).astype(float) - 128) * 2
+    middle = margin((25, 25)) + 12
+    assert inside[middle, middle + 6].mean() == pytest.approx(40, abs=8)
+
+
+def test_a_large_look_is_kept_small_and_one_at_the_border_has_a_margin() -> None:
+    mask = np.zeros((500, 600), bool)
+    mask[:400, 100:600] = True
+    packed = measure_look(np.full((500, 600, 3), 90, np.uint8), mask)
+    assert max(packed.shape[:2]) == LARGEST
+    assert packed.shape[1] / packed.shape[0] == pytest.approx((500 + 2 * 52) / (400 + 2 * 52), abs=0.02)
+    assert (packed == 128).all()
+
+
+def test_a_photograph_that_is_all_defect_has_a_look() -> None:
+    assert measure_look(np.full((9, 9, 3), 40, np.uint8), np.ones((9, 9), bool)).shape[2] == 3
+
+
+def test_what_is_unknown_is_filled_in_smoothly() -> None:
+    known = np.ones((SIZE, SIZE), bool)
+    known[40:100, 50:120] = False
+    holed = np.where(known[..., None], slope(), 0).astype(np.float32)
+    assert np.abs(fill_in(holed, known) - slope()).max() < 5
+    nothing = fill_in(slope(), np.zeros_like(known))
+    assert nothing == pytest.approx(float(slope().mean()), abs=0.1)
+
+
+@pytest.mark.parametrize("brightness", [60, 100, 200])
+def test_a_look_is_laid_on_the_surface_of_its_mask_alone(brightness: int) -> None:
+    pixels, mask = two_toned()
+    found = Look(_whole(pixels, mask), 106.0)
+    window = np.full((64, 64, 3), brightness, np.uint8)
+    window[10:35, 20:45][disc(12)] = 250  # what was there is gone
+    placed = np.zeros((64, 64), bool)
+    placed[10:35, 20:45] = disc(12)
+    laid = lay_look(window, placed, found, (10, 20)).astype(int)
+    gain = min(1.5, brightness / 106)
+    assert laid[22, 26].mean() == pytest.approx(brightness - 40 * gain, abs=6)
+    assert laid[22, 38].mean() == pytest.approx(brightness + 40 * gain, abs=6)
+    beyond = np.ones((64, 64), bool)
+    beyond[7:38, 17:48] = False
+    assert np.array_equal(laid[beyond], window[beyond])
+
+
+def test_a_look_that_sticks_out_of_its_window_is_laid_as_far_as_it_lies_in_it() -> None:
+    pixels, mask = two_toned()
+    placed = np.zeros((48, 48), bool)
+    placed[:15, :15] = disc(12)[10:, 10:]
+    laid = lay_look(
+        np.full((48, 48, 3), 106, np.uint8), placed, Look(_whole(pixels, mask), 106.0), (-10, -10)
+    )
+    assert laid[2, 8].mean() == pytest.approx(146, abs=6)
+    nowhere = np.zeros((48, 48), bool)
+    assert (lay_look(laid, nowhere, Look(_whole(pixels, mask), 106.0), (0, 0)) == laid).all()
+
+
+def test_a_shape_made_anew_takes_its_look_along() -> None:
+    """Where the new mask is turned, its dark half is turned with it."""
+    pixels, mask = two_toned()
+    made = cut_shapes(mask, WHOLE, pixels)[0]
+    for seed in range(12):
+        new, turned, look = augment(
+            np.random.default_rng(seed), made, Ranges.of([made, shape(disc(20))]), (SIZE, SIZE)
+        )
+        assert look is not None
+        assert look.difference.shape == (new.shape[0] + 2 * EDGE, new.shape[1] + 2 * EDGE, 3)
+        inside = look.difference[EDGE:-EDGE, EDGE:-EDGE].mean(-1)
+        rows, columns = np.nonzero(new)
+        values = inside[rows, columns]
+        assert np.abs(values).mean() > 25
+        bright = np.array([columns[values > 15].mean(), rows[values > 15].mean()])
+        dark = np.array([columns[values < -15].mean(), rows[values < -15].mean()])
+        expected = turned @ np.array([1.0, 0.0])  # from its left to its right
+        direction = (bright - dark) / np.linalg.norm(bright - dark)
+        assert direction @ expected > 0.9
+
+
+def test_looks_travel_in_the_table_and_old_tables_have_none() -> None:
+    pixels, mask = two_toned()
+    given = {"stain": cut_shapes(mask, WHOLE, pixels) * 2}
+    packed = pack_shapes(given)
+    found = unpack_shapes(packed, "t")["stain"]
+    for before, after in zip(given["stain"], found, strict=True):
+        assert before.contrast is not None
+        assert after.contrast is not None
+        assert after.contrast.look is not None
+        assert np.array_equal(before.contrast.look, after.contrast.look)
+    old = {name: tensor for name, tensor in packed.items() if "look" not in name}
+    contrast = unpack_shapes(old, "t")["stain"][0].contrast
+    assert isinstance(contrast, Contrast)
+    assert contrast.look is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("looks", np.zeros(7, np.uint8)),
+        ("looks", np.zeros((2, 2), np.uint8)),
+        ("look_sizes", np.zeros((1, 2), np.int32)),
+        ("look_sizes", np.full((1, 2), 2**30, np.int32)),
+        ("look_sizes", np.ones((2, 2), np.int32)),
+        ("look_sizes", np.ones((1, 2), np.int64)),
+    ],
+)
+def test_nothing_of_looks_is_believed(name: str, value: np.ndarray) -> None:
+    pixels, mask = two_toned()
+    packed = pack_shapes({"stain": cut_shapes(mask, WHOLE, pixels)})
+    with pytest.raises(UserError, match=f"t: 'stain/{name}'|t: 'stain/looks'"):
+        unpack_shapes({**packed, f"stain/{name}": value}, "t")
+    for missing in ("looks", "look_sizes"):
+        with pytest.raises(UserError, match=f"stain/{missing}"):
+            unpack_shapes({key: tensor for key, tensor in packed.items() if key != f"stain/{missing}"}, "t")
+
+
+def test_placements_that_are_joined_or_cut_keep_their_looks() -> None:
+    pixels, mask = two_toned()
+    look = Look(_whole(pixels, mask), 106.0)
+    first, second = Placed(disc(12), 30, 40, look), Placed(disc(12), 70, 45, look)
+    both = first.joined(second)
+    assert both.look is not None
+    assert both.look.difference.shape == (both.mask.shape[0] + 2 * EDGE, both.mask.shape[1] + 2 * EDGE, 3)
+    middle = both.look.difference[EDGE + 12, EDGE + 6].mean()
+    assert middle == pytest.approx(look.difference[EDGE + 12, EDGE + 6].mean())
+    assert first.joined(replace(second, look=None)).look is None
+    kept = disc(12).copy()
+    kept[:, :13] = False
+    part = first.cut(kept)
+    assert part.left == 43
+    assert part.look is not None
+    assert part.look.difference[EDGE + 12, EDGE + 4].mean() > 30
+    joined = joined_looks([look, look], [first.box, first.box])
+    assert np.array_equal(joined.difference, look.difference)
+
+
+def _whole(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The differences of a mask's box and the edge around it."""
+    packed = measure_look(pixels, mask)
+    spare = margin((25, 25)) - EDGE
+    assert Image.fromarray(packed).size == (25 + 2 * (spare + EDGE),) * 2
+    inner = packed[spare:-spare, spare:-spare].astype(np.float32)
+    return np.asarray((inner - 128) * 2, np.float32)

@@ -88,7 +88,7 @@ def main() -> int:
             "bar": {"mean": MEAN_BAR, "least": LEAST_BAR, "empty": round(EMPTY_BAR, 4)},
             "passed": passed,
             "product": product.name,
-            "regions": product.options.get("regions"),
+            "regions": None if product.regions is None else product.regions.options.to_dict(),
             "seed": arguments.seed,
             "checkpoint": checkpoint.fingerprint,
             **scores.to_dict(),

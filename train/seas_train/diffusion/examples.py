@@ -177,6 +177,19 @@ class Examples:
         drawn = [pool[index] for index in order[:count]]
         return drawn, [self._augmentation(example, random) for example in drawn]
 
+    def draw_by_defect(
+        self, count: int, random: np.random.Generator
+    ) -> tuple[list[Example], list[Augmentation]]:
+        """Random defect images, of each defect as often as of the others, each with a random augmentation."""
+        by_defect: dict[int | None, list[Example]] = {}
+        for example in self.defects:
+            by_defect.setdefault(example.defect, []).append(example)
+        pools = list(by_defect.values())
+        rounds = -(-count // len(pools))
+        order = [pools[index] for _ in range(rounds) for index in random.permutation(len(pools))]
+        drawn = [pool[int(random.integers(len(pool)))] for pool in order[:count]]
+        return drawn, [self._augmentation(example, random) for example in drawn]
+
     def _augmentation(self, example: Example, random: np.random.Generator) -> Augmentation:
         choices = example.augmentations
         mirrored = [choice for choice in choices if choice.mirrored]

@@ -11,7 +11,7 @@ from seas_train.bases.base import Base
 from seas_train.data import Layout
 from seas_train.diffusion.solver import base_spacing
 from seas_train.methods.seas.finetune.config import FinetuneConfig, WeightedRegion
-from seas_train.methods.seas.mask_head.config import MaskHeadConfig
+from seas_train.methods.seas.mask_head.config import DrawnBy, MaskHeadConfig
 from seas_train.settings import Count, Fraction, Settings, Whole, within
 from seas_train.training.optimizer import OptimizerConfig, Schedule
 from seas_train.training.precision import Precision
@@ -32,9 +32,12 @@ def authors_guidance(layout: Layout) -> float:
 
 AUTHORS_TAU = 0.2
 """The authors' threshold on the mean of the last three maps."""
-_SMALL_STRENGTH = 0.7
-"""For a base as small as `micro` that was trained on regions: from noise it draws nothing into them. Trained
-on whole pictures it does, and more often than from a start in its photograph, as seen side by side."""
+_SMALL_STRENGTH = 0.4
+"""For a base as small as `micro` that was trained on regions: from noise it draws nothing into them; from 0.2
+to 0.7 it keeps the look that it starts from, and at 0.7 fine cracks go, as seen side by side. Trained on
+whole pictures it draws from noise, more often than from a start in its photograph."""
+_SMALL_REGIONS_GUIDANCE = 2.0
+"""For the same: what is drawn is the same from 1 to 2.5, as seen side by side."""
 _SMALL_GUIDANCE = 3.5
 """For a base as small as `micro`: at 2 more small defects are missing, as seen side by side from 2 to 4."""
 
@@ -98,7 +101,7 @@ class GenerationConfig(Settings):
     short_schedules: ShortSchedules = ShortSchedules.SECOND_ORDER
     strength: Annotated[float, within(LEAST_STRENGTH, 1)] = 1.0
     """The part of the sampler's steps that placed pairs are run. Below 1 they start from their noised window,
-    with the contrast of a real defect laid into the placement; at 1 from noise, as the papers have it."""
+    with the look of a real defect laid into the placement; at 1 from noise, as the papers have it."""
 
     def described(self, scheduler: Any) -> dict[str, Any]:
         """The checkpoint's section `generation`, in which the spacing is the one that is meant.
@@ -159,8 +162,9 @@ class TrainConfig(Settings):
         guidance = authors_guidance(layout)
         generation = GenerationConfig(guidance=guidance)
         if is_small(base):
+            most = _SMALL_REGIONS_GUIDANCE if regions else _SMALL_GUIDANCE
             strength = _SMALL_STRENGTH if regions else 1.0
-            generation = GenerationConfig(min(guidance, _SMALL_GUIDANCE), strength=strength)
+            generation = GenerationConfig(min(guidance, most), strength=strength)
         # A small base's training is short, and sheets are a part of its time: one, of the end.
         previews = finetune.steps if is_small(base) else every
         return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)
@@ -216,5 +220,5 @@ def _on_regions(finetune: FinetuneConfig, mask_head: MaskHeadConfig) -> tuple[Fi
             region_weight=10.0,
             weighted_region=WeightedRegion.OWN_MASK,
         ),
-        replace(mask_head, steps=240, defect_images=3, normal_images=1),
+        replace(mask_head, steps=480, defect_images=3, normal_images=1, drawn_by=DrawnBy.DEFECTS),
     )

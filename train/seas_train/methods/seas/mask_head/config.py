@@ -48,6 +48,15 @@ class FocalMean(str, Enum):
     """The mean over all maps, as in the authors' code: half of it."""
 
 
+class DrawnBy(str, Enum):
+    """Which defect images a batch gets."""
+
+    IMAGES = "images"
+    """Each image as often as the others, of all defects mixed, as the authors do."""
+    DEFECTS = "defects"
+    """Each defect as often as the others, however many images it has."""
+
+
 @dataclass(frozen=True)
 class MaskHeadConfig(Settings):
     """Stage 2. Sizes and rates are the authors' for SD 1.4 (800 steps a defect), rules are ours; theirs
@@ -58,7 +67,8 @@ class MaskHeadConfig(Settings):
 
     steps: Count = 800
     defect_images: Count = 2
-    """Defect images of a batch, of all defects mixed."""
+    """Defect images of a batch."""
+    drawn_by: DrawnBy = DrawnBy.IMAGES
     normal_images: Count = 2
     """Normal images of a batch."""
     learning_rate: Positive = 5e-4

@@ -16,7 +16,7 @@ from seas_train.diffusion.examples import Augmentation, Example, Examples
 from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.diffusion.solver import SolverRules
 from seas_train.methods.seas.mask_head.calibration import best_threshold, move_threshold
-from seas_train.methods.seas.mask_head.config import DecodedStep, MaskHeadConfig, NormalPath
+from seas_train.methods.seas.mask_head.config import DecodedStep, DrawnBy, MaskHeadConfig, NormalPath
 from seas_train.methods.seas.mask_head.latents import mask_timesteps, training_features
 from seas_train.methods.seas.mask_head.losses import FocalRules, mask_loss
 from seas_train.methods.seas.mask_head.network.head import MaskHead
@@ -237,12 +237,13 @@ class MaskHeadStage(Stage):
         """A batch whose timesteps are drawn from `timesteps`."""
         examples: list[Example] = []
         choices: list[Augmentation] = []
-        pools = (
-            (self._examples.defects, self.config.defect_images),
-            (self._examples.normals, self.config.normal_images),
-        )
-        for pool, count in pools:
-            drawn, augmentations = self._examples.draw(pool, count, random.numpy)
+        some, count = self._examples, self.config.defect_images
+        for drawn, augmentations in (
+            some.draw_by_defect(count, random.numpy)
+            if self.config.drawn_by is DrawnBy.DEFECTS
+            else some.draw(some.defects, count, random.numpy),
+            some.draw(some.normals, self.config.normal_images, random.numpy),
+        ):
             examples += drawn
             choices += augmentations
         latents = self._examples.latents(examples, choices, random.torch)

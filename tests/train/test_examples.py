@@ -54,6 +54,20 @@ def test_drawing_repeats_nothing_before_all_were_drawn(tiny_base: Base, tiny_pro
     assert sorted(counts.values()) == [2, 2, 3, 3]
 
 
+def test_each_defect_is_drawn_as_often_however_many_images_it_has(
+    tiny_base: Base, tiny_product: Product
+) -> None:
+    examples = Examples(tiny_product, tiny_base.geometry, rotate=True, flip=True)
+    few = [example for example in examples.defects if example.defect == 0][:1]
+    others = [example for example in examples.defects if example.defect != 0]
+    examples.defects = (*few, *others * 5)
+    defects = len({example.defect for example in examples.defects})
+    drawn, choices = examples.draw_by_defect(4 * defects + 1, np.random.default_rng(0))
+    counts = Counter(example.defect for example in drawn)
+    assert len(choices) == len(drawn) == 4 * defects + 1
+    assert sorted(counts.values()) == [4] * (defects - 1) + [5]
+
+
 def test_fewer_augmentations_of_normals_still_cover_all(tiny_base: Base, tiny_product: Product) -> None:
     examples = Examples(tiny_product, tiny_base.geometry, rotate=True, flip=True, normal_augmentations=2)
     assert [len(example.augmentations) for example in examples.normals] == [2, 2, 2, 2]

@@ -12,14 +12,14 @@ from seas_runtime.methods.request import Placing
 from seas_runtime.methods.seas import REGIONS
 
 if TYPE_CHECKING:
-    from seas_runtime.generation.generator import Generator
+    from seas_runtime.spreading.contract import PairSource
 
 AUTO, PHOTOGRAPHS, NOISE = "auto", "photographs", "noise"
 SOURCES = (AUTO, PHOTOGRAPHS, NOISE)
 
 
 def choose_placing(
-    generator: Generator, source: str, onto: Path | None, asked: Placing, *, regions_alone: bool = False
+    generator: PairSource, source: str, onto: Path | None, asked: Placing, *, regions_alone: bool = False
 ) -> Placing | None:
     """Return how pairs are placed, or None for whole pictures; with `onto`, the generator draws onto that.
 
@@ -58,7 +58,7 @@ def choose_placing(
     return asked
 
 
-def in_words(generator: Generator, placing: Placing | None) -> str:
+def in_words(generator: PairSource, placing: Placing | None) -> str:
     """Say which way pairs are made."""
     if placing is None:
         return "pairs are whole pictures, made from noise"

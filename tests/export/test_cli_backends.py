@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.export.commands import Run
+from tests.runtime.datasets import snapshot
 
 
 @pytest.fixture
@@ -62,3 +63,18 @@ def test_doctor_shows_what_auto_goes_through(run: Run) -> None:
     assert [item["backend"] for item in found["auto"]] == ["tensorrt", "rtx", "cuda", "openvino", "cpu"]
     assert next(item for item in found["auto"] if item["backend"] == "cpu")["usable"]
     assert "--backend auto takes the first" in run("doctor", "--quick").out
+
+
+def test_generate_on_devices(run: Run, bundle: Path, tmp_path: Path) -> None:
+    words = ("generate", bundle, "--defect", "good", "--count", 3, "--threads", 1, "--out")
+    assert run(*words, tmp_path / "one").code == 0
+    ended = run(*words, tmp_path / "other", "--backend", "cpu", "--devices", "all")
+    assert ended.code == 0, ended.err
+    assert snapshot(tmp_path / "one") == snapshot(tmp_path / "other")
+
+
+def test_devices_that_are_not_there(run: Run, bundle: Path, tmp_path: Path) -> None:
+    ended = run("generate", bundle, "--defect", "good", "--devices", "0,1", "--out", tmp_path / "out")
+    assert ended.code == 2
+    assert "backend cpu runs on the processor" in " ".join(ended.err.split())
+    assert not (tmp_path / "out").exists()

@@ -20,13 +20,13 @@ from seas_runtime.dataset.pending import pending_files
 from seas_runtime.dataset.record_file import RecordFile
 from seas_runtime.errors import UserError
 from seas_runtime.files import os_errors, read_json, write_json
-from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
 from seas_runtime.generation.resolve import find_name, resolve
 from seas_runtime.manifest.fields import Fields, check_integer, check_number, describe, is_safe_name
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.request import Placing, Request, Sampling, given_options
 from seas_runtime.outputs.checking import holds_ours
+from seas_runtime.spreading.contract import PairSource
 
 SCHEMA = 1
 ALL = "all"
@@ -71,7 +71,7 @@ class DatasetRequest:
         """Return how many pairs of a defect are made."""
         return candidates_of({"count": self.count, "oversample": self.oversample}, defect)
 
-    def resolve(self, generator: Generator) -> DatasetRequest:
+    def resolve(self, generator: PairSource) -> DatasetRequest:
         """Fill in the bundle's defaults and put the defects in the bundle's order, normals last.
 
         Raises UserError for a name that is none, and for pairs to choose from by scores that the bundle
@@ -91,7 +91,7 @@ class DatasetRequest:
         return replace(self, defects=defects, sampling=filled.sampling, options=filled.options)
 
 
-def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str, Any]:
+def describe_dataset(generator: PairSource, request: DatasetRequest) -> dict[str, Any]:
     """Return what `dataset.json` says; the pairs follow from it. `request` is a resolved one."""
     options, manifest = given_options(request.options), generator.manifest
     labels = {name: manifest.labels[name] for name in request.defects if name in manifest.labels}
@@ -101,8 +101,7 @@ def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str,
         **({"product_label": manifest.product_label} if manifest.product_label else {}),
         **({"labels": labels} if labels else {}),
         "bundle": generator.bundle.fingerprint,
-        "backend": generator.backend.name,
-        **{f"backend_{key}": value for key, value in generator.backend.identity(generator.bundle).items()},
+        **generator.describe_backend(),
         "defects": list(request.defects),
         "count": request.count,
         **({"oversample": float(request.oversample)} if request.oversample != 1 else {}),
@@ -115,7 +114,7 @@ def describe_dataset(generator: Generator, request: DatasetRequest) -> dict[str,
     }
 
 
-def _describe_placing(generator: Generator, placing: Placing) -> dict[str, Any]:
+def _describe_placing(generator: PairSource, placing: Placing) -> dict[str, Any]:
     """Return what placed pairs follow from besides: how they are placed, and the photographs' contents."""
     backgrounds = generator.backgrounds
     return {

@@ -33,14 +33,13 @@ from seas_runtime.dataset.layout import (
 from seas_runtime.dataset.pending import check_free, note_pending, refuse
 from seas_runtime.dataset.record_file import Key, RecordFile
 from seas_runtime.files import atomic_write_bytes, locked, os_errors
-from seas_runtime.generation.generator import Generator
-from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.request import PairRequest
 from seas_runtime.outputs.checking import holds_ours, refuse_overlap
 from seas_runtime.outputs.kinds import some
 from seas_runtime.photographs.png import encode_picture
 from seas_runtime.photographs.values import Values
+from seas_runtime.spreading.contract import Pair, PairSource
 
 __all__ = ["DatasetRequest", "DatasetSummary", "DefectSummary", "write_dataset"]
 
@@ -84,7 +83,7 @@ class DatasetSummary:
 
 
 def write_dataset(
-    generator: Generator,
+    generator: PairSource,
     request: DatasetRequest,
     out: Path,
     progress: Progress | None = None,
@@ -196,7 +195,7 @@ class _Place:
     ours: set[str]
     restore: bool
 
-    def write(self, pairs: Sequence[GeneratedPair]) -> int:
+    def write(self, pairs: Sequence[Pair]) -> int:
         """Write what a batch lacks: files, then records: what is recorded is there. Return its size."""
         lines, files, unneeded = [], {}, set()
         for pair in pairs:
@@ -206,12 +205,11 @@ class _Place:
                 continue  # the others of its batch were missing, or it has grown
             paths = pair_paths(record.defect, record.index)
             lines.append({**record.to_dict(), "files": paths if record.accepted else None})
-            arrays = {"image": pair.image, "mask": pair.mask}
             for name, path in paths.items():
                 if old is not None and (self.out / path).exists():
                     continue  # the half of a pair that a person left
                 if record.accepted:
-                    files[path] = encode_picture(arrays[name])
+                    files[path] = pair.encode(name)
                 else:
                     unneeded.add(path)
         self._write_files(files, unneeded & self.ours)
@@ -236,7 +234,7 @@ class _Place:
 
 
 def _write_missing(
-    generator: Generator,
+    generator: PairSource,
     request: DatasetRequest,
     place: _Place,
     missing: Sequence[Batch],

@@ -98,6 +98,14 @@ class Generator:
         """Whether pairs get a score: those that are placed, of a bundle with features of real defects."""
         return placing is not None and FEATURES in self.bundle.tables
 
+    def describe_backend(self) -> dict[str, str]:
+        """Return what the bytes of pairs depend on besides the bundle, as `dataset.json` has it."""
+        identity = self.backend.identity(self.bundle)
+        return {
+            "backend": self.backend.name,
+            **{f"backend_{key}": value for key, value in identity.items()},
+        }
+
     def request(
         self,
         defect: str,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seas_runtime.methods.request import Request, given_options
+from seas_runtime.photographs.png import encode_picture
 from seas_runtime.placement.regions import Region
 
 MAX_COUNT = 1_000_000
@@ -76,6 +77,8 @@ class PairRecord:
     times: Times
     score: float | None = None
     """How near its region is to real defects, 0 to 1; None where it is not measured."""
+    device: str | None = None
+    """What computed it, where devices of several kinds make one dataset's pairs."""
 
     @property
     def defect(self) -> str:
@@ -105,6 +108,7 @@ class PairRecord:
             **({"options": options} if (options := given_options(self.request.options)) else {}),
             **({"placing": placing.to_dict()} if (placing := self.request.placing) else {}),
             "bundle": self.bundle,
+            **({"device": self.device} if self.device else {}),
             "times": {name: round(seconds, 6) for name, seconds in self.times.to_dict().items()},
         }
 
@@ -140,3 +144,7 @@ class GeneratedPair:
     record: PairRecord
     region: Region | None = None
     """Of a placed pair: the part of the photograph that was drawn anew."""
+
+    def encode(self, name: str) -> bytes:
+        """Return its `image` or its `mask` as a PNG."""
+        return encode_picture({"image": self.image, "mask": self.mask}[name])

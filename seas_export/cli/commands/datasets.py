@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seas_export.cli import options, output, placement
+from seas_export.cli import options, output, placement, spread
 
 UNSEEN = "unseen"
 """What pairs of a prompt of one's own are called by default: the paper's unseen anomalies."""
@@ -106,6 +106,7 @@ def generate(
     ] = True,
     backend: options.Backend = "cpu",
     threads: options.Threads = None,
+    devices: spread.Devices = None,
     require_signature: options.RequireSignature = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="Make pairs again whose files were removed by hand.")
@@ -117,9 +118,10 @@ def generate(
     from seas_export.placing.choice import choose_placing, in_words
     from seas_export.progress import pairs_progress
     from seas_export.verdict.files import unusable
-    from seas_runtime import DatasetRequest, Generator, Placing, Sampling, write_dataset
+    from seas_runtime import DatasetRequest, Placing, Sampling, write_dataset
     from seas_runtime.errors import UserError
     from seas_runtime.methods.seas_options import SeasOptions
+    from seas_runtime.spreading.opening import open_source
 
     if not defect and prompt is None:
         raise UserError("--defect: expected the name of a defect, found none. Give it: --defect all")
@@ -131,29 +133,29 @@ def generate(
         blend,
         mask,
     )
-    generator = Generator.open(bundle, backend, threads, require_signature=require_signature)
-    if generator.chosen:
-        output.say(generator.chosen)
-    placing = choose_placing(generator, source, onto, placed)
-    output.say(in_words(generator, placing))
-    request = DatasetRequest(
-        defects=tuple(defect or [UNSEEN]),
-        count=count,
-        seed=seed,
-        batch=batch,
-        sampling=Sampling(sampler, steps, guidance, tau, gate),
-        options=asked if asked != SeasOptions() else None,
-        placing=placing,
-        oversample=oversample,
-    )
-    for line in unusable(generator.manifest, request.defects):
-        output.say(line)
-    if checkpoint is not None:
-        from seas_export.bundles.own_prompts import encode_with_checkpoint
+    with open_source(bundle, backend, threads, require_signature, devices) as (generator, chosen):
+        if chosen:
+            output.say(chosen)
+        placing = choose_placing(generator, source, onto, placed)
+        output.say(in_words(generator, placing))
+        request = DatasetRequest(
+            defects=tuple(defect or [UNSEEN]),
+            count=count,
+            seed=seed,
+            batch=batch,
+            sampling=Sampling(sampler, steps, guidance, tau, gate),
+            options=asked if asked != SeasOptions() else None,
+            placing=placing,
+            oversample=oversample,
+        )
+        for line in unusable(generator.manifest, request.defects):
+            output.say(line)
+        if checkpoint is not None:
+            from seas_export.bundles.own_prompts import encode_with_checkpoint
 
-        encode_with_checkpoint(generator.bundle, checkpoint, asked.prompts)
-    with pairs_progress("generate") as progress:
-        summary = write_dataset(generator, request, out, progress, force=force, restore=restore)
+            encode_with_checkpoint(generator.bundle, checkpoint, asked.prompts)
+        with pairs_progress("generate") as progress:
+            summary = write_dataset(generator, request, out, progress, force=force, restore=restore)
     rows: list[tuple[object, ...]] = [
         (summary.labels.get(name, name), entry.pairs, entry.accepted, entry.first_try, entry.rejected)
         for name, entry in summary.defects.items()

@@ -62,6 +62,16 @@ def find_cuda_device(index: int = 0, *, free: bool = False) -> CudaDevice | None
     )
 
 
+def count_cuda_devices() -> int:
+    """Return how many GPUs this process may use; 0 where there is no driver."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    return 0 if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) else count.value
+
+
 def _free_memory(cuda: Any, device: ctypes.c_int) -> int | None:
     """Return the free bytes, as seen from the device's primary context."""
     context = ctypes.c_void_p()

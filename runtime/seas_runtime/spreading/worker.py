@@ -1,0 +1,106 @@
+"""One of many that make pairs: a generator in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+from seas_runtime.backends.cores import CPUINFO, cpuinfo_entries
+from seas_runtime.errors import UserError
+from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.records import GeneratedPair
+from seas_runtime.installing.advice import DISTRIBUTION
+from seas_runtime.manifest.types import GOOD
+from seas_runtime.spreading.contract import EncodedPair, Job, Made, Opened, Task
+
+PACKAGES = (DISTRIBUTION, "numpy", "pillow")
+"""What pairs and the bytes of their files depend on besides a backend; zlib too."""
+
+
+class Worker:
+    """Makes the pairs of tasks. `make` may be called by several threads: one encodes what another makes.
+
+    Everything of the backend happens in one thread, which a GPU's library may want.
+    """
+
+    def __init__(self, job: Job) -> None:
+        """Open the bundle; UserError where it is not there, another one, or its backend is not."""
+        self._maker = ThreadPoolExecutor(1, "maker")
+        self._generator = self._maker.submit(open_generator, job).result()
+        self.opened = describe(self._generator)
+        self._device = self.opened.kind if job.mixed else None
+
+    def make(self, task: Task) -> Made:
+        """Make the pairs of a task's batches and encode their pictures."""
+        made = self._maker.submit(self._make, task).result()
+        return [[encoded(pair, self._device) for pair in batch] for batch in made]
+
+    def _make(self, task: Task) -> list[list[GeneratedPair]]:
+        self._generator.bundle.contexts.update(task.contexts)
+        return list(self._generator.generate_batches(task.batches))
+
+
+def open_generator(job: Job) -> Generator:
+    """Open a job's bundle.
+
+    Raises UserError where it is another one here than the pairs are to be of, and so the photographs.
+    """
+    key = None if job.require_signature is None else Path(job.require_signature)
+    generator = Generator.open(Path(job.bundle), job.backend, job.threads, require_signature=key)
+    found = generator.bundle.fingerprint
+    if found != job.fingerprint:
+        raise UserError(
+            f"{job.bundle}: expected the bundle {job.fingerprint[:12]}, found {found[:12]}; "
+            "give every machine the same one"
+        )
+    if job.onto is not None:
+        photographs = generator.draw_onto(Path(job.onto)).digest
+        if job.photographs not in (None, photographs):
+            raise UserError(
+                f"{job.onto}: expected the same photographs as where the command was given, found others; "
+                "give every machine the same folder"
+            )
+    return generator
+
+
+def describe(generator: Generator) -> Opened:
+    """Say what makes pairs here, and what their bytes depend on."""
+    backend = generator.describe_backend()
+    return Opened(
+        backend=backend,
+        kind=backend.get("backend_device") or _processor(),
+        host=platform.node(),
+        process=os.getpid(),
+        versions=versions(),
+        chosen=generator.chosen,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what pairs and the bytes of their files depend on besides a backend."""
+    return {**{name: _version(name) for name in PACKAGES}, "zlib": zlib.ZLIB_RUNTIME_VERSION}
+
+
+def encoded(pair: GeneratedPair, device: str | None) -> EncodedPair:
+    """Encode a pair's pictures: of a normal its image alone, of a rejected pair none."""
+    names = ("image",) if pair.record.defect == GOOD else ("image", "mask")
+    files = {name: pair.encode(name) for name in names} if pair.record.accepted else {}
+    return EncodedPair(replace(pair.record, device=device), files)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "0+source"
+
+
+def _processor() -> str:
+    """Return the processor's name: those of another kind may round differently."""
+    names = (value for key, value in cpuinfo_entries(CPUINFO) if key.lower() in ("model name", "hardware"))
+    return next(names, "") or platform.processor() or platform.machine()

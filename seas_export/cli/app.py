@@ -16,6 +16,7 @@ from seas_export.cli.commands import (
     training,
     travel,
 )
+from seas_export.cli.commands.spread import merge
 
 app = typer.Typer(
     name="seas-export",
@@ -59,6 +60,7 @@ _COMMANDS = (
     (machine.engine, "engine", "Compile a bundle for the machine that runs it."),
     (datasets.generate, "generate", "Make labelled pairs from a bundle."),
     (datasets.place, "place", "Draw where defects would go, without generating."),
+    (merge.merge, "merge", "Shards of many machines: one data set."),
     (datasets.convert, "convert", "A data set in another tool's format."),
     (bundles.inspect, "inspect", "Say in words what a bundle is."),
     (bundles.verify, "verify", "Check that a bundle is whole, or its parity."),

@@ -45,6 +45,8 @@ EXTRAS = {
     "cv2": "opencv",
     "cryptography": "verify",
     "model_signing": "sign",
+    "fsspec": "remote",
+    "ray": "ray",
 }
 
 

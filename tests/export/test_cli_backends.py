@@ -78,3 +78,25 @@ def test_devices_that_are_not_there(run: Run, bundle: Path, tmp_path: Path) -> N
     assert ended.code == 2
     assert "backend cpu runs on the processor" in " ".join(ended.err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_shards_by_url_and_merge(run: Run, bundle: Path, tmp_path: Path) -> None:
+    words = ("generate", bundle, "--defect", "all", "--count", 3, "--threads", 1, "--out")
+    assert run(*words, tmp_path / "one").code == 0
+    url = f"file://{tmp_path}/store"
+    ended = run(*words, url, "--shard-pairs", 4)
+    assert ended.code == 0, ended.err
+    assert "3 shards written" in ended.out
+    ended = run("merge", url, "--out", tmp_path / "other", "--json")
+    assert ended.json["pairs"] == 9
+    assert snapshot(tmp_path / "one") == snapshot(tmp_path / "other")
+
+
+def test_options_of_folders_and_of_urls(run: Run, bundle: Path, tmp_path: Path) -> None:
+    words = ("generate", bundle, "--defect", "good", "--out")
+    ended = run(*words, tmp_path / "out", "--part", "1/2")
+    assert ended.code == 2
+    assert "are of URLs" in ended.err
+    ended = run(*words, f"file://{tmp_path}/store", "--force")
+    assert ended.code == 2
+    assert "never changed" in ended.err

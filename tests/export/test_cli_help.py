@@ -18,6 +18,7 @@ COMMANDS = (
     ("base", "untrained"),
     ("export",),
     ("generate",),
+    ("merge",),
     ("inspect",),
     ("verify",),
     ("bench",),

@@ -24,7 +24,20 @@ PACKAGES = {
 }
 EXTRAS = {
     *("runtime", "verify", "openvino", "cuda", "tensorrt", "rtx", "jetson"),
-    *("train", "export", "engines", "gpu", "report", "sign", "lora", "heic", "opencv", "dev", "dev-gpu"),
+    *(
+        "train",
+        "export",
+        "engines",
+        "gpu",
+        "report",
+        "sign",
+        "lora",
+        "heic",
+        "opencv",
+        "remote",
+        "dev",
+        "dev-gpu",
+    ),
     *("graphs", "tracing", "checks"),  # parts of others
 }
 AT_THE_EDGE = {"numpy", "pillow", "safetensors", "typer", "rich", "onnxruntime"}

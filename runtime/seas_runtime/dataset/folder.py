@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,8 @@ def prepare_folder(out: Path, description: dict[str, Any], force: bool) -> None:
             if force:
                 remove_dataset(out, tuple(before["defects"]), written_files(out))
             else:
-                _check_continues(out, before, description)
+                advice = "choose another folder, or replace the dataset with --force"
+                check_continues(out, before, description, advice)
                 remove_temporaries(out, tuple(description["defects"]))
         if before == description and not force:
             return
@@ -178,9 +180,13 @@ def written_files(out: Path) -> set[str]:
 
 def read_description(file: Path) -> dict[str, Any]:
     """Return what a `dataset.json` says; UserError where it is none of ours."""
-    value = read_json(file, "dataset description")
+    return check_description(read_json(file, "dataset description"), str(file))
+
+
+def check_description(value: Any, where: str) -> dict[str, Any]:
+    """Return a dataset's description as it was read; UserError where it is none of ours."""
     try:
-        fields = Fields(value, str(file))
+        fields = Fields(value, where)
         fields.integer("schema", SCHEMA, SCHEMA)
         fields.integer("count", 1, MAX_COUNT)
         if fields.has("oversample"):
@@ -194,13 +200,14 @@ def read_description(file: Path) -> dict[str, Any]:
     return result
 
 
-def _check_continues(out: Path, before: dict[str, Any], description: dict[str, Any]) -> None:
-    """Refuse to mix two datasets in one folder; only `count` may change, and defects be added.
+def check_continues(
+    out: Path | str, before: Mapping[str, Any], description: Mapping[str, Any], advice: str
+) -> None:
+    """Refuse to mix two datasets in one place; only `count` may change, and defects be added.
 
     What decides a backend's bytes besides its name is compared where it was written down: earlier versions
     did not.
     """
-    advice = "choose another folder, or replace the dataset with --force"
     unsaid: dict[str, Any] = {"options": {}, "oversample": 1.0, "placing": {}, "photographs": {}}
     for key, value in {**unsaid, **description}.items():
         found = before.get(key, unsaid.get(key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from seas_runtime.backends.contract import Watch
 from seas_runtime.bundle.reading import Bundle
@@ -115,6 +115,38 @@ class Opened:
     """Which backend `auto` took, in words."""
 
 
+class Place(Protocol):
+    """Where the pairs of a parcel go: `add` them in their order, then `finish` or `discard`."""
+
+    def add(self, pairs: Sequence[Pair]) -> None:
+        """Add a batch's pairs."""
+        ...
+
+    def finish(self) -> Any:
+        """Make what was added be there, whole; return what is to be known of it."""
+        ...
+
+    def discard(self) -> None:
+        """Leave nothing, or nothing that counts."""
+        ...
+
+
+class Sink(Protocol):
+    """Opens a place. Plain data, as it goes to other processes."""
+
+    def open(self) -> Place:
+        """Begin."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Parcel:
+    """Batches, and where their pairs go."""
+
+    batches: Sequence[Sequence[PairRequest]]
+    sink: Sink
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """Batches for one worker."""
@@ -122,7 +154,9 @@ class Task:
     batches: Sequence[Sequence[PairRequest]]
     contexts: Mapping[str, Array]
     """By prompt of one's own, [L, D]."""
+    sink: Sink | None = None
+    """Where the worker writes their pairs; None to hand them over."""
 
 
-Made = Sequence[Sequence[EncodedPair]]
-"""The pairs of a task's batches."""
+Made = Any
+"""Of a task: its batches' `EncodedPair`s, or what its place said when it was finished."""

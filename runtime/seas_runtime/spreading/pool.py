@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from seas_runtime.backends.contract import Watch
 from seas_runtime.bundle.reading import Bundle
@@ -17,7 +17,7 @@ from seas_runtime.generation.placing.backgrounds import Backgrounds
 from seas_runtime.manifest.types import Manifest
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Placing
-from seas_runtime.spreading.contract import EncodedPair, Job, Made, Opened, Task
+from seas_runtime.spreading.contract import EncodedPair, Job, Made, Opened, Parcel, Task
 
 
 class Crew(Protocol):
@@ -106,6 +106,13 @@ class Pool:
         self.start()
         tasks = (Task([batch], dict(self.bundle.contexts)) for batch in batches)
         return itertools.chain.from_iterable(self._crew.run(tasks, watch))
+
+    def deliver(self, parcels: Iterable[Parcel], watch: Watch = unwatched) -> Iterator[Any]:
+        """Have workers write the pairs of parcels; yield what each parcel's place said, in their order."""
+        self.start()
+        contexts = dict(self.bundle.contexts)
+        tasks = (Task(parcel.batches, contexts, parcel.sink) for parcel in parcels)
+        return self._crew.run(tasks, watch)
 
 
 def check_alike(opened: Sequence[Opened], mixed: bool) -> None:

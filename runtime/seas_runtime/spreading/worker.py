@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import platform
 import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
+from seas_runtime.backends.contract import Watch
 from seas_runtime.backends.cores import CPUINFO, cpuinfo_entries
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.loop import unwatched
 from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.installing.advice import DISTRIBUTION
 from seas_runtime.manifest.types import GOOD
-from seas_runtime.spreading.contract import EncodedPair, Job, Made, Opened, Task
+from seas_runtime.methods.request import PairRequest
+from seas_runtime.spreading.contract import EncodedPair, Job, Made, Opened, Parcel, Place, Task
+from seas_runtime.spreading.delivery import filled
 
 PACKAGES = (DISTRIBUTION, "numpy", "pillow")
 """What pairs and the bytes of their files depend on besides a backend; zlib too."""
@@ -31,18 +36,36 @@ class Worker:
     def __init__(self, job: Job) -> None:
         """Open the bundle; UserError where it is not there, another one, or its backend is not."""
         self._maker = ThreadPoolExecutor(1, "maker")
-        self._generator = self._maker.submit(open_generator, job).result()
-        self.opened = describe(self._generator)
-        self._device = self.opened.kind if job.mixed else None
+        self._source = self._maker.submit(open_generator, job).result()
+        self.opened = describe(self._source)
 
     def make(self, task: Task) -> Made:
-        """Make the pairs of a task's batches and encode their pictures."""
+        """Make the pairs of a task's batches, and encode or write their pictures."""
+        if task.sink is not None:
+            return self._maker.submit(self._fill, task).result().finish()
         made = self._maker.submit(self._make, task).result()
-        return [[encoded(pair, self._device) for pair in batch] for batch in made]
+        return [[encoded(pair) for pair in batch] for batch in made]
 
     def _make(self, task: Task) -> list[list[GeneratedPair]]:
-        self._generator.bundle.contexts.update(task.contexts)
-        return list(self._generator.generate_batches(task.batches))
+        self._source.bundle.contexts.update(task.contexts)
+        return list(self._source.generate_batches(task.batches))
+
+    def _fill(self, task: Task) -> Place:
+        assert task.sink is not None
+        self._source.bundle.contexts.update(task.contexts)
+        return filled(self._source, Parcel(task.batches, task.sink))
+
+
+class MarkingGenerator(Generator):
+    """Writes into records what computed their pairs, for pools of several kinds."""
+
+    def generate_batches(
+        self, batches: Iterable[Sequence[PairRequest]], watch: Watch = unwatched
+    ) -> Iterator[list[GeneratedPair]]:
+        """Yield the pairs of each batch; see `Generator.generate_batches`."""
+        kind = kind_of(self.describe_backend())
+        for pairs in super().generate_batches(batches, watch):
+            yield [replace(pair, record=replace(pair.record, device=kind)) for pair in pairs]
 
 
 def open_generator(job: Job) -> Generator:
@@ -51,7 +74,8 @@ def open_generator(job: Job) -> Generator:
     Raises UserError where it is another one here than the pairs are to be of, and so the photographs.
     """
     key = None if job.require_signature is None else Path(job.require_signature)
-    generator = Generator.open(Path(job.bundle), job.backend, job.threads, require_signature=key)
+    kind = MarkingGenerator if job.mixed else Generator
+    generator = kind.open(Path(job.bundle), job.backend, job.threads, require_signature=key)
     found = generator.bundle.fingerprint
     if found != job.fingerprint:
         raise UserError(
@@ -73,7 +97,7 @@ def describe(generator: Generator) -> Opened:
     backend = generator.describe_backend()
     return Opened(
         backend=backend,
-        kind=backend.get("backend_device") or _processor(),
+        kind=kind_of(backend),
         host=platform.node(),
         process=os.getpid(),
         versions=versions(),
@@ -81,16 +105,21 @@ def describe(generator: Generator) -> Opened:
     )
 
 
+def kind_of(backend: Mapping[str, str]) -> str:
+    """Return what computes on a backend: the GPU's name, or the processor's."""
+    return backend.get("backend_device") or _processor()
+
+
 def versions() -> dict[str, str]:
     """Return the versions of what pairs and the bytes of their files depend on besides a backend."""
     return {**{name: _version(name) for name in PACKAGES}, "zlib": zlib.ZLIB_RUNTIME_VERSION}
 
 
-def encoded(pair: GeneratedPair, device: str | None) -> EncodedPair:
+def encoded(pair: GeneratedPair) -> EncodedPair:
     """Encode a pair's pictures: of a normal its image alone, of a rejected pair none."""
     names = ("image",) if pair.record.defect == GOOD else ("image", "mask")
     files = {name: pair.encode(name) for name in names} if pair.record.accepted else {}
-    return EncodedPair(replace(pair.record, device=device), files)
+    return EncodedPair(pair.record, files)
 
 
 def _version(name: str) -> str:

@@ -16,7 +16,13 @@ UNSEEN = "unseen"
 @output.command("Run the same command again: whole pairs are kept and generation continues after them.")
 def generate(
     bundle: options.BundleFolder,
-    out: Annotated[Path, typer.Option("--out", help="Data set folder to make or to continue.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            help="Data set folder to make or to continue, or a URL (s3, gs, az, sftp, file) for shards.",
+        ),
+    ],
     defect: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,6 +113,9 @@ def generate(
     backend: options.Backend = "cpu",
     threads: options.Threads = None,
     devices: spread.Devices = None,
+    shards: spread.Shards = "tar",
+    shard_pairs: spread.ShardPairs = 256,
+    part: spread.Part = "1/1",
     require_signature: options.RequireSignature = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="Make pairs again whose files were removed by hand.")
@@ -119,6 +128,7 @@ def generate(
     from seas_export.progress import pairs_progress
     from seas_export.verdict.files import unusable
     from seas_runtime import DatasetRequest, Placing, Sampling, write_dataset
+    from seas_runtime.dataset.shards.writing import write_shards
     from seas_runtime.errors import UserError
     from seas_runtime.methods.seas_options import SeasOptions
     from seas_runtime.spreading.opening import open_source
@@ -133,6 +143,7 @@ def generate(
         blend,
         mask,
     )
+    options_of_shards = spread.shard_options(out, shards, shard_pairs, part, force=force, restore=restore)
     with open_source(bundle, backend, threads, require_signature, devices) as (generator, chosen):
         if chosen:
             output.say(chosen)
@@ -155,7 +166,13 @@ def generate(
 
             encode_with_checkpoint(generator.bundle, checkpoint, asked.prompts)
         with pairs_progress("generate") as progress:
-            summary = write_dataset(generator, request, out, progress, force=force, restore=restore)
+            if options_of_shards is not None:
+                written = write_shards(generator, request, out, options_of_shards, progress)
+            else:
+                summary = write_dataset(generator, request, Path(out), progress, force=force, restore=restore)
+    if options_of_shards is not None:
+        output.report(written.to_dict(), spread.shards_in_words(written), json)
+        return
     rows: list[tuple[object, ...]] = [
         (summary.labels.get(name, name), entry.pairs, entry.accepted, entry.first_try, entry.rejected)
         for name, entry in summary.defects.items()

@@ -1,0 +1,1 @@
+"""Commands for pairs that many machines make."""

@@ -25,6 +25,36 @@ def test_a_data_set_is_converted_and_what_was_done_is_said(run: Run, tmp_path: P
     assert not (tmp_path / "other").exists()
 
 
+def test_generate_converts_beside_the_data_set(run: Run, toy_bundle: Path, tmp_path: Path) -> None:
+    words = ("generate", toy_bundle, "--defect", "stain", "--count", "4", "--no-gate", "--threads", "1")
+    words = (*words, "--out", tmp_path / "set", "--format", "coco", "--json")
+    ended = run(*words)
+    assert ended.code == 0, ended.err
+    assert ended.json["converted"]["path"] == str(tmp_path / "set-coco")
+    first = (tmp_path / "set-coco/about.json").read_bytes()
+    assert list((tmp_path / "set-coco/annotations").glob("instances_*.json"))
+    again = run(*words)
+    assert again.json["continued"] == 4
+    assert (tmp_path / "set-coco/about.json").read_bytes() == first
+    plain = run("generate", toy_bundle, "--defect", "stain", "--count", "1", "--out", tmp_path / "plain")
+    assert plain.code == 0
+    assert not list(tmp_path.glob("plain-*"))
+
+
+def test_generate_refuses_a_format_before_the_work(run: Run, toy_bundle: Path, tmp_path: Path) -> None:
+    words = ("generate", toy_bundle, "--defect", "stain", "--out", tmp_path / "set", "--format")
+    ended = run(*words, "yolo")
+    assert ended.code == 2
+    assert "--format: expected one of mvtec, coco, yolo-seg" in ended.err
+    (tmp_path / "set-coco").mkdir()
+    (tmp_path / "set-coco/mine.txt").write_text("notes")
+    ended = run(*words, "coco")
+    assert ended.code == 2
+    assert "--format" in ended.err
+    assert "mine.txt" in ended.err
+    assert not (tmp_path / "set").exists()
+
+
 def test_inspect_names_the_import_and_the_import_names_inspect(run: Run, tmp_path: Path) -> None:
     src = tmp_path / "from cvat"
     images = photographs(src / "images", 3)

@@ -120,6 +120,14 @@ def generate(
     restore: Annotated[
         bool, typer.Option("--restore", help="Make pairs again whose files were removed by hand.")
     ] = False,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="Convert the pairs too, into a folder beside --out: coco or another of `convert --to`. "
+            "mvtec is the data set's own layout.",
+        ),
+    ] = "mvtec",
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
@@ -127,7 +135,8 @@ def generate(
     from seas_export.placing.choice import choose_placing, in_words
     from seas_export.progress import pairs_progress
     from seas_export.verdict.files import unusable
-    from seas_runtime import DatasetRequest, Placing, Sampling, write_dataset
+    from seas_runtime import DatasetRequest, Placing, Sampling, convert_dataset, write_dataset
+    from seas_runtime.dataset.formats.convert import check_beside
     from seas_runtime.dataset.shards.writing import write_shards
     from seas_runtime.errors import UserError
     from seas_runtime.methods.seas_options import SeasOptions
@@ -144,6 +153,12 @@ def generate(
         mask,
     )
     options_of_shards = spread.shard_options(out, shards, shard_pairs, part, force=force, restore=restore)
+    if options_of_shards is not None and format != "mvtec":
+        raise UserError(
+            f"--format {format}: expected a data set folder to convert, found shards. Join them with "
+            "seas-export merge, then run seas-export convert"
+        )
+    beside = None if options_of_shards is not None else check_beside(Path(out), format)
     with open_source(bundle, backend, threads, require_signature, devices) as (generator, chosen):
         if chosen:
             output.say(chosen)
@@ -184,10 +199,15 @@ def generate(
         words += f"; {deleted} removed by hand, which --restore makes again"
     if left_out := sum(entry.left_out for entry in summary.defects.values()):
         words += f"; {left_out} more passed and were left out for ones with a better score"
+    done = summary.to_dict()
+    if beside is not None:
+        converted = convert_dataset(Path(out), *beside, force=True)
+        words += f"\n{converted.path}: {converted.format}, {converted.labels} labels"
+        done["converted"] = converted.to_dict()
     text = output.group(
         output.table("", "pairs", "accepted", "at the first try", "never accepted", rows=rows), words
     )
-    output.report(summary.to_dict(), text, json)
+    output.report(done, text, json)
 
 
 @output.command("Run the same command again: the folder appears whole or not at all.")

@@ -80,13 +80,27 @@ class Conversion:
         return {**asdict(self), "path": str(self.path)}
 
 
-def find_format(name: str) -> Format:
+def find_format(name: str, option: str = "--to") -> Format:
     """Return the format of a name; UserError where there is none."""
     try:
         return Format(name.strip().lower())
     except ValueError:
         known = ", ".join(one.value for one in Format)
-        raise UserError(f"--to: expected one of {known}, found {name!r}") from None
+        raise UserError(f"{option}: expected one of {known}, found {name!r}") from None
+
+
+def check_beside(dataset: Path, name: str, option: str = "--format") -> tuple[Format, Path] | None:
+    """Return the format of a name and where a dataset to come is converted to: a folder beside it.
+
+    None for MVTec AD's layout, which a dataset has already. Raises UserError, before the work, for no format
+    and a folder that cannot be written or holds other files than an earlier conversion.
+    """
+    chosen = find_format(name, option)
+    if chosen is Format.MVTEC:
+        return None
+    out = dataset.with_name(f"{dataset.absolute().name}-{chosen.value}")
+    check_out(out, CONVERTED, option, force=True)
+    return chosen, out
 
 
 def convert_dataset(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from seas_export.cli import serving
 from seas_export.cli.commands import (
     bases,
     build,
@@ -79,6 +80,8 @@ _data = typer.Typer(help="Look at the photographs of a product.", no_args_is_hel
 _data.command("inspect", short_help="Check a product whole.")(products.inspect)
 _data.command("import", short_help="A product from a labelling tool's files.")(products.import_labels)
 app.add_typer(_data, name="data")
+
+app.add_typer(serving.app, name="serve", short_help="A page and an API that make pairs.")
 
 _base = typer.Typer(
     help="Bases and checkpoints to measure a machine with.", no_args_is_help=True, rich_markup_mode=None

@@ -47,6 +47,10 @@ EXTRAS = {
     "model_signing": "sign",
     "fsspec": "remote",
     "ray": "ray",
+    "fastapi": "serve",
+    "starlette": "serve",
+    "pydantic": "serve",
+    "uvicorn": "serve",
 }
 
 

@@ -1,0 +1,1 @@
+"""What outlasts the process: jobs, tokens, reviews, photographs, and who did what."""

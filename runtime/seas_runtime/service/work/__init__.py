@@ -1,0 +1,1 @@
+"""Generates: one process a device, told what to do by a queue."""

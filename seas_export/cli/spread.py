@@ -18,6 +18,21 @@ Devices = Annotated[
         show_default=False,
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Make pairs on a Ray cluster: head:6379, ray://head:10001, auto, or local to start one here.",
+        show_default=False,
+    ),
+]
+MixedDevices = Annotated[
+    bool,
+    typer.Option(
+        "--mixed-devices", help="With --ray: let machines of several kinds make pairs; records say which."
+    ),
+]
 Shards = Annotated[
     str,
     typer.Option(

@@ -19,6 +19,10 @@ from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Placing
 from seas_runtime.spreading.contract import EncodedPair, Job, Made, Opened, Parcel, Task
 
+TASK_SECONDS = 0.5
+"""What a task is to take: much longer than handing it over, short enough to be made again."""
+MOST_BATCHES = 16
+
 
 class Crew(Protocol):
     """The workers: how they are started, fed and ended."""
@@ -104,8 +108,12 @@ class Pool:
     ) -> Iterator[Sequence[EncodedPair]]:
         """Yield the pairs of each batch, in the order of the batches."""
         self.start()
-        tasks = (Task([batch], dict(self.bundle.contexts)) for batch in batches)
-        return itertools.chain.from_iterable(self._crew.run(tasks, watch))
+        pace = _Pace()
+        contexts = dict(self.bundle.contexts)
+        tasks = (Task(group, contexts) for group in pace.groups(batches))
+        for made in self._crew.run(tasks, watch):
+            pace.note(made)
+            yield from made
 
     def deliver(self, parcels: Iterable[Parcel], watch: Watch = unwatched) -> Iterator[Any]:
         """Have workers write the pairs of parcels; yield what each parcel's place said, in their order."""
@@ -113,6 +121,30 @@ class Pool:
         contexts = dict(self.bundle.contexts)
         tasks = (Task(parcel.batches, contexts, parcel.sink) for parcel in parcels)
         return self._crew.run(tasks, watch)
+
+
+class _Pace:
+    """How many batches a task has: of fast pairs many, as handing over a task takes some milliseconds."""
+
+    def __init__(self) -> None:
+        self._seconds, self._batches = 0.0, 0
+
+    def groups(self, batches: Iterable[Sequence[PairRequest]]) -> Iterator[list[Sequence[PairRequest]]]:
+        """Yield batches together that take `TASK_SECONDS`, as far as is known by then."""
+        rest = iter(batches)
+        while group := list(itertools.islice(rest, self._size())):
+            yield group
+
+    def note(self, made: Sequence[Sequence[EncodedPair]]) -> None:
+        """Learn from what a task's batches took."""
+        self._seconds += sum(pair.record.times.total for batch in made for pair in batch)
+        self._batches += len(made)
+
+    def _size(self) -> int:
+        if not self._batches:
+            return 1
+        each = self._seconds / self._batches
+        return max(1, min(MOST_BATCHES, int(TASK_SECONDS / max(each, 1e-6))))
 
 
 def check_alike(opened: Sequence[Opened], mixed: bool) -> None:

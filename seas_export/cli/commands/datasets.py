@@ -113,6 +113,8 @@ def generate(
     backend: options.Backend = "cpu",
     threads: options.Threads = None,
     devices: spread.Devices = None,
+    ray: spread.Ray = None,
+    mixed_devices: spread.MixedDevices = False,
     shards: spread.Shards = "tar",
     shard_pairs: spread.ShardPairs = 256,
     part: spread.Part = "1/1",
@@ -159,7 +161,8 @@ def generate(
             "seas-export merge, then run seas-export convert"
         )
     beside = None if options_of_shards is not None else check_beside(Path(out), format)
-    with open_source(bundle, backend, threads, require_signature, devices) as (generator, chosen):
+    opened = open_source(bundle, backend, threads, require_signature, devices, ray, mixed_devices)
+    with opened as (generator, chosen):
         if chosen:
             output.say(chosen)
         placing = choose_placing(generator, source, onto, placed)

@@ -38,6 +38,7 @@ EXTRAS = {
         "dev",
         "dev-gpu",
     ),
+    *("serve", "web"),
     *("graphs", "tracing", "checks"),  # parts of others
 }
 AT_THE_EDGE = {"numpy", "pillow", "safetensors", "typer", "rich", "onnxruntime"}

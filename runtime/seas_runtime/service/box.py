@@ -91,6 +91,8 @@ class Box:
         if (full := self.upkeep.room()) is not None:
             raise NoRoom(full)
         bundle = self.bundles.read(asked.bundle)
+        if asked.of_a_set:
+            self.photographs.names(asked.onto)  # says so where there is none
         name = self.queue.new_name()
         folder = self.state.job(name)
         asked = replace(asked, legal=legal is not None)

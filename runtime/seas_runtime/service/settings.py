@@ -200,5 +200,5 @@ _WORDS = {
 
 def _require(right: bool, where: str, expected: str, found: object) -> None:
     if not right:
-        shown = "another value" if where.endswith(SECRETS) else describe(found)
+        shown = "another value" if where.lower().replace("-", "_").endswith(SECRETS) else describe(found)
         raise UserError(f"{where}: expected {expected}, found {shown}")

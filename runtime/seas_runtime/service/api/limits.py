@@ -48,16 +48,13 @@ class Limits:
                 raise TooMany("requests: too many a second; wait a moment")
             bucket.left -= 1
 
-    def check_guesses(self, address: str) -> None:
-        """Refuse an address that has tried too many unknown tokens."""
-        with self._lock:
-            if address in self._guessers and self._guess_bucket(address).left < 1:
-                raise TooMany("token: too many unknown ones from this address; wait a minute")
-
     def guessed(self, address: str) -> None:
-        """Count an unknown token."""
+        """Count an unknown token; TooMany after many from one address. Known ones are let in still."""
         with self._lock:
-            self._guess_bucket(address).left -= 1
+            bucket = _of(self._guessers, address, _GUESSES / 60, _GUESSES)
+            if bucket.left < 1:
+                raise TooMany("token: too many unknown ones from this address; wait a minute")
+            bucket.left -= 1
 
     @contextlib.contextmanager
     def one_of(self, kind: str) -> Iterator[None]:
@@ -79,9 +76,6 @@ class Limits:
         """Give one back."""
         with self._lock:
             self._free[kind] += 1
-
-    def _guess_bucket(self, address: str) -> _Bucket:
-        return _of(self._guessers, address, _GUESSES / 60, _GUESSES)
 
 
 def _of(buckets: OrderedDict[str, _Bucket], key: str, rate: float, most: float) -> _Bucket:

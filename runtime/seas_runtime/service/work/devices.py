@@ -172,6 +172,8 @@ class Device:
         self._end(job, Status.FAILED, f"the process that generates ended {times} times by itself ({how})")
 
     def _end(self, job: Job, status: Status, message: str | None = None) -> None:
+        if message is not None:  # for people elsewhere: without this machine's folders
+            message = message.replace(f"{self._around.state.root}{os.sep}", "")
         self._around.queue.end(job.id, status, message)
         after = self._around.queue.get(job.id)
         if after is not None and after.over:

@@ -21,7 +21,6 @@ def sign_in(asked: SignIn, request: Request, box: Service, limits: Limited) -> R
     """Give a browser its cookie for a token, or for the code of a one-time link, which ends by that."""
     address = request.client.host if request.client else "unknown"
     limits.count(address)
-    limits.check_guesses(address)
     found = box.tokens.redeem(asked.token)
     if found is None:
         limits.guessed(address)

@@ -19,6 +19,9 @@ class Scores:
     """The defect's share of the pictures, or regions, 0 to 1: the IoU of a mask that marks everything."""
     regions: bool = False
     """Whether a region around each defect was judged, not the whole picture."""
+    laid: bool = False
+    """Whether pairs start from the looks of real defects: where the head finds too little of what was laid,
+    the placement is the mask."""
 
     @property
     def judged(self) -> str:

@@ -99,11 +99,13 @@ def _findings(figures: Figures) -> Iterator[tuple[State, str, Sequence[str]]]:
         advice = "hold pairs out: photograph more of this defect, or give fewer --shots"
         yield State.DOUBTFUL, "no pair was held out, so its masks were compared with nothing", (advice,)
     elif masks is not None and (state := _grade(masks.over_chance, IOU_NOT, IOU_USABLE)) is not State.USABLE:
+        state = State.DOUBTFUL if masks.laid else state  # its pairs have their placements for masks
+        placed = "; where it finds too little of a pair, that pair's placement is its mask"
         chance = f"; one that marks everything has {masks.area:.2f}" if masks.area >= 0.05 else ""
         yield (
             state,
             f"on {masks.judged} its masks reach an IoU of {masks.iou:.2f} with the real ones "
-            f"({IOU_USABLE:g} and more is usable{chance})",
+            f"({IOU_USABLE:g} and more is usable{chance}){placed if masks.laid else ''}",
             (*_LEARN, *(() if masks.regions else (_REGIONS,)), _MASKS),
         )
     if normals is not None and normals.images and normals.empty < EMPTY_USABLE * normals.images:

@@ -44,6 +44,8 @@ GOOD = Figures(GOOD_MASKS, GOOD_NORMALS, GOOD_PROMPT)
         (replace(GOOD, prompt=PromptEffect(4, 1.0, 60.0)), State.NOT_USABLE, "nearly the same is made"),
         # A mask that marks everything is no better for a defect that covers half of the picture.
         (replace(GOOD, masks=Scores(6, 0.50, 0.50)), State.NOT_USABLE, "marks everything has 0.50"),
+        # Pairs that start from real defects' looks have their placements for masks.
+        (Figures(replace(BAD_MASKS, laid=True), GOOD_NORMALS), State.DOUBTFUL, "placement is its mask"),
         # Figures that there are not.
         (replace(GOOD, masks=Scores(0)), State.DOUBTFUL, "no pair was held out"),
         (replace(GOOD, normals=Normals(0, 0)), State.USABLE, ""),
@@ -258,3 +260,21 @@ def test_a_method_without_masks_is_judged_by_its_prompts() -> None:
     assert verdict_of("crack", judging.figures_of("crack", scores, {})).state is State.DOUBTFUL
     none_held_out = {"defects": {}, "normals": {"images": 3, "empty_masks": 1}}
     assert judging.figures_of("crack", none_held_out, {}) == Figures(Scores(0), Normals(3, 1), None)
+
+
+@pytest.mark.parametrize(
+    ("generation", "strength", "laid"),
+    [
+        ({"regions": True, "strength": 0.4}, None, True),
+        ({"regions": True, "strength": 0.4}, 1.0, False),
+        ({"regions": True}, None, False),
+        ({"regions": True}, 0.5, True),
+        ({"strength": 0.4}, None, False),  # whole pictures by default
+        ({}, None, False),
+    ],
+)
+def test_pairs_start_from_looks_where_the_strength_is_below_one(
+    generation: dict[str, Any], strength: float | None, laid: bool
+) -> None:
+    manifest: Any = SimpleNamespace(generation=generation)
+    assert judging.starts_from_looks(manifest, strength) is laid

@@ -215,7 +215,10 @@ def test_a_machine_that_cannot_ends_the_run_before_any_work(
     old = dataclasses.replace(one, host="b", versions={**versions(), "seas-export": "0.0.1"})
     for answers, words in (
         ((one, old), r"expected seas-export .* as on [ab], found .*; install the same"),
-        ((one, dataclasses.replace(one, kind="another", host="b")), r"expected kind .* as on [ab], found .*--mixed-devices"),
+        (
+            (one, dataclasses.replace(one, kind="another", host="b")),
+            r"expected kind .* as on [ab], found .*--mixed-devices",
+        ),
         ((one, UserError("node b: backend openvino is not installed")), "node b: backend openvino"),
     ):
         with pool_on(_answering(*answers)) as pool, pytest.raises(UserError, match=words):

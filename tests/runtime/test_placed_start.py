@@ -89,6 +89,23 @@ def test_a_shape_with_a_look_starts_from_it(tmp_path: Path) -> None:
         assert (inside > 30).mean() > 0.2
 
 
+def test_where_the_head_finds_too_little_of_what_was_laid_the_placement_is_the_mask(
+    made: dict[float | None, Generator],
+) -> None:
+    photograph = np.random.default_rng(0).integers(110, 131, (90, 120, 3), dtype=np.uint8)
+    found = {}
+    for inside, tau in ((0.0, 1.0), (None, 1.0), (0.0, 0.0)):
+        mask = np.zeros((90, 120), bool)
+        mask[20:70, 30:90] = True
+        pair = made[inside].place(
+            photograph, "stain", mask, seed=3, options=SeasOptions(strength=0.4), gate=False, tau=tau
+        )
+        found[inside, tau] = np.array_equal(pair.mask > 0, mask), pair.record.origin["mask"]
+    assert found[0.0, 1.0] == (True, "placed")  # nothing is that probable
+    assert found[None, 1.0] == (False, "refined")  # nothing was laid: the head alone knows
+    assert found[0.0, 0.0][1] == "refined"  # it finds all of it, and a little more
+
+
 def placed_mask(pair: GeneratedPair, photograph: np.ndarray) -> np.ndarray:
     """Where the pair was changed most: its placement."""
     return np.asarray(ndimage.binary_fill_holes(np.abs(pair.image.astype(int) - photograph).max(-1) > 25))

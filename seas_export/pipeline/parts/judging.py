@@ -12,6 +12,9 @@ from seas_export.verdict import Figures, Normals, PromptEffect, Scores, State, V
 from seas_export.verdict.files import read_verdicts, state_in_bundle, write_verdicts
 from seas_export.version import version
 from seas_runtime.files import read_json, sha256_file, write_json
+from seas_runtime.manifest.types import Manifest
+from seas_runtime.methods.blending.inputs import STRENGTH
+from seas_runtime.methods.seas import REGIONS
 
 if TYPE_CHECKING:
     from seas_train.data import Product
@@ -108,30 +111,48 @@ def judge_defects(bundle: Path, scores: Path, config: BuildConfig, out: Path) ->
         UserError: the bundle or the scores cannot be read.
     """
     from seas_export.methods.table import find_method
+    from seas_export.placing.choice import NOISE as FROM_NOISE
     from seas_export.verdict.prompts import prompt_effects
     from seas_runtime.bundle.reading import read_manifest_file
 
     manifest, _ = read_manifest_file(bundle)
     wanted = config.generate
-    effects = prompt_effects(
-        bundle,
-        find_method(manifest.method),
-        count=config.evaluate.noises,
-        batch=wanted.batch,
-        seed=config.seed,
-        guidance=wanted.guidance,
-        backend=wanted.backend,
-        threads=config.threads,
+    laid = wanted.source != FROM_NOISE and starts_from_looks(manifest, wanted.strength)
+    effects = (
+        {}
+        if laid
+        else prompt_effects(
+            bundle,
+            find_method(manifest.method),
+            count=config.evaluate.noises,
+            batch=wanted.batch,
+            seed=config.seed,
+            guidance=wanted.guidance,
+            backend=wanted.backend,
+            threads=config.threads,
+        )
     )
     measured = read_json(scores, "mask scores")
-    write_verdicts(out, [verdict_of(name, figures_of(name, measured, effects)) for name in manifest.defects])
+    write_verdicts(
+        out, [verdict_of(name, figures_of(name, measured, effects, laid)) for name in manifest.defects]
+    )
 
 
-def figures_of(name: str, scores: Mapping[str, Any], effects: Mapping[str, PromptEffect]) -> Figures:
-    """What was measured of one defect."""
+def starts_from_looks(manifest: Manifest, strength: float | None) -> bool:
+    """Whether a build's pairs start from the looks of real defects: then the prompt does not decide alone
+    what is drawn. `strength` is the build's own."""
+    generation = manifest.generation
+    part = generation.get(STRENGTH, 1.0) if strength is None else strength
+    return bool(generation.get(REGIONS)) and part < 1
+
+
+def figures_of(
+    name: str, scores: Mapping[str, Any], effects: Mapping[str, PromptEffect], laid: bool = False
+) -> Figures:
+    """What was measured of one defect; `laid` is as `Scores` has it."""
     masks, normals = None, None
     if "defects" in scores:  # otherwise the method reads no masks
         own, regions = scores["defects"].get(name), bool(scores.get("regions"))
-        masks = Scores(0) if own is None else Scores(own["pairs"], own["iou"], own["area"], regions)
+        masks = Scores(0) if own is None else Scores(own["pairs"], own["iou"], own["area"], regions, laid)
         normals = Normals(scores["normals"]["images"], scores["normals"]["empty_masks"], regions)
     return Figures(masks, normals, effects.get(name))

@@ -13,7 +13,7 @@ from seas_runtime.generation.placing.judging import Judge, started_from
 from seas_runtime.generation.records import Outcome
 from seas_runtime.manifest.types import GOOD, Manifest
 from seas_runtime.methods.blending.inputs import BACKGROUND
-from seas_runtime.methods.request import POISSON, PairRequest, PlacedInputs
+from seas_runtime.methods.request import PLACED, POISSON, REFINED, PairRequest, PlacedInputs
 from seas_runtime.photographs.values import Pixels, Values
 from seas_runtime.placement.blending import blend
 from seas_runtime.placement.contrast import with_contrast
@@ -71,7 +71,7 @@ class Canvas:
             mask=self._mask(pixels, found.mask if found.measured else None),
             probability=found.probability,
             rejected=found.reason if self._pair.request.sampling.gate else None,
-            origin=drawing.origin,
+            origin={**drawing.origin, "mask": REFINED if found.measured else PLACED},
             times=made.times,
             region=drawing.region,
             score=found.score,

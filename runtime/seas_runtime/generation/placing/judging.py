@@ -14,7 +14,7 @@ from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods import gates
 from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.placed.bounds import PlacedBounds
-from seas_runtime.methods.placed.gates import as_pasted, refine, rejection_placed
+from seas_runtime.methods.placed.gates import as_pasted, iou, refine, rejection_placed
 from seas_runtime.methods.placed.score import FEATURES, pair_score
 from seas_runtime.methods.request import PLACED, PairRequest, PlacedInputs
 
@@ -76,16 +76,20 @@ class Judge:
                 gates.rejection(latents, probability, mask & measured, True),
                 None,
             )
+        bounds, start = PlacedBounds.of(self._generation, defect), started_from(asked, made)
+        if measured and start is not asked.window and iou(mask, asked.mask) < bounds.iou:
+            # What was laid there is known to lie there: the head found too little of it to be believed.
+            mask, measured = asked.mask, False
         side = asked.mask.shape[0]
         weights = np.asarray(Image.fromarray(feather).resize((side, side), Image.Resampling.BILINEAR))
         reason = rejection_placed(
             asked.window,
-            as_pasted(started_from(asked, made), made.images[position], made.rebuilt[BACKGROUND][position]),
+            as_pasted(start, made.images[position], made.rebuilt[BACKGROUND][position]),
             asked.mask,
             mask,
             latents,
             probability,
-            PlacedBounds.of(self._generation, defect),
+            bounds,
             weights,
         )
         scored = pair_score(self._real, defect, made.observed[TAP][position], mask) if self._real else None

@@ -17,6 +17,7 @@ from seas_export.cli.commands import (
     training,
     travel,
 )
+from seas_export.cli.commands.proving import prove as proving
 from seas_export.cli.commands.spread import merge
 
 app = typer.Typer(
@@ -63,6 +64,7 @@ _COMMANDS = (
     (datasets.place, "place", "Draw where defects would go, without generating."),
     (merge.merge, "merge", "Shards of many machines: one data set."),
     (datasets.convert, "convert", "A data set in another tool's format."),
+    (proving.prove, "prove", "What pairs are worth to your own model."),
     (bundles.inspect, "inspect", "Say in words what a bundle is."),
     (bundles.verify, "verify", "Check that a bundle is whole, or its parity."),
     (bundles.bench, "bench", "Measure how fast a bundle is here."),

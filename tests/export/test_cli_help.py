@@ -30,6 +30,7 @@ COMMANDS = (
     ("wheelhouse",),
     ("engine",),
     ("doctor",),
+    ("prove",),
 )
 HEAVY = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "numpy", "PIL", "yaml", "rich.markdown")
 

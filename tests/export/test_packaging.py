@@ -35,6 +35,7 @@ EXTRAS = {
         "heic",
         "opencv",
         "remote",
+        "prove",
         "dev",
         "dev-gpu",
     ),

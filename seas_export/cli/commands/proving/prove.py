@@ -1,0 +1,136 @@
+"""`prove`: what pairs are worth to a line's own model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seas_export.cli import options, output
+
+
+@output.command("Run the same command again: trainings that are done are kept.")
+def prove(
+    directory: Annotated[Path, typer.Argument(metavar="PRODUCT", help="A product's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results, to make or to continue.")],
+    named: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="NAME=DATASET",
+            help="A data set to prove: one that generate wrote, or a folder in a product's layout; repeat.",
+        ),
+    ] = None,
+    half: Annotated[
+        str,
+        typer.Option(
+            "--half",
+            help="The held-out photographs to test on: development for what is tried, test for what is "
+            "reported once, or all.",
+        ),
+    ] = "development",
+    seeds: Annotated[int, typer.Option("--seeds", help="Trainings of each set.")] = 3,
+    segmenter: Annotated[
+        str, typer.Option("--segmenter", help="unet, upernet, or small (needs no extra, not pretrained).")
+    ] = "unet",
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained/--from-scratch", help="Begin with ImageNet's weights, or without.")
+    ] = True,
+    steps: Annotated[int, typer.Option("--steps", help="Of each training.")] = 300,
+    batch: Annotated[int, typer.Option("--batch", help="Crops of a step.")] = 8,
+    crop: Annotated[int, typer.Option("--crop", help="Pixels of a crop's side.")] = 128,
+    rate: Annotated[float, typer.Option("--rate", help="Learning rate at its height.")] = 1e-3,
+    share: Annotated[
+        float,
+        typer.Option("--share", help="Of the crops with a defect, those of generated or pasted pairs."),
+    ] = 0.5,
+    copy_paste: Annotated[
+        bool,
+        typer.Option("--copy-paste/--no-copy-paste", help="Prove real defects pasted onto normals beside."),
+    ] = True,
+    pasted: Annotated[
+        int | None,
+        typer.Option("--pasted", help="Pasted pairs of each defect; by default as many as data sets have."),
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone/--no-alone", help="Prove each data set without real pairs too.")
+    ] = True,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", help="Shrink photographs by this for segmenters; chosen by default."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Trainings at a time; by default one a core.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    layout: options.Layout = None,
+    fit: options.Fit = None,
+    regions: options.Regions = None,
+    window: options.Window = None,
+    masks: options.Masks = None,
+    shots: options.Shots = None,
+    normals: options.Normals = None,
+    defect: options.Defects = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the time, and train nothing.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Train segmenters with and without generated pairs, and test them on held-out real photographs."""
+    from seas_export.progress import pairs_progress
+    from seas_export.proof.prove import PICTURE, TABLE, Proof
+    from seas_export.proof.prove import prove as prove_sets
+    from seas_export.proof.request import ProofOptions, ProveRequest
+    from seas_export.proof.results.summary import POOLED
+    from seas_export.proof.results.table import heads, rows, sentences, worse
+    from seas_export.proof.sets.named import parse_named
+    from seas_train.settings import COMMAND_LINE, overlay
+
+    recipe = {
+        "segmenter": segmenter,
+        "pretrained": pretrained,
+        "steps": steps,
+        "batch": batch,
+        "crop": crop,
+        "rate": rate,
+        "share": share,
+    }
+    chosen = options.given(
+        recipe=recipe,
+        seeds=seeds,
+        half=half,
+        copy_paste=copy_paste,
+        pasted=pasted,
+        alone=alone,
+        scale=scale,
+    )
+    photographs = options.photographs(
+        defect,
+        layout=layout,
+        fit=fit,
+        regions=regions,
+        window=window,
+        masks=masks,
+        shots=shots,
+        normals=normals,
+    )
+    request = ProveRequest(
+        directory,
+        parse_named(named or ()),
+        out,
+        overlay(ProofOptions(), chosen, COMMAND_LINE),
+        photographs,
+        device,
+        workers,
+    )
+    with pairs_progress("prove") as progress:
+        found = prove_sets(request, output.say, progress, dry_run=dry_run)
+    if not isinstance(found, Proof):
+        output.report(found.to_dict(), found.words(), json)
+        return
+    said = sentences(found.summary, POOLED)
+    said += [sentence for sentence in worse(found.summary) if sentence not in said]
+    text = output.group(
+        output.table(*heads(), rows=list(rows(found.summary, POOLED)), title="All defects, pooled, per cent"),
+        "\n".join([*said, *found.notes, f"{out / TABLE}: each defect's figures; {out / PICTURE}"]),
+    )
+    output.report(found.result, text, json)

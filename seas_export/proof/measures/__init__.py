@@ -1,0 +1,1 @@
+"""From maps to figures: what is counted on a photograph, and what it amounts to."""

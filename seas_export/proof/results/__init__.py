@@ -1,0 +1,1 @@
+"""What a proof says: JSON, a table, a picture."""

@@ -1,0 +1,1 @@
+"""What segmenters are trained on, and the held-out photographs that they are tested on."""

@@ -1,0 +1,141 @@
+"""Draws a batch: crops of pictures at their own resolution, turned, mirrored, scaled, brighter or darker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from seas_train.proof.pictures import Pictures, Sample
+
+TURN = math.radians(15)
+ZOOM = (0.8, 1.25)
+GAIN, OFFSET = 0.15, 0.08
+"""Of the brightness: how much larger or smaller, and how much lighter or darker (of 0 to 1)."""
+OFF = 0.35
+"""How far from a crop's middle, in its sides, the pixel of a defect may lie that it is drawn around."""
+_AROUND = 1.6
+"""Sides of a crop that are cut out, so that nothing is missing in a corner when it is turned and scaled."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a segmenter is trained on, by where it is from; `made` pairs are generated ones or pasted."""
+
+    real: tuple[Sample, ...] = ()
+    real_normals: tuple[Sample, ...] = ()
+    made: tuple[Sample, ...] = ()
+    made_normals: tuple[Sample, ...] = ()
+    share: float = 0.5
+    """Of the crops with a defect, those of made pairs, where there are both."""
+
+    def pairs(self, made: bool) -> tuple[Sample, ...]:
+        """Return the pairs of one kind, or of the other where there are none."""
+        return (self.made or self.real) if made else (self.real or self.made)
+
+    def normals(self, made: bool) -> tuple[Sample, ...]:
+        """Return the normals of one kind, or of the other, or pairs, of which a place is drawn anywhere."""
+        first, second = self.made_normals, self.real_normals
+        if not made:
+            first, second = second, first
+        return first or second or self.pairs(made)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """pictures [B, 3, S, S] of 0 to 1, masks [B, S, S] of 0 and 1, defective [B]: what shows any defect."""
+
+    pictures: Tensor
+    masks: Tensor
+    defective: Tensor
+
+
+def draw_batch(
+    random: np.random.Generator, pictures: Pictures, sources: Sources, size: int, count: int
+) -> Batch:
+    """Draw `count` crops of `size` pixels: half around defects, a quarter anywhere in pictures with one,
+    a quarter of normals. Defects are drawn evenly by their names, then their pairs."""
+    windows, marks = [], []
+    for index in range(count):
+        made = random.random() < sources.share
+        at_defect = index % 2 == 0
+        if at_defect or index % 4 == 1:
+            sample = _evenly(random, sources.pairs(made))
+        else:
+            normals = sources.normals(made)
+            sample = normals[random.integers(len(normals))]
+        image, mask = pictures.read(sample)
+        row, column = _centre(random, mask, size, at_defect)
+        around = math.ceil(_AROUND * size)
+        windows.append(_window(image, row, column, around))
+        marks.append(_window(mask, row, column, around))
+    stacked = torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).float() / 255
+    both = torch.cat([stacked, torch.from_numpy(np.stack(marks)).float()[:, None]], 1)
+    moved = _moved(random, both, size)
+    masks = (moved[:, 3] > 0.5).float()
+    gain = _uniform(random, 1 - GAIN, 1 + GAIN, count)
+    offset = _uniform(random, -OFFSET, OFFSET, count)
+    lit = ((moved[:, :3] - 0.5) * gain + 0.5 + offset).clamp(0, 1)
+    return Batch(lit, masks, masks.flatten(1).any(1))
+
+
+def _evenly(random: np.random.Generator, pairs: Sequence[Sample]) -> Sample:
+    """Draw a defect, then one of its pairs."""
+    names = sorted({pair.defect for pair in pairs})
+    name = names[random.integers(len(names))]
+    same = [pair for pair in pairs if pair.defect == name]
+    return same[random.integers(len(same))]
+
+
+def _centre(
+    random: np.random.Generator, mask: NDArray[np.bool_], size: int, at_defect: bool
+) -> tuple[int, int]:
+    """Draw a crop's middle: around a pixel of the defect, or anywhere."""
+    places = np.flatnonzero(mask & at_defect)
+    if len(places):
+        row, column = divmod(int(places[random.integers(len(places))]), mask.shape[1])
+        down, across = random.uniform(-OFF, OFF, 2) * size
+    else:
+        (row, column), (down, across) = (int(random.integers(side)) for side in mask.shape), (0.0, 0.0)
+    return _inner(round(row + down), mask.shape[0], size), _inner(round(column + across), mask.shape[1], size)
+
+
+def _inner(place: int, side: int, size: int) -> int:
+    """Move a crop's middle so that it shows the picture rather than what is mirrored beyond its edge."""
+    half = size // 2
+    return side // 2 if side <= size else min(max(place, half), side - half)
+
+
+def _window(pixels: NDArray[np.generic], row: int, column: int, side: int) -> NDArray[np.generic]:
+    """Cut [side, side] around a pixel; beyond the edges the picture is mirrored."""
+    places: list[NDArray[np.int64]] = []
+    for middle, length in ((row, pixels.shape[0]), (column, pixels.shape[1])):
+        there = np.abs(np.arange(middle - side // 2, middle - side // 2 + side)) % max(2 * length - 2, 1)
+        places.append(np.minimum(there, 2 * length - 2 - there) if length > 1 else there * 0)
+    return pixels[np.ix_(*places)]
+
+
+def _moved(random: np.random.Generator, both: Tensor, size: int) -> Tensor:
+    """Turn, mirror and scale windows [B, C, w, w] into crops [B, C, size, size]."""
+    count, around = both.shape[0], both.shape[-1]
+    angle = random.integers(4, size=count) * (math.pi / 2) + random.uniform(-TURN, TURN, count)
+    zoom = np.exp(random.uniform(math.log(ZOOM[0]), math.log(ZOOM[1]), count)) * size / around
+    flip = np.where(random.random(count) < 0.5, -1.0, 1.0)
+    zeros = np.zeros(count)
+    rows = [
+        [zoom * np.cos(angle) * flip, -zoom * np.sin(angle), zeros],
+        [zoom * np.sin(angle) * flip, zoom * np.cos(angle), zeros],
+    ]
+    matrix = torch.from_numpy(np.array(rows).transpose(2, 0, 1)).float()
+    grid = functional.affine_grid(matrix, [count, both.shape[1], size, size], align_corners=False)
+    return functional.grid_sample(both, grid, padding_mode="reflection", align_corners=False)
+
+
+def _uniform(random: np.random.Generator, low: float, high: float, count: int) -> Tensor:
+    return torch.from_numpy(random.uniform(low, high, (count, 1, 1, 1))).float()

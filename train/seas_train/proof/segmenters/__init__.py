@@ -1,0 +1,1 @@
+"""The networks that pairs are tried on: each finds the defects of a photograph."""

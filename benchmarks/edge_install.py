@@ -54,7 +54,7 @@ print(json.dumps({
 
 
 class Edge:
-    """A virtual environment with `seas-export[runtime]` and nothing else, under folder `scratch`."""
+    """A virtual environment with `seas-export[runtime]`, or another extra, alone, under folder `scratch`."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
@@ -63,13 +63,13 @@ class Edge:
         dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
         self._environment = {name: value for name, value in os.environ.items() if name not in dropped}
 
-    def install(self, wheel: Path) -> dict[str, Any]:
-        """Install `wheel[runtime]`, with our versions of `SHAPES_BYTES`; returns what came with it."""
+    def install(self, wheel: Path, extra: str = "runtime") -> dict[str, Any]:
+        """Install `wheel[extra]`, with our versions of `SHAPES_BYTES`; returns what came with it."""
         constraints = self._scratch / "constraints.txt"
         constraints.write_text("".join(f"{name}=={metadata.version(name)}\n" for name in SHAPES_BYTES))
         _run([sys.executable, "-m", "venv", self._bin.parent], self._environment)
         empty = json.loads(self.python("-c", _LOOK))
-        self.python("-m", "pip", "install", "--quiet", "--constraint", constraints, f"{wheel}[runtime]")
+        self.python("-m", "pip", "install", "--quiet", "--constraint", constraints, f"{wheel}[{extra}]")
         full = json.loads(self.python("-c", _LOOK, *ABSENT))
         sizes = {
             f"{name} {item['version']}": round(item["bytes"] / 1e6, 1)
@@ -91,6 +91,13 @@ class Edge:
     def seas_export(self, *words: object) -> str:
         """Run its `seas-export`; returns what it printed."""
         return _run([self._bin / "seas-export", *words], self._environment, self._scratch)
+
+    def start(self, *words: object) -> subprocess.Popen[str]:
+        """Begin its `seas-export`, whose words for a person can be read."""
+        command = [str(self._bin / "seas-export"), *map(str, words)]
+        return subprocess.Popen(
+            command, env=self._environment, cwd=self._scratch, stderr=subprocess.PIPE, text=True
+        )
 
     def times(self) -> dict[str, Any]:
         """Median seconds that its processes take, of `RUNS` starts each: wall clock and processor.

@@ -17,9 +17,6 @@ import pytest
 from PIL import Image
 
 pytest.importorskip("selenium", reason="selenium is not installed")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-if not (CHROMIUM and DRIVER):
-    pytest.skip("no Chromium here: apt install chromium chromium-driver", allow_module_level=True)
 
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
@@ -32,6 +29,10 @@ from tests.runtime.bundles import Toy, write_tiny_bundle
 from tests.runtime.placing.photographs import GENERATION, write_photographs
 from tests.runtime.service.boxes import PATIENCE, Served
 
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no Chromium here: apt install chromium chromium-driver"
+)
 SHOTS = os.environ.get("SEAS_SHOTS")
 """A folder that pictures of the page are put into."""
 

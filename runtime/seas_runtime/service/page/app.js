@@ -1,6 +1,6 @@
 // The page: who is signed in, and which view is shown.
 import { ask, get, Refused } from "./api.js";
-import { h, one, toast } from "./dom.js";
+import { h, one, toast, fill } from "./dom.js";
 import { adminView } from "./views/admin.js";
 import { bundlesView } from "./views/bundles.js";
 import { jobView } from "./views/job.js";
@@ -19,7 +19,7 @@ function header(view) {
   one("#skip").textContent = t("skip");
   const entries = [["jobs", "jobs"], ["bundles", "bundles"], ["photographs", "photographs"]];
   if (me?.role === "admin") entries.push(["admin", "administration"]);
-  top.replaceChildren(
+  fill(top,
     h("a", { class: "mark", href: "#/jobs" }, h("img", { src: "icon.svg", alt: "" }), "seas-export"),
     me ? h("nav", { "aria-label": "seas-export" }, entries.map(([path, words]) =>
       h("a", { href: `#/${path}`, "aria-current": view === path ? "page" : null }, t(words)))) : h("nav", {}),
@@ -71,19 +71,19 @@ async function route() {
   const [view = "jobs", argument] = location.hash.replace(/^#\/?/, "").split("/");
   header(view || "jobs");
   if (!me) {
-    main.replaceChildren(signInView(route));
+    fill(main, signInView(route));
     return;
   }
   const notice = me.notice ? [h("p", { class: "notice" }, me.notice)] : [];
   const place = h("div", {});
-  main.replaceChildren(...notice, place);
+  fill(main, notice, place);
   try {
     const show = view === "jobs" && argument ? jobView : VIEWS[view] || jobsView;
     const ended = await show(place, { me, id: argument });
     if (turn === shown) leave = ended || (() => {});
     else if (ended) ended();
   } catch (error) {
-    place.replaceChildren(h("p", { class: "error" }, error.message));
+    fill(place, h("p", { class: "error" }, error.message));
   }
 }
 

@@ -13,6 +13,10 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+export function fill(place, ...children) {
+  place.replaceChildren(...h("div", {}, children).childNodes);
+}
+
 export const one = (selector, within = document) => within.querySelector(selector);
 
 export function say(text) {

@@ -1,6 +1,6 @@
 // The pairs of a job side by side: filters, the mask as an overlay, keys to accept and reject.
 import { ask, get, pairPath } from "./api.js";
-import { field, h, options, say, toast } from "./dom.js";
+import { field, h, options, say, toast, fill } from "./dom.js";
 import { openViewer } from "./viewer.js";
 import { number, t } from "./words.js";
 
@@ -54,7 +54,7 @@ export function makeGallery(job, may) {
       words.textContent = `${found.verdicts.accepted} ${t("accepted")} · ${found.verdicts.rejected} ${t("rejected")} · ${found.verdicts.none} ${t("open")}`;
       if (defect.options.length - 1 !== found.defects.length) {
         const chosen = defect.value;
-        defect.replaceChildren(...options([["", t("all")], ...found.defects.map((name) => [name, name])], chosen));
+        fill(defect, options([["", t("all")], ...found.defects.map((name) => [name, name])], chosen));
       }
     } catch (error) {
       if (error.status !== 0) toast(error.message);

@@ -1,6 +1,6 @@
 // A pair close up: zoom, the mask as an overlay, brush and eraser, accept and reject.
 import { ask, pairPath } from "./api.js";
-import { field, h, one, openDialog, say, toast } from "./dom.js";
+import { field, fill, h, openDialog, say, toast } from "./dom.js";
 import { number, t } from "./words.js";
 
 const COLOUR = [255, 59, 31];
@@ -103,7 +103,7 @@ export function openViewer({ job, may, pairs, start, fade, judge, closed }) {
     stage.classList.toggle("drawing", tool !== "move");
     const rows = [["picture", `${image.naturalWidth} × ${image.naturalHeight}`], ["score", number(pair.score, 3)], ["area", `${number((pair.mask_area ?? 0) * 100)} %`],
       ["seconds", number(pair.seconds)], ["attempts", number(pair.attempts)], ["photograph", pair.photograph], ["by_whom", pair.reviewed_by], ["fade", pair.corrected ? t("corrected") : null]];
-    facts.replaceChildren(...rows.filter(([, value]) => value && value !== "–").flatMap(([name, value]) => [h("dt", {}, t(name)), h("dd", {}, value)]));
+    fill(facts, rows.filter(([, value]) => value && value !== "–").flatMap(([name, value]) => [h("dt", {}, t(name)), h("dd", {}, value)]));
   }
   async function decide(verdict) {
     if (!may) return;

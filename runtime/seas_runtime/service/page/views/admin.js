@@ -1,6 +1,6 @@
 // Tokens, who did what, and the settings.
 import { ask, get } from "../api.js";
-import { field, h, options, toast } from "../dom.js";
+import { field, h, options, toast, fill } from "../dom.js";
 import { moment, t } from "../words.js";
 
 export async function adminView(place, { me }) {
@@ -14,11 +14,11 @@ export async function adminView(place, { me }) {
       const found = await ask("POST", "/v1/tokens", { name: name.value, role: role.value });
       await adminView(place, { me });
       const shown = place.querySelector(".notice");
-      shown.replaceChildren(t("new_token"), " ", h("code", {}, found.token));
+      fill(shown, t("new_token"), " ", h("code", {}, found.token));
       shown.hidden = false;
     } catch (error) { toast(error.message); }
   } }, field(t("name"), name), field(t("role"), role), h("button", { class: "main", type: "submit" }, t("make_token")));
-  place.replaceChildren(
+  fill(place,
     h("div", { class: "head" }, h("h1", {}, t("administration"))),
     h("section", { class: "panel" }, h("h2", {}, t("tokens")), made, form,
       h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, tokens.map((token) => h("tr", {},

@@ -1,6 +1,6 @@
 // The bundles: what each makes, its parity and licences; an administrator uploads packed ones.
 import { ask, get } from "../api.js";
-import { h, toast } from "../dom.js";
+import { h, toast, fill } from "../dom.js";
 import { number, t } from "../words.js";
 import { bundleName } from "./jobs.js";
 
@@ -13,7 +13,7 @@ export async function bundlesView(place, { me }) {
     } catch (error) { toast(error.message); }
     bundlesView(place, { me });
   });
-  place.replaceChildren(
+  fill(place,
     h("div", { class: "head" }, h("h1", { class: "grow" }, t("bundles")),
       me.role === "admin" ? [file, h("button", { onclick: () => file.click() }, t("upload_bundle"))] : null),
     bundles.length ? null : h("p", { class: "panel" }, t("no_bundles")),

@@ -1,7 +1,7 @@
 // One job: how far it is, its pairs, and what to take away.
 import { get } from "../api.js";
 import { drawChart, median } from "../chart.js";
-import { field, h, one, options } from "../dom.js";
+import { field, fill, h, options } from "../dom.js";
 import { makeGallery } from "../gallery.js";
 import { moment, number, t } from "../words.js";
 import { actions, bundleName } from "./jobs.js";
@@ -28,14 +28,14 @@ export async function jobView(place, { me, id }) {
     chip.dataset.status = job.status;
     message.textContent = job.message || "";
     message.hidden = !job.message;
-    if (may && job.status !== status) buttons.replaceChildren(...actions(job, () => get(`/v1/jobs/${id}`).then(show, () => { location.hash = "#/jobs"; })));
+    if (may && job.status !== status) fill(buttons, actions(job, () => get(`/v1/jobs/${id}`).then(show, () => { location.hash = "#/jobs"; })));
     status = job.status;
     const typical = job.recent.length ? median(job.recent) : null;
     const left = typical && job.status === "running" ? (job.total - job.done) * typical : null;
     const entries = [[`${job.done} / ${job.total}`, t("pairs_done")]];
     if (typical) entries.push([number(typical), t("per_pair")], [number(3600 / typical, 0), t("per_hour")]);
     if (left) entries.push([left < 5400 ? t("eta_min", { n: Math.max(1, Math.round(left / 60)) }) : t("eta_h", { n: number(left / 3600, 1) }), t("left")]);
-    figures.replaceChildren(...entries.map(([value, words]) => h("div", {}, h("b", {}, value), h("span", { class: "dim" }, words))));
+    fill(figures, entries.map(([value, words]) => h("div", {}, h("b", {}, value), h("span", { class: "dim" }, words))));
     drawChart(chart, job.recent);
     gallery.grown(job);
   }
@@ -48,7 +48,7 @@ export async function jobView(place, { me, id }) {
   which.addEventListener("change", aim);
   aim();
 
-  place.replaceChildren(
+  fill(place,
     h("div", { class: "head" },
       h("h1", {}, bundleName(bundles, first.request.bundle), " · ", first.request.defects.join(", ")), chip,
       h("span", { class: "dim grow" }, `${moment(first.created)} ${t("by")} ${first.owner} · ${t("seed")} ${first.request.seed}`), buttons),

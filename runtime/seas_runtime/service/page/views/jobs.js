@@ -1,6 +1,6 @@
 // The list of jobs, and the form that starts one.
 import { ask, get } from "../api.js";
-import { field, h, options, toast } from "../dom.js";
+import { field, h, options, toast, fill } from "../dom.js";
 import { drawArea } from "../area.js";
 import { moment, t } from "../words.js";
 
@@ -8,7 +8,7 @@ export async function jobsView(place, { me }) {
   const list = h("div", {});
   const may = me.role !== "viewer";
   const [{ bundles }, { sets }] = await Promise.all([get("/v1/bundles"), get("/v1/photographs")]);
-  place.replaceChildren(
+  fill(place,
     h("div", { class: "head" }, h("h1", {}, t("jobs"))),
     h("div", { class: may ? "columns" : "" },
       may ? form(bundles, sets) : null,
@@ -51,7 +51,7 @@ export function actions(job, again) {
 
 function show(list, jobs, bundles, may, again) {
   if (!jobs.length) {
-    list.replaceChildren(h("p", { class: "dim" }, t("no_jobs")));
+    fill(list, h("p", { class: "dim" }, t("no_jobs")));
     return;
   }
   const held = document.activeElement?.dataset?.key;
@@ -62,7 +62,7 @@ function show(list, jobs, bundles, may, again) {
     h("td", {}, h("span", { class: `chip ${job.status}` }, t(job.status))),
     h("td", {}, h("progress", { max: Math.max(1, job.total), value: job.done, "aria-label": t("progress") }), h("div", { class: "dim" }, `${job.done} / ${job.total}`)),
     may ? h("td", {}, h("div", { class: "row" }, actions(job, again))) : null));
-  list.replaceChildren(h("div", { class: "scroll" }, h("table", {},
+  fill(list, h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", {}, t("job")), h("th", {}, t("status")), h("th", {}, t("progress")), may ? h("th", {}, h("span", { class: "visually-hidden" }, t("keys"))) : null)),
     h("tbody", {}, rows))));
   if (held) list.querySelector(`[data-key="${CSS.escape(held)}"]`)?.focus();
@@ -91,13 +91,13 @@ function form(bundles, sets) {
   function fit() {
     const now = chosen();
     const names = [...now.defects.map((one) => [one.name, one.label]), ["good", t("normals")]];
-    checks.replaceChildren(...names.map(([name, words], index) =>
+    fill(checks, names.map(([name, words], index) =>
       h("label", {}, h("input", { type: "checkbox", name: "defect", value: name, checked: index === 0 }), words)));
     const places = [["auto", t("auto")]];
     if (now.photographs) places.push(["bundle", `${t("own")} (${now.photographs})`]);
     if (now.draws_into_photographs) places.push(...sets.map((one) => [one.name, `${one.name} (${one.photographs})`]));
     places.push(["noise", t("noise")]);
-    onto.replaceChildren(...options(places, "auto"));
+    fill(onto, options(places, "auto"));
     legal = null;
     change();
   }

@@ -1,6 +1,6 @@
 // Sets of normal photographs.
 import { ask, get } from "../api.js";
-import { field, h, say, toast } from "../dom.js";
+import { field, h, say, toast, fill } from "../dom.js";
 import { t } from "../words.js";
 
 export async function photographsView(place, { me }) {
@@ -28,7 +28,7 @@ export async function photographsView(place, { me }) {
   h("h2", {}, t("upload")),
   h("div", { class: "bar" }, field(`${t("set_name")} (${t("set_help")})`, name), field(t("photographs"), files), h("button", { class: "main", type: "submit" }, t("upload"))), bar);
   const lists = await Promise.all(sets.map((one) => get(`/v1/photographs/${one.name}`)));
-  place.replaceChildren(
+  fill(place,
     h("div", { class: "head" }, h("h1", {}, t("photographs"))),
     me.role === "viewer" ? null : form,
     sets.length ? null : h("p", { class: "panel" }, t("no_sets")),

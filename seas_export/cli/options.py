@@ -116,6 +116,13 @@ RequireSignature = Annotated[
         help="Refuse a bundle that this public key's owner did not sign.",
     ),
 ]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help="seas (U-Net and mask head; the default) or anogen (embeddings from three pairs; boxes).",
+    ),
+]
 Memory = Annotated[
     str | None,
     typer.Option(
@@ -128,15 +135,22 @@ Lora = Annotated[
 ]
 
 
-def memory_options(level: str | None, lora: int | None) -> dict[str, Any]:
-    """The training options that `--memory` and `--lora` stand for."""
+def memory_options(level: str | None, lora: int | None, method: str) -> dict[str, Any]:
+    """The training options that `--memory` and `--lora` stand for with a method."""
     if level is None and lora is None:
         return {}
-    from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
-    from seas_train.settings import choice, require
+    from seas_runtime.errors import UserError
+    from seas_train.methods.table import find_method
+    from seas_train.settings import require
 
     require(lora is None or 1 <= lora <= 1024, "--lora", "a rank of 1 to 1024", lora)
-    return memory_values(None if level is None else choice(MemoryLevel, level, "--memory"), lora)
+    values = find_method(method).memory
+    if values is None:
+        option = "--memory" if level is not None else "--lora"
+        raise UserError(
+            f"{option}: method {method} leaves the base as it is and has no such levels; leave it out"
+        )
+    return dict(values(level, lora))
 
 
 def photographs(defects: list[str] | None, **values: Any) -> PhotographsConfig:

@@ -33,7 +33,8 @@ Source = Annotated[
     str,
     typer.Option(
         "--placement-source",
-        help="What masks are made of: shapes (the training masks, augmented), boxes, or a folder of masks.",
+        help="What masks are made of: shapes (the training masks, augmented), boxes, or a folder of masks; "
+        "auto is boxes for anogen, shapes for others.",
     ),
 ]
 BoxSizes = Annotated[
@@ -65,6 +66,7 @@ def placement_options(
 ) -> PlacementOptions:
     """What placements are asked for by these words; UserError names the option that is wrong."""
     from seas_runtime.placement.options import (
+        AUTO,
         BOXES,
         SHAPES,
         WHERE,
@@ -76,7 +78,7 @@ def placement_options(
     return PlacementOptions(
         where=_path(where, WHERE, "--where"),
         per_picture=parse_counts(per_picture),
-        source=_path(source, (SHAPES, BOXES), "--placement-source"),
+        source=_path(source, (AUTO, SHAPES, BOXES), "--placement-source"),
         sizes=None if box_sizes is None else parse_sizes(box_sizes),
         legal=None if legal is None else str(legal),
         forbidden=None if forbidden is None else str(forbidden),

@@ -15,13 +15,14 @@ from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import PRECISIONS
 from seas_runtime.methods.blending.inputs import LEAST_STRENGTH
 from seas_runtime.methods.request import BLENDS, FEATHER, MASKS, Placing
-from seas_runtime.methods.seas import MASK_STEPS, MAX_ADD_NOISE_STEP, START_TIMESTEPS
-from seas_runtime.methods.seas_options import STARTS, SeasOptions
+from seas_runtime.methods.seas import MAX_ADD_NOISE_STEP, START_TIMESTEPS
+from seas_runtime.methods.seas_options import STARTS
 from seas_runtime.placement.options import PlacementOptions
 from seas_train.data import PhotographsConfig
 from seas_train.data.names import product_name
 from seas_train.settings import (
     COMMAND_LINE,
+    Bound,
     Count,
     Settings,
     Whole,
@@ -34,6 +35,7 @@ from seas_train.settings import (
 )
 
 REPRODUCED = ("paper", "authors")
+Words = Annotated[str, Bound("text that is not empty", lambda text: bool(text.strip()))]
 
 
 class ExportLayout(str, Enum):
@@ -63,8 +65,8 @@ class ExportConfig(Settings):
     target: str = "cpu"
     device: str | None = None
     """For target rtx, the compute capabilities to build engines for; None for this machine's GPU."""
-    steps: Annotated[int, within(MASK_STEPS, 1000)] = 25
-    """Denoising steps; at least the three that masks are averaged over."""
+    steps: Annotated[int, within(1, 1000)] | None = None
+    """Denoising steps; None for the method's: 25 of SeaS, 50 of AnoGen."""
     own_prompts: bool = False
     """Put the tokenizer into the bundle, so that prompts of one's own can be given at generation."""
     guidance_rescale: Annotated[float, within(0, 1)] | None = None
@@ -92,7 +94,7 @@ class GenerateConfig(Settings):
     3.5)."""
     tau: Annotated[float, within(0, 1)] | None = None
     """Threshold on the mask's probability; None for the bundle's."""
-    negative_prompt: str | None = None
+    negative_prompt: Words | None = None
     """What guidance leads away from; needs `export.own_prompts`."""
     guidance_rescale: Annotated[float, within(0, 1)] | None = None
     """phi; None for the bundle's. Needs `export.guidance_rescale`."""
@@ -120,21 +122,22 @@ class GenerateConfig(Settings):
     """Runs the graphs; `auto` is the fastest here. A data set is continued on the backend that began it."""
 
     @property
-    def options(self) -> SeasOptions | None:
-        """The method's part of a request; None where nothing is asked for."""
-        asked = SeasOptions(None, self.negative_prompt, self.guidance_rescale, self.start, self.strength)
-        return None if asked == SeasOptions() else asked
+    def asked(self) -> dict[str, Any]:
+        """What is asked for of the method's own options, by their names there."""
+        names = ("negative_prompt", "guidance_rescale", "start", "strength")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property
     def placing(self) -> Placing:
         """How defects are drawn into photographs, where they are."""
-        return Placing(PlacementOptions.from_dict(self.placement), self.blend, self.mask)
+        placement = PlacementOptions.from_dict({"source": AUTO, **self.placement})
+        return Placing(placement, self.blend, self.mask)
 
     def __post_init__(self) -> None:
         from seas_runtime.backends.contract import AUTO, BACKENDS
 
         super().__post_init__()
-        _ = self.options, self.placing  # checks the negative prompt and the placement
+        _ = self.placing  # checks the placement
         known = (*BACKENDS, AUTO)
         require(self.backend.partition(":")[0] in known, "backend", " | ".join(known), self.backend)
 
@@ -147,6 +150,8 @@ class BuildConfig(Settings):
     """Its folder's name."""
     data: Path | None = None
     """The folder of products; None for `data/` or the sample."""
+    method: str = "seas"
+    """What is trained, see `seas_train.methods.table`."""
     base: str = "micro"
     """`micro`, a folder, a file or a hub name."""
     allow_pickle: bool = False

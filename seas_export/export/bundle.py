@@ -82,7 +82,7 @@ def export_bundle(
     *,
     precision: str = "fp32",
     target: str = "cpu",
-    steps: int = 25,
+    steps: int | None = None,
     parity: bool = True,
     force: bool = False,
     extras: Extras = NONE,
@@ -96,7 +96,7 @@ def export_bundle(
         precision: fp32 or fp16: of weights and activations; in fp16 but for those that measuring finds to
             need float32.
         target: what it is for.
-        steps: denoising steps of the default schedule.
+        steps: denoising steps of the default schedule; None for the method's.
         parity: whether to compare with PyTorch.
         force: replace a bundle that is there.
         extras: what it has beside what every bundle has.
@@ -112,6 +112,7 @@ def export_bundle(
     check_out(out, BUNDLE, "--out", force=force, inputs={"CHECKPOINT": checkpoint})
     loaded = load_checkpoint(checkpoint)
     method = find_method(loaded.method)
+    steps = method.steps if steps is None else steps
     _check_steps(steps, loaded, method.fewest_steps)
     half, size = chosen is Precision.FP16, weight_bytes(loaded, split=spec.split_upsampling)
     # In half, the float32 graphs and those that are measured lie on the disk until the others are written.
@@ -177,7 +178,7 @@ def _write(
         preprocessing=meta["preprocessing"],
         prompts=checkpoint.prompts,
         unconditional="",
-        sampler=SamplerDefaults(DPMPP_2M, steps, float(meta["generation"].get("guidance", 1.0))),
+        sampler=SamplerDefaults(method.sampler, steps, float(meta["generation"].get("guidance", 1.0))),
         generation=method.generation(checkpoint, extras),
         precision=Precision.FP32.value,
         opset=spec.opset,
@@ -268,6 +269,8 @@ def _write_tables(
         steps,
         rules=rules,
         blend=method.blend,
+        samplers=(method.sampler,),
+        counts=method.step_counts,
         add_noise_step=extras.add_noise_step,
     )
     tables = {

@@ -7,7 +7,8 @@ own `step`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from seas_train.diffusion.solver import SolverRules, base_spacing, dpm_solver
 
 DPMPP_2M = "dpmpp_2m"
 DDIM = "ddim"
+DDIM_ETA1 = "ddim_eta1"
+"""DDIM with eta 1, which adds fresh noise in its steps; only in bundles whose default it is."""
 STEP_COUNTS = (10, 15, 20, 25, 50)
 """Tabulated for every sampler; a bundle's default number of steps is added where it is not among them."""
 _DIFFUSERS_SHORT = 15
@@ -99,19 +102,24 @@ def make_schedules(
     rules: SolverRules | None = None,
     blend: bool = False,
     add_noise_step: int = START_TIMESTEPS,
+    samplers: Sequence[str] = (),
+    counts: Sequence[int] = (),
 ) -> dict[str, Schedule]:
-    """Return every table of a bundle by key; `steps` is its default number of steps."""
+    """Return every table of a bundle by key; `steps` is its default number of steps.
+
+    `samplers` and `counts`, numbers of steps, are those beside the ones that every bundle has.
+    """
     made = (
         make_schedule(sampler, config, count, rules=rules, blend=blend, add_noise_step=add_noise_step)
-        for sampler in _ROWS
-        for count in _counts(steps, config)
+        for sampler in dict.fromkeys((DPMPP_2M, DDIM, *samplers))
+        for count in _counts((steps, *counts), config)
     )
     return {schedule.key: schedule for schedule in made}
 
 
-def _counts(steps: int, config: Any) -> Iterable[int]:
+def _counts(steps: Sequence[int], config: Any) -> Iterable[int]:
     trained = int(config["num_train_timesteps"])
-    return sorted({steps, *(count for count in STEP_COUNTS if count < trained)})
+    return sorted({*steps, *(count for count in STEP_COUNTS if count < trained)})
 
 
 def _check_config(config: Any) -> None:
@@ -171,8 +179,8 @@ def _dpmpp_2m_rows(scheduler: Any) -> _Float64:
     return np.array(rows)
 
 
-def _ddim_rows(scheduler: Any) -> _Float64:
-    """DDIM with eta 0 (Song et al. 2021, equation 12), ending at the signal level of t = 0."""
+def _ddim_rows(scheduler: Any, eta: float = 0.0) -> _Float64:
+    """DDIM (Song et al. 2021, equations 12 and 16), ending at the signal level of t = 0."""
     levels = np.asarray(scheduler.alphas_cumprod, np.float64)
     timesteps = np.asarray(scheduler.timesteps)
     stride = scheduler.config.num_train_timesteps // len(timesteps)
@@ -180,7 +188,8 @@ def _ddim_rows(scheduler: Any) -> _Float64:
     for timestep in timesteps:
         here = levels[timestep]
         following = levels[timestep - stride] if timestep >= stride else float(scheduler.final_alpha_cumprod)
-        kept = np.sqrt((1 - following) / (1 - here))
+        fresh = eta * np.sqrt((1 - following) / (1 - here)) * np.sqrt(1 - here / following)
+        kept = np.sqrt((1 - following - fresh**2) / (1 - here))
         rows.append(
             (
                 timestep,
@@ -190,10 +199,14 @@ def _ddim_rows(scheduler: Any) -> _Float64:
                 kept,
                 np.sqrt(following) - kept * np.sqrt(here),
                 0.0,
-                0.0,
+                fresh,
             )
         )
     return np.array(rows)
 
 
-_ROWS: dict[str, Callable[[Any], _Float64]] = {DPMPP_2M: _dpmpp_2m_rows, DDIM: _ddim_rows}
+_ROWS: dict[str, Callable[[Any], _Float64]] = {
+    DPMPP_2M: _dpmpp_2m_rows,
+    DDIM: _ddim_rows,
+    DDIM_ETA1: partial(_ddim_rows, eta=1.0),
+}

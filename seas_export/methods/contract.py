@@ -13,6 +13,7 @@ import onnx_ir as ir
 from seas_engines.precision.evaluator import Case
 from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import Extras
+from seas_export.graphs.schedules import DPMPP_2M
 from seas_export.graphs.trace import Part
 from seas_export.graphs.weights import WeightStore
 from seas_runtime.manifest.schedule import Array, Schedule
@@ -30,7 +31,7 @@ class ReferencePair:
 
     image: npt.NDArray[np.uint8]  # [H, W, 3]
     mask: npt.NDArray[np.uint8]  # [H, W], 0 or 255
-    probability: npt.NDArray[np.float32]  # [H, W], the mean of the final steps' maps
+    probability: npt.NDArray[np.float32] | None  # [H, W], the mean of the final steps' maps, where read
     latents: npt.NDArray[np.float32]  # [C, h, w], final and scaled
     seconds: float
     """This pair's share of its batch."""
@@ -117,6 +118,12 @@ class ExportMethod:
     """Of `half_values`, those passed between parts inside a graph; they stay float32 where half overflows."""
     part_cases: Callable[[Checkpoint], Mapping[str, Sequence[Case]]]
     """Return inputs of the parts that no graph of generation has in it."""
+    sampler: str = DPMPP_2M
+    """The default schedule's."""
+    steps: int = 25
+    """Its steps where nothing is said."""
+    step_counts: tuple[int, ...] = ()
+    """Numbers of steps that are tabulated beside those of every bundle."""
     reference: Reference | None = None
     mask_scores: MaskScoring | None = None
     """Measures how good masks of real photographs are; None for a method that reads no masks."""

@@ -9,6 +9,7 @@ from seas_runtime.errors import UserError
 
 METHODS = {
     "seas": "seas_export.methods.seas.method",
+    "anogen": "seas_export.methods.anogen.method",
 }
 """A method's name and the module whose `METHOD` it is."""
 

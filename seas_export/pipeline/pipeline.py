@@ -101,10 +101,10 @@ class _Build:
         options = engine_options(self.config)
         if options is not None:
             check_engines(options)  # before hours of training, not after
-        base = load_trainable(self.config.base, self.config.allow_pickle)
+        base = load_trainable(self.config.base, self.config.allow_pickle, self.config.method)
         product = self._product(base)
         values = {**self.config.train, "seed": self.config.seed}
-        train = training_config(base, product, values, "train", self.config.reproduce)
+        train = training_config(base, product, values, "train", self.config.reproduce, self.config.method)
         self._note(base, product, train)
         self._train(base, product, train)
         evaluate(self.ledger, self.config, product, self.checkpoint, self.mask_scores)
@@ -145,7 +145,9 @@ class _Build:
             self._sample(size)
         product = load_product(
             self.source.directory,
-            photographs_by(self.config.reproduce, self.config.preset, self.config.photographs),
+            photographs_by(
+                self.config.reproduce, self.config.preset, self.config.photographs, self.config.method
+            ),
             size=size,
             latent_factor=base.geometry.latent_factor,
         )
@@ -205,6 +207,7 @@ class _Build:
                 self.checkpoint,
                 self.training,
                 config,
+                method=self.config.method,
                 resume=resume,
                 progress=sys.stderr.isatty(),
             )
@@ -225,6 +228,7 @@ class _Build:
         inputs = {
             "version": version(),
             "product": product.name,
+            **({} if self.config.method == "seas" else {"method": self.config.method}),
             "photographs": product.fingerprint,
             "base": base.fingerprint,
             # How often a state is saved does not change what is trained.
@@ -237,9 +241,14 @@ class _Build:
     def _export(self) -> None:
         """The bundle, checked against PyTorch."""
         from seas_export.export import export_bundle
+        from seas_export.methods.table import find_method
         from seas_runtime.bundle.kind import BUNDLE
+        from seas_train.checkpoint import read_description
 
+        method = find_method(read_description(self.checkpoint)["method"])
         wanted = self.config.export
+        if wanted.steps is None:
+            wanted = replace(wanted, steps=method.steps)
 
         def make(before: Before) -> None:
             if before is not Before.NOTHING:

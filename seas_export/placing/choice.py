@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import describe
 from seas_runtime.manifest.types import ENCODE_IMAGE
+from seas_runtime.methods.blending.inputs import REGIONS
+from seas_runtime.methods.contract import Method
 from seas_runtime.methods.request import Placing
-from seas_runtime.methods.seas import REGIONS
+from seas_runtime.methods.table import find_method
+from seas_runtime.placement.options import PlacementOptions
 
 if TYPE_CHECKING:
     from seas_runtime.spreading.contract import PairSource
@@ -29,10 +33,19 @@ def choose_placing(
     """
     if source not in SOURCES:
         raise UserError(f"--from: expected one of {', '.join(SOURCES)}, found {describe(source)}")
+    manifest = generator.manifest
+    method = find_method(manifest.method)
+    asked = by_method(asked, method)
+    default = by_method(Placing(PlacementOptions(source=AUTO)), method)
     if source == NOISE:
+        if method.photographs_alone:
+            raise UserError(
+                f"--from {NOISE}: method {method.name} draws into photographs alone; leave it out, and give "
+                "a folder of them with --onto where the bundle carries none"
+            )
         given = [
             name
-            for name, there in (("--onto", onto is not None), ("placement options", asked != Placing()))
+            for name, there in (("--onto", onto is not None), ("placement options", asked != default))
             if there
         ]
         if given:
@@ -40,14 +53,14 @@ def choose_placing(
                 f"{given[0]}: with --from {NOISE} there are no photographs to draw into; leave one out"
             )
         return None
-    manifest = generator.manifest
     if onto is not None:
         generator.draw_onto(onto)
         return asked
     regions = bool(manifest.generation.get(REGIONS, False))
     able = ENCODE_IMAGE in manifest.graphs
-    if source == AUTO and not regions and (regions_alone or not able or not generator.bundle.backgrounds):
-        if asked != Placing():
+    whole = not regions and not method.photographs_alone
+    if source == AUTO and whole and (regions_alone or not able or not generator.bundle.backgrounds):
+        if asked != default:
             raise UserError(
                 f"{generator.bundle.path}: placement options are of pairs that are drawn into photographs; "
                 "give a folder of them with --onto, or --from photographs for those that the bundle carries"
@@ -56,6 +69,13 @@ def choose_placing(
     if able:
         _ = generator.backgrounds  # says what to do where there are none
     return asked
+
+
+def by_method(asked: Placing, method: Method) -> Placing:
+    """Return how pairs are placed with the method's own source of masks where `auto` leaves it to that."""
+    if asked.placement.source != AUTO:
+        return asked
+    return replace(asked, placement=replace(asked.placement, source=method.placement_source))
 
 
 def in_words(generator: PairSource, placing: Placing | None) -> str:

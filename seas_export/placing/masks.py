@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from seas_runtime.manifest.fields import check_integer, describe
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import Request
+from seas_runtime.methods.table import find_method
 from seas_runtime.outputs.checking import check_out
 from seas_runtime.outputs.kinds import Kind
 from seas_runtime.outputs.replacing import replace_directory
@@ -28,7 +29,7 @@ from seas_runtime.photographs.png import encode_png
 from seas_runtime.photographs.reading import Photograph, find_photographs, read_photograph
 from seas_runtime.photographs.values import Values
 from seas_runtime.placement.draw import Placer
-from seas_runtime.placement.options import BOXES, SHAPES, WHERE, PlacementOptions
+from seas_runtime.placement.options import AUTO, BOXES, SHAPES, WHERE, PlacementOptions
 from seas_runtime.placement.regions import Placed
 from seas_runtime.placement.where.foreground import LOOKED_AT
 
@@ -91,13 +92,15 @@ def place(
     and `placements.json`. Photographs take turns. Raises UserError for a bundle, photograph, area or mask
     that cannot be used, and for a placement that fits nowhere; nothing is then written.
     """
+    opened = Bundle.read(bundle)
     options = request.options
+    if options.source == AUTO:
+        options = replace(options, source=find_method(opened.manifest.method).placement_source)
     files = {"--where": None if options.where in WHERE else Path(options.where)}
     files |= {"--placement-source": None if options.source in (SHAPES, BOXES) else Path(options.source)}
     files |= {"--legal": options.legal and Path(options.legal)}  # type: ignore[dict-item]
     files |= {"--forbidden": options.forbidden and Path(options.forbidden)}  # type: ignore[dict-item]
     check_out(out, PLACEMENTS, "--out", force=force, inputs={"BUNDLE": bundle, "--onto": onto, **files})
-    opened = Bundle.read(bundle)
     defects = _defects(opened, request.defects)
     photographs = _Photographs(opened, onto, request.count)
     placer = open_placer(opened, options, islice(photographs.pixels(), LOOKED_AT))

@@ -29,12 +29,12 @@ from seas_runtime.dataset.layout import is_kept
 from seas_runtime.manifest.types import GOOD, Manifest
 from seas_runtime.methods.request import PLACED
 from seas_runtime.photographs.values import Values
+from seas_runtime.placement.options import BOXES
 
 if TYPE_CHECKING:
     from seas_train.data import Product
 
 PARITY = {"graphs": "Each graph", "pipeline": "Whole pairs"}
-STAGES = {"finetune": "Stage 1: U-Net and prompt tokens", "mask_head": "Stage 2: mask head"}
 
 
 def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
@@ -79,7 +79,7 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
         generated_normals=made.of_defect(out / "dataset", records, GOOD),
         made=how_made(descriptions, manifest),
         verdicts=tuple(replace(v, defect=labels.get(v.defect, v.defect)) for v in verdicts),
-        curves=tuple(_curves(out / "training")),
+        curves=tuple(_curves(out / "training", manifest.method)),
         latency=_latency([*records, *beside], build),
         gates=gates,
         notes=tuple(notes(gates)),
@@ -170,6 +170,8 @@ def how_made(descriptions: Sequence[Mapping[str, Any]], manifest: Manifest) -> s
     count = descriptions[0]["photographs"]["count"]
     refined = measured and placing["mask"] != PLACED
     masks = "what the mask head finds of the placement" if refined else "the placement itself"
+    if not refined and placing["placement"].get("source") == BOXES:
+        masks = "the boxes that were drawn into, and so weak labels"
     return (
         f"Placed pairs: defects drawn into {count} photograph{'s' * (count != 1)}, which stay as they are "
         f"around them; masks are {masks}."
@@ -191,9 +193,11 @@ def _photograph_folders(out: Path, build: Mapping[str, Any]) -> list[Path]:
     return [*([Path(chosen)] if chosen else []), out / "bundle" / FOLDER]
 
 
-def _curves(training: Path) -> Iterator[Curve]:
-    """Every loss of every stage."""
-    for stage, words in STAGES.items():
+def _curves(training: Path, method: str) -> Iterator[Curve]:
+    """Every loss of every stage of a method."""
+    from seas_train.methods.table import find_method
+
+    for stage, words in find_method(method).stages.items():
         file = training / stage / "losses.jsonl"
         if not file.is_file():
             continue

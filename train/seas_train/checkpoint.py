@@ -16,7 +16,7 @@ from torch import Tensor
 from seas_runtime.errors import UserError
 from seas_runtime.files import read_json, write_json
 from seas_runtime.manifest.types import GOOD
-from seas_runtime.outputs.kinds import Kind
+from seas_runtime.outputs.kinds import Kind, entries
 from seas_runtime.outputs.replacing import replace_directory
 from seas_train.bases.base import Base, Geometry
 from seas_train.bases.model_folders import (
@@ -43,9 +43,11 @@ def _listed(folder: Path) -> set[str] | None:
         found = read_json(folder / DESCRIPTION_FILE, "checkpoint description")
     except UserError:
         return None
-    return (
-        CHECKPOINT.matching(folder) if isinstance(found, dict) and {"prompts", "base"} <= {*found} else None
-    )
+    if not isinstance(found, dict) or not {"prompts", "base"} <= {*found}:
+        return None
+    more = found.get("artifact_files")  # what a method wrote beside the files of every checkpoint
+    own = {name for name in more if isinstance(name, str)} if isinstance(more, list) else set()
+    return CHECKPOINT.matching(folder) | own
 
 
 CHECKPOINT = Kind(
@@ -184,6 +186,7 @@ def save_checkpoint(
             getattr(models, name).save_pretrained(folder / name)
         for name, write in artifacts.items():
             write(folder / name)
+        more = sorted(entries(folder) - CHECKPOINT.matching(folder))
         if placement is not None:
             placement(folder / FOLDER)
         save_file({"latents": references.detach().float().cpu().contiguous()}, folder / REFERENCES_FILE)
@@ -192,7 +195,8 @@ def save_checkpoint(
             "base": {"name": models.name, "fingerprint": models.fingerprint, "licence": models.licence},
             "geometry": models.geometry.to_dict(),
         }
-        write_json(folder / DESCRIPTION_FILE, {"schema": SCHEMA, **prompts, **base, **description})
+        own = {**prompts, **base, **description, **({"artifact_files": more} if more else {})}
+        write_json(folder / DESCRIPTION_FILE, {"schema": SCHEMA, **own})
 
 
 def read_checkpoint(

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from seas_engines.graphs.cuda import write_for_cuda
 from seas_engines.graphs.rewrite import Form, cast_last, rewrite
 from seas_engines.graphs.surgery import PIECES
-from seas_engines.precision.cases import picture_cases, reading_cases, step_cases
+from seas_engines.precision.cases import beforehand_cases, picture_cases, reading_cases, step_cases
 from seas_engines.precision.evaluator import WEIGHTS_FILE, Case, Evaluator, save_model
 from seas_engines.precision.float32_nodes import BOUND, Float32Nodes, find_float32_nodes
 from seas_engines.precision.half import emulate_half, infer_types, to_half
@@ -197,6 +197,8 @@ class Preparer:
             return step_cases(self._bundle, spec)
         if any(tensor.dtype == "uint8" for tensor in spec.inputs):
             return picture_cases(spec, self._picture())
+        if not any(tensor.name == "latents" for tensor in spec.inputs):
+            return beforehand_cases(self._bundle, spec)
         step = self._bundle.manifest.graphs[STEP]
         cases = step_cases(self._bundle, step) if _reads_steps(spec, step) else []
         return reading_cases(self._bundle, graph, cases, self._step_outputs(cases) if cases else ())

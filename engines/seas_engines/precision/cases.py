@@ -77,6 +77,20 @@ def reading_cases(
     return [*found, Case("extreme latents", feeds(_EXTREME_SCALE, _EXTREME), extreme=True)]
 
 
+def beforehand_cases(bundle: Bundle, spec: GraphSpec) -> list[Case]:
+    """Return inputs of a graph that is run before the steps: those of a defect's pair."""
+    request = resolve(Request(bundle.manifest.defects[0], _SEED), bundle)
+    image = bundle.manifest.image
+    mask = np.zeros((image.height, image.width), np.bool_)
+    mask[: image.height // 2] = True
+    placed = PlacedInputs(np.zeros((*mask.shape, 3), np.uint8), mask)
+    given = find_method(bundle.manifest.method).inputs(bundle, [PairRequest(request, 0, placed)], 0)
+    feeds = {
+        item.name: np.ascontiguousarray(given.values[item.name], dtype=item.dtype) for item in spec.inputs
+    }
+    return [Case("a pair", feeds)]
+
+
 def picture_cases(spec: GraphSpec, picture: Array) -> list[Case]:
     """Return inputs of a graph that reads pictures: one of the product, [1, H, W, 3], and noise."""
     noise = np.random.Generator(np.random.Philox(_SEED)).integers(0, 256, picture.shape, np.uint8)
@@ -111,7 +125,7 @@ def _step_feeds(
         p, q = 1 / p, q / p
     arrays: dict[str, Array] = {
         **{name: clean for name in method.carries},
-        **{name: noise for name in given.steps},
+        **{name: arrays.get(step, noise) for name, arrays in given.steps.items()},
         **{name: clean for name in given.images},
         **given.values,
         "schedule": schedule.table,

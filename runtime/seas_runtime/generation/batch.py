@@ -80,4 +80,10 @@ def layout(inputs: Inputs) -> tuple[Hashable, ...]:
         tuple(inputs.images),
         tuple(inputs.first_images),
         inputs.observed,
+        inputs.beforehand,
     )
+
+
+def named(specs: Iterable[TensorSpec], name: str) -> TensorSpec:
+    """Return the tensor of that name."""
+    return next(spec for spec in specs if spec.name == name)

@@ -263,6 +263,7 @@ class Generator:
             bundle=self.bundle.fingerprint,
             times=earlier.times + outcome.times if earlier else outcome.times,
             score=outcome.score,
+            weak=outcome.weak,
         )
         mask = np.where(outcome.mask, np.uint8(255), np.uint8(0))
         return GeneratedPair(outcome.image, mask, outcome.probability, record, outcome.region)

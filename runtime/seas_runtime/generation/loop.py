@@ -15,12 +15,12 @@ from seas_runtime.backends.contract import Backend, DeviceMemoryError, Watch
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed
 from seas_runtime.generation.batch import Output, joined, layout, part_of
-from seas_runtime.generation.plan import Plan, step_graph
+from seas_runtime.generation.plan import Plan
 from seas_runtime.generation.records import Times
 from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array, FloatArray
 from seas_runtime.methods.contract import Inputs, Masks
-from seas_runtime.methods.request import PairRequest, Sampling
+from seas_runtime.methods.request import PairRequest, Request
 from seas_runtime.methods.table import find_method
 
 _PLANS_KEPT = 4
@@ -80,7 +80,7 @@ class Loop:
         """
         begun = time.perf_counter()
         inputs = self.prepare(pairs, attempt) if inputs is None else inputs
-        made = joined(self._parts(pairs[0].request.sampling, inputs, watch))
+        made = joined(self._parts(pairs[0].request, inputs, watch))
         requests = [pair.request for pair in pairs]
         attempted = Attempted(
             images=made.images,
@@ -94,7 +94,7 @@ class Loop:
         self._check_shapes(attempted, len(pairs))
         return attempted
 
-    def _parts(self, sampling: Sampling, inputs: Inputs, watch: Watch) -> list[Output]:
+    def _parts(self, request: Request, inputs: Inputs, watch: Watch) -> list[Output]:
         """Run a batch's plan, or the plans of its parts where the backend runs fewer pairs at once.
 
         Where device memory is short all of it is given back. Then readouts run step by step, and where that
@@ -106,10 +106,10 @@ class Loop:
         first = 0
         while first < count:
             pairs = min(most, self._fitting or most, count - first)
-            part = inputs if pairs == count else self._part(sampling, inputs, first, first + pairs)
+            part = inputs if pairs == count else self._part(request, inputs, first, first + pairs)
             try:
                 # No name for the plan: it would hold memory where that is short.
-                made.append(self._plan(sampling, part).run(part, watch))
+                made.append(self._plan(request, part).run(part, watch))
                 first += pairs
             except DeviceMemoryError:
                 if self._joins:
@@ -122,12 +122,19 @@ class Loop:
                 self._sessions.unload()
         return made
 
-    def _part(self, sampling: Sampling, inputs: Inputs, first: int, end: int) -> Inputs:
-        graph = step_graph(self._bundle, sampling)
-        return part_of(inputs, self._bundle.manifest.graphs[graph].inputs, first, end)
+    def _part(self, request: Request, inputs: Inputs, first: int, end: int) -> Inputs:
+        manifest = self._bundle.manifest
+        names = [item.graph for item in inputs.beforehand]
+        specs = [
+            spec for name in (*names, self._step_graph(request)) for spec in manifest.graphs[name].inputs
+        ]
+        return part_of(inputs, specs, first, end)
 
-    def _plan(self, sampling: Sampling, inputs: Inputs) -> Plan:
-        graph = step_graph(self._bundle, sampling)
+    def _step_graph(self, request: Request) -> str:
+        return self._method.step_graph(self._bundle.manifest, request.sampling, request.options)
+
+    def _plan(self, request: Request, inputs: Inputs) -> Plan:
+        graph, sampling = self._step_graph(request), request.sampling
         schedule = self._bundle.schedule(sampling.sampler, sampling.steps)
         key = (graph, schedule.key, *layout(inputs))
         if key not in self._plans:

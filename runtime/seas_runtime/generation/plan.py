@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -13,20 +13,17 @@ import numpy as np
 from seas_runtime.backends.contract import Backend, Call, Watch
 from seas_runtime.backends.cores import usable_cores
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.generation.batch import Output
+from seas_runtime.generation.batch import Output, named
 from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import (
     DECODE_IMAGE,
     ENCODE_IMAGE,
     STEP,
-    STEP_UNGUIDED,
-    Shape,
     TensorSpec,
     known_sizes,
 )
-from seas_runtime.methods.contract import Inputs, Readout
-from seas_runtime.methods.request import Sampling
+from seas_runtime.methods.contract import Beforehand, Inputs, Readout
 from seas_runtime.methods.table import find_method
 
 SCHEDULE, STEP_INDEX, LATENTS = "schedule", "step_index", "latents"
@@ -57,6 +54,7 @@ class Plan:
         self._step_graph, self._graph = step_graph, bundle.manifest.graphs[step_graph]
         self._carries = {name: to for name, to in method.carries.items() if self._graph.input(name)}
         self._readouts = method.readouts(bundle.manifest)
+        self._beforehand = inputs.beforehand
         self._kept = min(max((item.steps for item in self._readouts), default=0), self._steps)
         self._observed = inputs.observed
         self._join = join and self._joins()
@@ -85,8 +83,9 @@ class Plan:
             if self._join:
                 arrays = list(arrays[0].reshape(readout.steps, self._batch, *arrays[0].shape[1:]))
             readings[readout.graph] = arrays
-        names = [STEP, *(readout.graph for readout in self._readouts), DECODE_IMAGE]
-        names[:0] = [ENCODE_IMAGE] if self._pictures else []
+        names = [ENCODE_IMAGE] if self._pictures else []
+        names += [item.graph for item in self._beforehand]
+        names += [STEP, *(readout.graph for readout in self._readouts), DECODE_IMAGE]
         seconds = [backend.seconds(begin, end) for begin, end in itertools.pairwise(marks)]
         backend.settle()
         return Output(image, latents, readings, last, dict(zip(names, seconds, strict=True)), rebuilt)
@@ -117,9 +116,15 @@ class Plan:
         self._first = {  # picture, and what it is encoded into
             name: (
                 backend.allocate(array.shape, str(array.dtype)),
-                self._place(_named(self._graph.inputs, name)),
+                self._place(named(self._graph.inputs, name)),
             )
             for name, array in inputs.first_images.items()
+        }
+        made = {item.into for item in self._beforehand}
+        self._before = {
+            spec.name: backend.allocate(inputs.values[spec.name].shape, spec.dtype)
+            for item in self._beforehand
+            for spec in graphs[item.graph].inputs
         }
         for spec in self._graph.inputs:
             if spec.name == STEP_INDEX:
@@ -134,7 +139,7 @@ class Plan:
                 self._given[spec.name] = [
                     self._place(spec) if step in given else nothing for step in range(self._steps)
                 ]
-            elif spec.name in self._pictures:
+            elif spec.name in self._pictures or spec.name in made:
                 self._inputs[spec.name] = self._place(spec)
             else:
                 self._inputs[spec.name] = backend.allocate(inputs.values[spec.name].shape, spec.dtype)
@@ -146,15 +151,15 @@ class Plan:
         }
         for name in self._observed:
             if name not in self._outputs:
-                self._outputs[name] = [self._place(_named(self._graph.outputs, name))]
+                self._outputs[name] = [self._place(named(self._graph.outputs, name))]
         self._read = [self._reading_places(item) for item in self._readouts]
-        image = _named(graphs[DECODE_IMAGE].outputs, "image")
+        image = named(graphs[DECODE_IMAGE].outputs, "image")
         self._image = self._place(image)
         self._rebuilt = {name: self._place(image) for name in self._pictures}
 
     def _state_places(self, name: str, kept: bool) -> list[Any]:
         """Return the places of a carried tensor's states, from before the first step to after the last."""
-        spec = _named(self._graph.inputs, name)
+        spec = named(self._graph.inputs, name)
         turns = [self._place(spec) for _ in range(2)]
         places = [turns[step % 2] for step in range(self._steps + 1)]
         places[0] = self._place(spec)
@@ -166,7 +171,7 @@ class Plan:
 
     def _reading_places(self, readout: Readout) -> list[Any]:
         """Return a place for each step that is read; one of them all where joined."""
-        spec = _named(self._bundle.manifest.graphs[readout.graph].outputs, readout.output)
+        spec = named(self._bundle.manifest.graphs[readout.graph].outputs, readout.output)
         if self._join:
             return [self._place(spec, self._kept * self._batch)]
         return [self._place(spec) for _ in range(min(readout.steps, self._steps))]
@@ -182,6 +187,7 @@ class Plan:
         """Bind the graphs, side by side where that may still load them."""
         readouts = [partial(self._bind_readout, *item) for item in enumerate(self._readouts)]
         binders: list[Callable[[], list[Call]]] = [self._bind_steps, *readouts, self._bind_image]
+        binders[:0] = [partial(self._bind_before, item) for item in self._beforehand]
         binders[:0] = [self._bind_encoding] if self._pictures else []
         if not self._backend.loads_at_once:
             return [bind() for bind in binders]
@@ -195,6 +201,11 @@ class Plan:
             session.bind({"image": picture}, {LATENTS: self._inputs[name]})
             for name, picture in self._pictures.items()
         ] + [session.bind({"image": picture}, {LATENTS: place}) for picture, place in self._first.values()]
+
+    def _bind_before(self, item: Beforehand) -> list[Call]:
+        names = [spec.name for spec in self._bundle.manifest.graphs[item.graph].inputs]
+        feeds = {name: self._before[name] for name in names}
+        return [self._sessions[item.graph].bind(feeds, {item.output: self._inputs[item.into]})]
 
     def _bind_steps(self) -> list[Call]:
         session = self._sessions[self._step_graph]
@@ -249,7 +260,7 @@ class Plan:
         for name, places in self._states.items():
             array = inputs.values.get(name)
             if array is None:
-                spec = _named(self._graph.inputs, name)
+                spec = named(self._graph.inputs, name)
                 self._write_held(name, places[0], self._zeros(spec))
             else:
                 self._backend.write(places[0], array)
@@ -257,9 +268,14 @@ class Plan:
             self._backend.write(picture, inputs.images[name])
         for name, (picture, _) in self._first.items():
             self._backend.write(picture, inputs.first_images[name])
+        for item in self._beforehand:
+            for spec in self._bundle.manifest.graphs[item.graph].inputs:
+                array = np.ascontiguousarray(inputs.values[spec.name], dtype=spec.dtype)
+                self._write_held(f"{item.graph}/{spec.name}", self._before[spec.name], array)
+        made = {item.into for item in self._beforehand}
         for spec in self._graph.inputs:
             name = spec.name
-            if name in self._inputs and name not in (SCHEDULE, *self._pictures):
+            if name in self._inputs and name not in (SCHEDULE, *self._pictures, *made):
                 array = np.ascontiguousarray(inputs.values[name], dtype=spec.dtype)
                 self._write_held(name, self._inputs[name], array)
             for step, array in inputs.steps.get(name, {}).items() if name in self._given else ():
@@ -271,24 +287,13 @@ class Plan:
             self._held[name] = array
 
     def _zeros(self, spec: TensorSpec) -> Array:
-        return np.zeros(known_sizes(self._sizes(spec)), spec.dtype)
-
-    def _sizes(self, spec: TensorSpec, batch: int | None = None) -> Shape:
-        return spec.sized(batch=self._batch if batch is None else batch, steps=self._steps)
+        return np.zeros(known_sizes(spec.sized(batch=self._batch, steps=self._steps)), spec.dtype)
 
     def _place(self, spec: TensorSpec, batch: int | None = None) -> Any:
-        return self._backend.allocate(self._sizes(spec, batch), spec.dtype)
+        sizes = spec.sized(batch=self._batch if batch is None else batch, steps=self._steps)
+        return self._backend.allocate(sizes, spec.dtype)
 
     def _filled(self, array: Array) -> Any:
         place = self._backend.allocate(array.shape, str(array.dtype))
         self._backend.write(place, array)
         return place
-
-
-def step_graph(bundle: Bundle, sampling: Sampling) -> str:
-    """Return the graph that takes a step: without the unconditional half where guidance leaves it unread."""
-    return STEP_UNGUIDED if sampling.guidance == 1 and STEP_UNGUIDED in bundle.manifest.graphs else STEP
-
-
-def _named(specs: Iterable[TensorSpec], name: str) -> TensorSpec:
-    return next(spec for spec in specs if spec.name == name)

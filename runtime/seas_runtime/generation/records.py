@@ -79,6 +79,8 @@ class PairRecord:
     """How near its region is to real defects, 0 to 1; None where it is not measured."""
     device: str | None = None
     """What computed it, where devices of several kinds make one dataset's pairs."""
+    weak: bool = False
+    """Whether its mask is a box around the defect, not its outline."""
 
     @property
     def defect(self) -> str:
@@ -99,6 +101,7 @@ class PairRecord:
             "defect": self.defect,
             "accepted": self.accepted,
             **({} if self.score is None else {"score": round(self.score, 6)}),
+            **({"weak": True} if self.weak else {}),
             "attempts": [attempt.to_dict() for attempt in self.attempts],
             **self.origin,
             "sampler": sampling.sampler,
@@ -127,6 +130,7 @@ class Outcome:
     times: Times
     region: Region | None = None
     score: float | None = None
+    weak: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import Fields
 from seas_runtime.manifest.schedule import Array, FloatArray, Schedule
 from seas_runtime.manifest.signatures import Signature
-from seas_runtime.manifest.types import Manifest, SamplerDefaults
+from seas_runtime.manifest.types import STEP, STEP_UNGUIDED, Manifest, SamplerDefaults
 from seas_runtime.methods import gates
-from seas_runtime.methods.request import PairRequest, Request
+from seas_runtime.methods.request import PairRequest, Request, Sampling
+from seas_runtime.placement.options import SHAPES
 
 Tables = Mapping[str, Mapping[str, Array]]
 """A bundle's tensors by table and name."""
@@ -44,6 +46,16 @@ class Content(Protocol):
 
 
 @dataclass(frozen=True)
+class Beforehand:
+    """A graph that is run once a batch before the steps; its inputs are among `Inputs.values`."""
+
+    graph: str
+    output: str
+    into: str
+    """The input of the step graph that its output is."""
+
+
+@dataclass(frozen=True)
 class Readout:
     """A graph that is read beside the last `steps` steps.
 
@@ -68,8 +80,8 @@ class Inputs:
     """What one attempt at a batch of B pairs is fed, made on the host."""
 
     values: Mapping[str, Array]
-    """By input of the step graph that lasts all steps; carried ones may be left out and start as zeros. Other
-    names are for `masks`."""
+    """By input of the step graph, or of one that is run beforehand, that lasts all steps; carried ones may be
+    left out and start as zeros. Other names are for `masks`."""
     steps: Mapping[str, Mapping[int, Array]]
     """By input that is fed each step: an array for each step that is given one, always the same steps for one
     schedule; zeros for the others."""
@@ -83,6 +95,8 @@ class Inputs:
     """What is run in place of the request's schedule; None for that."""
     observed: tuple[str, ...] = ()
     """Outputs of the last step that are handed back."""
+    beforehand: tuple[Beforehand, ...] = ()
+    """The graphs that are run once before the steps; what they give goes over what `values` has of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +110,26 @@ class Masks:
 @dataclass(frozen=True)
 class NoOptions:
     """The options of a method that has none of its own."""
+
+
+@dataclass(frozen=True)
+class MaskModel:
+    """How a method generates masks, with its step's graph and contexts of their own."""
+
+    sampling: Sampling
+    defects: Callable[[Content], Sequence[str]]
+    """Return the defects that the bundle can make masks of."""
+    inputs: Callable[[Content, Sequence[PairRequest], int], Inputs]
+    """Return what an attempt at masks is fed, as `Method.inputs` of whole pictures."""
+    cut: Callable[[Array], tuple[npt.NDArray[np.bool_], str | None]]
+    """Return a picture's [H, W, 3] mask [H, W], and why it is rejected, None where it is not."""
+    scale: Callable[[Content], float]
+    """Return pixels of the product's photographs to one of a mask's."""
+
+
+def step_graph(manifest: Manifest, sampling: Sampling, options: Any) -> str:
+    """Return the step without the unconditional half where guidance leaves that unread."""
+    return STEP_UNGUIDED if sampling.guidance == 1 and STEP_UNGUIDED in manifest.graphs else STEP
 
 
 @dataclass(frozen=True)
@@ -140,6 +174,30 @@ class Method:
     """Refuse, by a UserError, options that the bundle cannot do."""
     rejection: Callable[..., str | None] = field(default=gates.rejection)
     """Why a pair is rejected: see `gates.rejection`."""
+    step_graph: Callable[[Manifest, Sampling, Any], str] = field(default=step_graph)
+    """Return the graph that takes a step, by how pairs are sampled and by the method's options."""
+    mask_model: MaskModel | None = None
+    """How masks are generated; None for a method that has none."""
+    photographs_alone: bool = False
+    """Whether pairs are drawn into photographs alone: whole pictures say nothing of the product."""
+    draws_normals: bool = True
+    """Whether normals are drawn anew; of a method that learned none they are photographs as they were."""
+    placement_source: str = SHAPES
+    """What placements are made of where nothing is said, see `PlacementOptions.source`."""
+
+    def make_options(self, given: Mapping[str, Any]) -> Any:
+        """Return the method's options of these values, None where there is none.
+
+        Raises UserError for an option that the method has not, or a value out of range.
+        """
+        known = [item.name for item in fields(self.options)]
+        for name in given:
+            if name not in known:
+                raise UserError(
+                    f"{name}: method {self.name} has no such option; expected one of "
+                    f"{', '.join(known) or 'none'}"
+                )
+        return self.options(**given) if given else None
 
     def graphs_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Return all that generation may run of a bundle."""

@@ -27,6 +27,7 @@ from seas_runtime.manifest.types import (
 from seas_runtime.methods.blending.inputs import (
     BLEND,
     BLENDED,
+    REGIONS,
     STRENGTH,
     blend_signature,
     check_blend,
@@ -49,8 +50,6 @@ START_TIMESTEPS = 1500
 """The schedule is stretched to this many steps for the start alone (authors' inference)."""
 ADD_NOISE_STEP, MAX_ADD_NOISE_STEP = "add_noise_step", 100_000
 """The steps that the schedule was stretched to for the start, where they are not the authors' 1500."""
-REGIONS = "regions"
-"""Whether it was trained on regions of photographs; bundles of earlier versions do not say, and were not."""
 MASK_STEPS = 3
 """The last steps whose probability maps are averaged (section 3.4); no pair has fewer steps."""
 SCALED, IN_ORDER, ABOVE = "scaled", "in_order", "above"

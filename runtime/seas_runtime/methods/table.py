@@ -8,6 +8,7 @@ from seas_runtime.methods.contract import Method
 
 METHODS = {
     "seas": "seas_runtime.methods.seas",
+    "anogen": "seas_runtime.methods.anogen.method",
 }
 """A method's name and the module whose `METHOD` it is."""
 

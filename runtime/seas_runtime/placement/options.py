@@ -30,7 +30,8 @@ class PlacementOptions:
     per_picture: tuple[int, int] = (1, 1)
     """The fewest and the most masks that are joined in a picture, of one defect."""
     source: str = SHAPES
-    """`shapes`: the bundle's, augmented; `boxes`: rectangles; or the path of a folder of masks."""
+    """`shapes`: the bundle's, augmented; `boxes`: rectangles; or the path of a folder of masks. `auto`, which
+    the bundle's method decides, is to be replaced before anything is drawn."""
     sizes: tuple[float, float] | None = None
     """The shortest and the longest side of rectangles in pixels; None for those of the shapes' boxes."""
     legal: str | None = None
@@ -60,7 +61,7 @@ class PlacementOptions:
                     "give the lower one first"
                 )
             object.__setattr__(self, name, tuple(value))  # a list of JSON, hashable
-        if self.sizes is not None and self.source != BOXES:
+        if self.sizes is not None and self.source not in (BOXES, AUTO):
             raise UserError("--box-sizes: are of --placement-source boxes; give that, or leave them out")
         if self.where == GIVEN and self.source in (SHAPES, BOXES):
             raise UserError(

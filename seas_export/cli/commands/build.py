@@ -29,6 +29,7 @@ def build(
             "--data", help="Folder of products; by default ./data, else the sample product `bottle`."
         ),
     ] = None,
+    method: options.Method = None,
     base: Annotated[str | None, typer.Option("--base", help=f"By default micro. {options.BASES}")] = None,
     allow_pickle: options.AllowPickle = False,
     reproduce: options.Reproduce = None,
@@ -65,7 +66,7 @@ def build(
         typer.Option("--device", help="For rtx: compute capabilities, 8.6,8.9; by default this GPU's."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Denoising steps, 3 or more; 25 by default.")
+        int | None, typer.Option("--steps", help="Denoising steps; by default the method's, 25 of seas.")
     ] = None,
     guidance: Annotated[
         float | None,
@@ -127,10 +128,10 @@ def build(
             pairs=pairs, batch=batch, guidance=guidance, tau=tau, gate=gate, keep=keep, backend=backend
         ),
     }
-    values = given(product=product, data=data, base=base, out=out, seed=seed, threads=threads)
+    values = given(product=product, data=data, method=method, base=base, out=out, seed=seed, threads=threads)
     values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce, strict=strict, preset=preset))
     values.update({name: group for name, group in groups.items() if group})
-    if fitting := options.memory_options(memory, lora):
+    if fitting := options.memory_options(memory, lora, method or "seas"):
         values = merge({"train": fitting}, values)
     if every:
         if restore:

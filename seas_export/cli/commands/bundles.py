@@ -1,4 +1,4 @@
-"""`inspect`, `verify` and `bench`: what a bundle is, whether it is whole, and how fast it is here."""
+"""What a bundle is, whether it is whole, how fast it is here, and the masks and places that it draws."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seas_export.cli import options, output
+from seas_export.cli import options, output, placement
 from seas_runtime.units import mib
 
 
@@ -177,3 +177,74 @@ def _batches(words: str) -> list[int]:
             f"--batches: expected whole numbers of 1 or more with commas between, found {words!r}."
         )
     return sizes
+
+
+@output.command("Run the same command again: the folder appears whole or not at all.")
+def masks(
+    bundle: options.BundleFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder of masks to make, for --placement-source.")],
+    defect: Annotated[
+        list[str] | None,
+        typer.Option("--defect", help="A defect's name, or `all`, the default; repeat for more."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="Masks of each defect.")] = 20,
+    seed: options.Seed = 0,
+    batch: Annotated[int, typer.Option("--batch", help="Masks made at a time.")] = 4,
+    backend: options.Backend = "cpu",
+    threads: options.Threads = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Generate masks with a bundle's mask model (anomalydiffusion), as large as in its photographs."""
+    from seas_export.placing.generated import ALL, write_masks
+
+    made = write_masks(
+        bundle,
+        out,
+        defect or [ALL],
+        count,
+        seed,
+        batch=batch,
+        backend=backend,
+        threads=threads,
+        force=force,
+        say=output.say,
+    )
+    rows: list[tuple[object, ...]] = [
+        (item.defect, item.asked, item.accepted, item.first_try) for item in made.defects
+    ]
+    table = output.table("", "asked for", "accepted", "at the first try", rows=rows)
+    output.report(made.to_dict(), output.group(table, str(out)), json)
+
+
+@output.command("Run the same command again: the folder appears whole or not at all.")
+def place(
+    bundle: options.BundleFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder of masks and of a sheet to make.")],
+    onto: placement.Onto = None,
+    defect: Annotated[
+        list[str] | None,
+        typer.Option("--defect", help="A defect's name, or `all`, the default; repeat for more."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="Placements of each defect.")] = 20,
+    seed: options.Seed = 0,
+    where: placement.Where = "auto",
+    per_picture: placement.PerPicture = "1",
+    placement_source: placement.Source = "auto",
+    box_sizes: placement.BoxSizes = None,
+    legal: placement.Legal = None,
+    forbidden: placement.Forbidden = None,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Draw where defects would go: masks as large as their photographs, and a sheet to look at."""
+    from seas_export.placing.masks import ALL, SHEET, PlaceRequest
+    from seas_export.placing.masks import place as place_masks
+
+    asked = placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden)
+    request = PlaceRequest(tuple(defect or [ALL]), count, seed, asked)
+    made = place_masks(bundle, onto, out, request, force=force)
+    table = output.table("", "masks", "shortest, px", "longest, px", rows=list(made.rows()))
+    output.report(
+        made.to_dict(), output.group(table, f"{out / SHEET}: on {made.photographs} photographs"), json
+    )

@@ -90,7 +90,7 @@ def generate(
     onto: placement.Onto = None,
     where: placement.Where = "auto",
     per_picture: placement.PerPicture = "1",
-    placement_source: placement.Source = "shapes",
+    placement_source: placement.Source = "auto",
     box_sizes: placement.BoxSizes = None,
     legal: placement.Legal = None,
     forbidden: placement.Forbidden = None,
@@ -101,6 +101,22 @@ def generate(
         str | None,
         typer.Option(
             "--mask", help="refined (what the mask head finds, the default) or placed, as asked for."
+        ),
+    ] = None,
+    reweight: Annotated[
+        str | None,
+        typer.Option(
+            "--reweight", help="Of anomalydiffusion: attention re-weighted as by its authors, paper, or off."
+        ),
+    ] = None,
+    caption: Annotated[
+        str | None,
+        typer.Option("--caption", help="Of anomalyxfusion: a sentence to generate the defect by."),
+    ] = None,
+    drawn: Annotated[
+        str | None,
+        typer.Option(
+            "--masks", help="generated: with the bundle's mask model, into OUT-masks, as --placement-source."
         ),
     ] = None,
     oversample: Annotated[
@@ -141,19 +157,22 @@ def generate(
     from seas_runtime.dataset.formats.convert import check_beside
     from seas_runtime.dataset.shards.writing import write_shards
     from seas_runtime.errors import UserError
-    from seas_runtime.methods.seas_options import SeasOptions
+    from seas_runtime.methods.table import find_method
     from seas_runtime.spreading.opening import open_source
 
     if not defect and prompt is None:
         raise UserError("--defect: expected the name of a defect, found none. Give it: --defect all")
-    asked = SeasOptions(prompt, negative_prompt, guidance_rescale, start, strength)
-    if checkpoint is not None and not asked.prompts:
-        raise UserError("--checkpoint: encodes --prompt and --negative-prompt. Give one, or leave it out.")
-    placed = Placing(
-        placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden),
-        blend,
-        mask,
+    asked = options.given(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        guidance_rescale=guidance_rescale,
+        start=start,
+        strength=strength,
+        reweight=reweight,
+        caption=caption,
     )
+    if checkpoint is not None and prompt is None and negative_prompt is None:
+        raise UserError("--checkpoint: encodes --prompt and --negative-prompt. Give one, or leave it out.")
     options_of_shards = spread.shard_options(out, shards, shard_pairs, part, force=force, restore=restore)
     if options_of_shards is not None and format != "mvtec":
         raise UserError(
@@ -161,10 +180,26 @@ def generate(
             "seas-export merge, then run seas-export convert"
         )
     beside = None if options_of_shards is not None else check_beside(Path(out), format)
+    if drawn is not None and options_of_shards is not None:
+        raise UserError(
+            "--masks generated: lie beside a data set folder, found shards. Write them with seas-export "
+            "masks first, and give their folder to --placement-source"
+        )
+    if drawn is not None:
+        placement_source = _generated_masks(
+            drawn, placement_source, bundle, Path(out), defect, count, backend
+        )
+    placed = Placing(
+        placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden),
+        blend,
+        mask,
+    )
     opened = open_source(bundle, backend, threads, require_signature, devices, ray, mixed_devices)
     with opened as (generator, chosen):
         if chosen:
             output.say(chosen)
+        method = find_method(generator.manifest.method)
+        own = method.make_options(asked)
         placing = choose_placing(generator, source, onto, placed)
         output.say(in_words(generator, placing))
         request = DatasetRequest(
@@ -173,7 +208,7 @@ def generate(
             seed=seed,
             batch=batch,
             sampling=Sampling(sampler, steps, guidance, tau, gate),
-            options=asked if asked != SeasOptions() else None,
+            options=own,
             placing=placing,
             oversample=oversample,
         )
@@ -182,7 +217,7 @@ def generate(
         if checkpoint is not None:
             from seas_export.bundles.own_prompts import encode_with_checkpoint
 
-            encode_with_checkpoint(generator.bundle, checkpoint, asked.prompts)
+            encode_with_checkpoint(generator.bundle, checkpoint, tuple(method.prompts(own)))
         with pairs_progress("generate") as progress:
             if options_of_shards is not None:
                 written = write_shards(generator, request, out, options_of_shards, progress)
@@ -211,6 +246,32 @@ def generate(
         output.table("", "pairs", "accepted", "at the first try", "never accepted", rows=rows), words
     )
     output.report(done, text, json)
+
+
+def _generated_masks(
+    asked: str,
+    source: str,
+    bundle: Path,
+    out: Path,
+    defects: list[str] | None,
+    count: int,
+    backend: str,
+) -> str:
+    """Generate masks beside a data set, where they are not there already; return their folder."""
+    from seas_export.placing.generated import ALL, MASKS, write_masks
+    from seas_runtime.errors import UserError
+    from seas_runtime.manifest.types import GOOD
+    from seas_runtime.outputs.checking import holds_ours
+
+    if asked != "generated":
+        raise UserError(f"--masks: expected generated, found {asked!r}; give masks with --placement-source")
+    if source != "auto":
+        raise UserError("--masks generated: is a --placement-source of its own; give one of them")
+    folder = out.with_name(out.name + "-masks")
+    if not folder.is_dir() or not holds_ours(folder, MASKS):
+        wanted = [name for name in defects or [ALL] if name != GOOD]
+        write_masks(bundle, folder, wanted, count, backend=backend, say=output.say)
+    return str(folder)
 
 
 @output.command("Run the same command again: the folder appears whole or not at all.")
@@ -247,36 +308,3 @@ def convert(
         words += "; left out: " + ", ".join(f"{count} {why}" for why, count in done.left_out.items())
     text = output.group(output.table("", "train", "val", "weak", rows=rows), words)
     output.report(done.to_dict(), text, json)
-
-
-@output.command("Run the same command again: the folder appears whole or not at all.")
-def place(
-    bundle: options.BundleFolder,
-    out: Annotated[Path, typer.Option("--out", help="Folder of masks and of a sheet to make.")],
-    onto: placement.Onto = None,
-    defect: Annotated[
-        list[str] | None,
-        typer.Option("--defect", help="A defect's name, or `all`, the default; repeat for more."),
-    ] = None,
-    count: Annotated[int, typer.Option("--count", help="Placements of each defect.")] = 20,
-    seed: options.Seed = 0,
-    where: placement.Where = "auto",
-    per_picture: placement.PerPicture = "1",
-    placement_source: placement.Source = "shapes",
-    box_sizes: placement.BoxSizes = None,
-    legal: placement.Legal = None,
-    forbidden: placement.Forbidden = None,
-    force: options.Force = False,
-    json: options.Json = False,
-) -> None:
-    """Draw where defects would go: masks as large as their photographs, and a sheet to look at."""
-    from seas_export.placing.masks import ALL, SHEET, PlaceRequest
-    from seas_export.placing.masks import place as place_masks
-
-    asked = placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden)
-    request = PlaceRequest(tuple(defect or [ALL]), count, seed, asked)
-    made = place_masks(bundle, onto, out, request, force=force)
-    table = output.table("", "masks", "shortest, px", "longest, px", rows=list(made.rows()))
-    output.report(
-        made.to_dict(), output.group(table, f"{out / SHEET}: on {made.photographs} photographs"), json
-    )

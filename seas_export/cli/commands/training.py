@@ -19,6 +19,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", help="Checkpoint folder to make; --dry-run needs none.")
     ] = None,
+    method: options.Method = None,
     base: options.Base = "micro",
     allow_pickle: options.AllowPickle = False,
     reproduce: options.Reproduce = None,
@@ -62,7 +63,7 @@ def train(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Fine-tune a base on a product: U-Net and prompt tokens, then the mask head."""
+    """Train a base on a product; by default U-Net and prompt tokens, then the mask head."""
     from seas_export.pipeline.training.training import TrainRequest, estimate, train_checkpoint
     from seas_runtime.errors import UserError
 
@@ -86,10 +87,11 @@ def train(
         ),
         resume=resume,
         force=force,
-        memory=options.memory_options(memory, lora),
+        memory=options.memory_options(memory, lora, method or "seas"),
         allow_pickle=allow_pickle,
         reproduce=reproduce,
         preset=preset,
+        method=method or "seas",
     )
     words = set_ or []
     given = options.given(seed=seed, save_every=save_every, preview_every=preview_every)
@@ -112,7 +114,10 @@ def export(
     target: Annotated[
         str, typer.Option("--target", help="What it is for: cpu, openvino, cuda, rtx, tensorrt.")
     ] = "cpu",
-    steps: Annotated[int, typer.Option("--steps", help="Denoising steps of the schedule, 3 or more.")] = 25,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", help="Denoising steps of the schedule; by default the method's, 25 of seas."),
+    ] = None,
     layout: Annotated[
         str,
         typer.Option("--layout", help="bundle, or optimum: the plain parts, for Hugging Face's pipelines."),
@@ -151,9 +156,9 @@ def export(
     from seas_export.config.build import ExportConfig, ExportLayout
     from seas_train.settings import COMMAND_LINE, choice, overlay
 
-    options_given = {"precision": precision, "target": target, "steps": steps, "own_prompts": own_prompts}
+    options_given = {"precision": precision, "target": target, "own_prompts": own_prompts}
     options_given |= options.given(
-        guidance_rescale=guidance_rescale, add_noise_step=add_noise_step, backgrounds=backgrounds
+        steps=steps, guidance_rescale=guidance_rescale, add_noise_step=add_noise_step, backgrounds=backgrounds
     )
     config = overlay(ExportConfig(), options_given, COMMAND_LINE, "export")
     if choice(ExportLayout, layout, "--layout") is ExportLayout.OPTIMUM:

@@ -6,7 +6,7 @@ composition, so that it is stored once; and it takes a moment where tracing take
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -43,6 +43,10 @@ def compose_step(
     guided: bool = True,
     *,
     rescaled: bool = False,
+    noisy: bool = False,
+    name: str | None = None,
+    per_step: bool = False,
+    attention: Callable[[GraphBuilder, Mapping[str, ir.Value]], Mapping[str, ir.Value]] | None = None,
 ) -> ir.Model:
     """Return the graph of one denoising step: blend, scheduler, guidance and U-Net.
 
@@ -51,9 +55,12 @@ def compose_step(
 
     Guidance 1 leaves the unconditional half unread: without `guided` the U-Net runs on the conditional half
     alone, and the inputs `guidance` and `negative_context` are not there. With `rescaled` it also takes
-    `guidance_rescale`: see `_rescaled`.
+    `guidance_rescale`: see `_rescaled`; with `noisy` the input `noise`, which samplers add in their steps.
+    `attention` adds inputs, and returns what a U-Net without guidance takes besides, of the step's own:
+    `latents`, `noised`, the background, `previous_x0` and `step_index`. `name` is the graph's.
+    With `per_step` it takes a row of `contexts` [steps, B, L, D].
     """
-    build = GraphBuilder(STEP if guided else STEP_UNGUIDED, opset)
+    build = GraphBuilder(name or (STEP if guided else STEP_UNGUIDED), opset)
     float32 = ir.DataType.FLOAT
     size = geometry.latent_size
     latent_shape: list[int | str] = [BATCH, geometry.latent_channels, size, size]
@@ -63,17 +70,23 @@ def compose_step(
     schedule = build.input("schedule", float32, [STEPS, len(COLUMNS + BLEND_COLUMNS)])
     step_index = build.input("step_index", ir.DataType.INT64, [1])
     guidance = build.input("guidance", float32, [1]) if guided else None
-    context = build.input("context", dtype, [BATCH, *words])
+    if per_step:
+        contexts = build.input("contexts", dtype, [STEPS, BATCH, *words])
+        (row_of,) = build.op("Gather", contexts, step_index, axis=0)  # [1,B,L,D]
+        (context,) = build.op("Squeeze", row_of, build.constant(np.array([0], np.int64)))
+    else:
+        context = build.input("context", dtype, [BATCH, *words])
     negative_context = build.input("negative_context", dtype, [1, *words]) if guided else None
     phi = build.input(RESCALE, float32, [1]) if guided and rescaled else None
     mask = build.input(MASK, float32, [BATCH, 1, size, size])
     background = build.input(BACKGROUND, float32, latent_shape)
     blend_noise = build.input(BLEND_NOISE, float32, latent_shape)
+    added = build.input("noise", float32, latent_shape) if noisy else None
 
     (row,) = build.op("Gather", schedule, step_index, axis=0)  # [1,10]
     count = len(COLUMNS + BLEND_COLUMNS)
     (columns,) = build.op("Reshape", row, build.constant(np.array([count, 1, 1, 1], np.int64)))
-    timestep, s, p, q, a, b, c, _, r, n = build.op(  # [1,1,1,1] each
+    timestep, s, p, q, a, b, c, d, r, n = build.op(  # [1,1,1,1] each
         "Split", columns, outputs=count, num_outputs=count, axis=0
     )
     (timestep,) = build.op("Reshape", timestep, build.constant(np.array([1], np.int64)))
@@ -83,7 +96,15 @@ def compose_step(
     blended = _sum(build, (mask, latents), (outside, noised))
     (scaled,) = build.op("Mul", blended, s)
     if guidance is None or negative_context is None:
-        predicted = build.inline(unet, {"latents": scaled, "timestep": timestep, "context": context})
+        known = {
+            "latents": latents,
+            "noised": noised,
+            "previous_x0": previous_x0,
+            "step_index": step_index,
+        }
+        more = {} if attention is None else attention(build, known)
+        given = {"latents": scaled, "timestep": timestep, "context": context, **more}
+        predicted = build.inline(unet, given)
         noise, tap_coarse, tap_fine = (
             predicted[name] for name in ("noise_prediction", "tap_coarse", "tap_fine")
         )
@@ -92,7 +113,8 @@ def compose_step(
             build, unet, scaled, timestep, context, negative_context, guidance, phi
         )
     x0 = _sum(build, (p, blended), (q, noise))
-    next_latents = _sum(build, (a, blended), (b, x0), (c, previous_x0))
+    fresh = () if added is None else ((d, added),)
+    next_latents = _sum(build, (a, blended), (b, x0), (c, previous_x0), *fresh)
     return build.build(
         {
             "next_latents": (next_latents, float32, latent_shape),
@@ -100,9 +122,9 @@ def compose_step(
             "tap_coarse": (
                 tap_coarse,
                 dtype,
-                [BATCH, _channels(unet.graph.outputs, "tap_coarse"), size // 2, size // 2],
+                [BATCH, channels(unet.graph.outputs, "tap_coarse"), size // 2, size // 2],
             ),
-            "tap_fine": (tap_fine, dtype, [BATCH, _channels(unet.graph.outputs, "tap_fine"), size, size]),
+            "tap_fine": (tap_fine, dtype, [BATCH, channels(unet.graph.outputs, "tap_fine"), size, size]),
             BLENDED: (blended, float32, latent_shape),
         }
     )
@@ -164,7 +186,7 @@ def _variance(build: GraphBuilder, value: ir.Value) -> ir.Value:
     return build.op("ReduceMean", squared, axes, keepdims=1)[0]
 
 
-def _channels(values: Sequence[ir.Value], name: str) -> int:
+def channels(values: Sequence[ir.Value], name: str) -> int:
     """The second dimension of a part's input or output of that name."""
     shape = next(value.shape for value in values if value.name == name)
     assert shape is not None
@@ -188,12 +210,12 @@ def compose_decode_mask(
     build = GraphBuilder(DECODE_MASK, opset)
     size, side = geometry.latent_size, geometry.image_size
     latents = build.input("latents", ir.DataType.FLOAT, [BATCH, geometry.latent_channels, size, size])
-    coarse, fine = (_channels(mask_head.graph.inputs, name) for name in ("tap_coarse", "tap_fine"))
+    coarse, fine = (channels(mask_head.graph.inputs, name) for name in ("tap_coarse", "tap_fine"))
     taps = {
         "tap_coarse": build.input("tap_coarse", dtype, [BATCH, coarse, size // 2, size // 2]),
         "tap_fine": build.input("tap_fine", dtype, [BATCH, fine, size, size]),
     }
-    decoded = build.inline(vae_decoder, {"latents": _unscaled(build, latents, geometry)})
+    decoded = build.inline(vae_decoder, {"latents": unscaled(build, latents, geometry)})
     taps |= {name: decoded[name] for name in VAE_TAPS}
     probability = build.inline(mask_head, taps)["probability"]
     return build.build({"probability": (probability, ir.DataType.FLOAT, [BATCH, side, side])})
@@ -204,7 +226,7 @@ def compose_decode_image(vae_decoder: ir.Model, geometry: Geometry, opset: int) 
     build = GraphBuilder(DECODE_IMAGE, opset)
     size, side = geometry.latent_size, geometry.image_size
     latents = build.input("latents", ir.DataType.FLOAT, [BATCH, geometry.latent_channels, size, size])
-    pixels = build.inline(vae_decoder, {"latents": _unscaled(build, latents, geometry)})["image"]
+    pixels = build.inline(vae_decoder, {"latents": unscaled(build, latents, geometry)})["image"]
     (halved,) = build.op("Mul", pixels, build.constant(np.array(0.5, np.float32)))
     half, zero, one, levels = (
         build.constant(np.array(value, np.float32)) for value in (0.5, 0.0, 1.0, 255.0)
@@ -233,7 +255,7 @@ def compose_encode_image(vae_encoder: ir.Model, geometry: Geometry, opset: int) 
     return build.build({"latents": (scaled, ir.DataType.FLOAT, shape)})
 
 
-def _unscaled(build: GraphBuilder, latents: ir.Value, geometry: Geometry) -> ir.Value:
+def unscaled(build: GraphBuilder, latents: ir.Value, geometry: Geometry) -> ir.Value:
     """Return latents as the VAE sees them."""
     scaling = build.constant(np.array(geometry.scaling_factor, np.float32))
     return build.op("Div", latents, scaling)[0]

@@ -44,10 +44,15 @@ class Drawn:
         self._noises, self._fresh, self._whole = noises, fresh, whole
         self._process = checkpoint.scheduler
 
-    def before(self, timesteps: Tensor, step: int, latents: Tensor) -> Tensor:
-        """Return what a step starts from: its latents inside, the noised background outside."""
+    def noised(self, timesteps: Tensor, step: int) -> Tensor:
+        """Return the background noised as far as a step's latents are."""
         shape, row = tuple(self._background.shape[1:]), step if self._fresh else 0
         drawn = np.stack([noise.normal(Stream.BLEND, shape, row) for noise in self._noises])
         fresh = torch.from_numpy(drawn).to(self._background.device)
-        outside: Tensor = self._process.add_noise(self._background, fresh, timesteps[step])
+        made: Tensor = self._process.add_noise(self._background, fresh, timesteps[step])
+        return made
+
+    def before(self, timesteps: Tensor, step: int, latents: Tensor) -> Tensor:
+        """Return what a step starts from: its latents inside, the noised background outside."""
+        outside = self.noised(timesteps, step)
         return outside if step == self._whole else torch.where(self._inside, latents, outside)

@@ -139,6 +139,7 @@ class _Step(_Composed):
         background: Tensor | None = None,
         blend_noise: Tensor | None = None,
         guidance_rescale: Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         row = schedule[step_index[0]]
         timestep, s, p, q, a, b, c = row[:7]
@@ -152,7 +153,8 @@ class _Step(_Composed):
         if guidance_rescale is not None:
             guided = rescaled(guided, conditional, guidance_rescale)
         x0 = p * blended + q * guided
-        made = a * blended + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+        following = _with_noise(a * blended + b * x0 + c * previous_x0, row, noise)
+        made = following, x0, tap_coarse, tap_fine
         return made if mask is None else (*made, blended)
 
 
@@ -167,14 +169,23 @@ class _UnguidedStep(_Composed):
         mask: Tensor | None = None,
         background: Tensor | None = None,
         blend_noise: Tensor | None = None,
+        noise: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         row = schedule[step_index[0]]
         timestep, s, p, q, a, b, c = row[:7]
         blended = _blended(latents, row, mask, background, blend_noise)
-        noise, tap_coarse, tap_fine = unet_with_taps(self._checkpoint.unet, s * blended, timestep, context)
-        x0 = p * blended + q * noise
-        made = a * blended + b * x0 + c * previous_x0, x0, tap_coarse, tap_fine
+        predicted, tap_coarse, tap_fine = unet_with_taps(
+            self._checkpoint.unet, s * blended, timestep, context
+        )
+        x0 = p * blended + q * predicted
+        following = _with_noise(a * blended + b * x0 + c * previous_x0, row, noise)
+        made = following, x0, tap_coarse, tap_fine
         return made if mask is None else (*made, blended)
+
+
+def _with_noise(latents: Tensor, row: Tensor, noise: Tensor | None) -> Tensor:
+    """Return latents with the fresh noise of a sampler's step, where the graph takes some."""
+    return latents if noise is None else latents + row[7] * noise
 
 
 def _blended(

@@ -21,7 +21,7 @@ from seas_export.methods.seas.reference import ReferenceLoop
 from seas_export.methods.seas.tokenizer import tokenizer_table
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import TOKENIZER, UNCONDITIONAL, Manifest
-from seas_runtime.methods.blending.inputs import BLEND, FIXED, FRESH, STRENGTH
+from seas_runtime.methods.blending.inputs import BLEND, FIXED, FRESH, REGIONS, STRENGTH
 from seas_runtime.methods.contract import Content, Inputs
 from seas_runtime.methods.placed.bounds import GATES
 from seas_runtime.methods.placed.normals import BRIGHTNESS, HEIGHT, MODES, NORMALS, WIDTH
@@ -31,7 +31,6 @@ from seas_runtime.methods.seas import (
     EMBEDDINGS,
     MASK_STEPS,
     REFERENCES,
-    REGIONS,
     RULES,
     START_TIMESTEPS,
     follows,

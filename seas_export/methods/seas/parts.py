@@ -19,9 +19,9 @@ VAE_TAPS = ("vae_tap_2x", "vae_tap_4x", "vae_tap_8x")
 PART_NAMES = (TEXT_ENCODER, UNET, VAE_ENCODER, VAE_DECODER, MASK_HEAD)
 
 
-def make_parts(checkpoint: Checkpoint, batch: int = 2) -> Iterator[Part]:
-    """Yield the five parts of a checkpoint, which share its modules, with random inputs of `batch` items."""
-    for name in PART_NAMES:
+def make_parts(checkpoint: Checkpoint, batch: int = 2, names: Sequence[str] = PART_NAMES) -> Iterator[Part]:
+    """Yield parts of a checkpoint, which share its modules, with random inputs of `batch` items."""
+    for name in names:
         inputs, outputs = _example(name, checkpoint, batch)
         batched = tuple(key for key in inputs if key != "timestep")
         yield Part(name, part_module(name, checkpoint), inputs, outputs, batched)
@@ -34,7 +34,7 @@ def part_module(name: str, checkpoint: Checkpoint) -> nn.Module:
         UNET: (UNet, checkpoint.unet),
         VAE_ENCODER: (VAEEncoder, checkpoint.vae),
         VAE_DECODER: (VAEDecoder, checkpoint.vae),
-        MASK_HEAD: (MaskHeadPart, checkpoint.artifacts[MASK_HEAD]),
+        MASK_HEAD: (MaskHeadPart, checkpoint.artifacts.get(MASK_HEAD)),
     }
     wrapper, module = wrappers[name]
     return wrapper(module).eval()

@@ -6,7 +6,7 @@ computed once, at export, in float32 by PyTorch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -44,11 +44,14 @@ BoolArray = NDArray[np.bool_]
 UInt8Array = NDArray[np.uint8]
 
 
-def feature_table(checkpoint: Checkpoint) -> dict[str, FloatArray]:
+def feature_table(
+    checkpoint: Checkpoint, context: Callable[[str], Tensor] | None = None
+) -> dict[str, FloatArray]:
     """Return features [n, F] of each defect's windows, and of normals under its masks.
 
     As the U-Net sees them with the defect's own prompt in the last step, each with a noise of its own that is
-    always the same. Empty for a checkpoint without windows.
+    always the same. Empty for a checkpoint without windows. `context` gives a defect's, [1, L, D], where that
+    is not its prompt's.
     """
     made: dict[str, FloatArray] = {}
     windows = _windows(checkpoint)
@@ -57,7 +60,8 @@ def feature_table(checkpoint: Checkpoint) -> dict[str, FloatArray]:
     with torch.inference_mode():
         normals = [_encode(checkpoint, image) for image in _normals(checkpoint)]
         for defect, (images, masks) in windows.items():
-            reader = _TapReader(checkpoint, defect)
+            given = checkpoint.context(checkpoint.prompts[defect]) if context is None else context(defect)
+            reader = _TapReader(checkpoint, given)
             made[defect] = np.stack(
                 [
                     features(reader.read(_encode(checkpoint, image)), mask)
@@ -154,14 +158,14 @@ def _round_trip(checkpoint: Checkpoint, image: UInt8Array) -> UInt8Array:
 
 
 class _TapReader:
-    """Reads the coarse tap of latents in the last step, with a defect's prompt."""
+    """Reads the coarse tap of latents in the last step, with a defect's context [1, L, D]."""
 
-    def __init__(self, checkpoint: Checkpoint, defect: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, context: Tensor) -> None:
         rules = SolverRules.of(checkpoint.meta["generation"])
         config = checkpoint.scheduler.config
         table = make_schedule(DPMPP_2M, config, STEPS, rules=rules, blend=True).table
         self._unet = checkpoint.unet
-        self._context = checkpoint.context(checkpoint.prompts[defect])
+        self._context = context
         last = dict(zip(COLUMNS + BLEND_COLUMNS, table[-1].tolist(), strict=True))
         self._timestep = torch.tensor([last["timestep"]])
         self._signal, self._spread = last["r"], last["n"]

@@ -112,6 +112,7 @@ def write_pairs(
     from seas_runtime import DatasetRequest, Generator, Sampling, write_dataset
     from seas_runtime.backends.contract import AUTO
     from seas_runtime.dataset.folder import backend_of
+    from seas_runtime.methods.table import find_method
 
     wanted = config.generate
     backend = wanted.backend
@@ -129,7 +130,7 @@ def write_pairs(
         seed=config.seed,
         batch=wanted.batch,
         sampling=Sampling(guidance=wanted.guidance, tau=wanted.tau, gate=wanted.gate),
-        options=wanted.options,
+        options=find_method(generator.manifest.method).make_options(wanted.asked),
         placing=placing,
         oversample=wanted.oversample,
     )

@@ -13,8 +13,7 @@ from seas_export.verdict.files import read_verdicts, state_in_bundle, write_verd
 from seas_export.version import version
 from seas_runtime.files import read_json, sha256_file, write_json
 from seas_runtime.manifest.types import Manifest
-from seas_runtime.methods.blending.inputs import STRENGTH
-from seas_runtime.methods.seas import REGIONS
+from seas_runtime.methods.blending.inputs import REGIONS, STRENGTH
 
 if TYPE_CHECKING:
     from seas_train.data import Product

@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from seas_export.machine.machine import describe_machine
+from seas_runtime.errors import UserError
 from seas_runtime.units import size_words
 
 if TYPE_CHECKING:
     from seas_train.bases.base import Base
     from seas_train.data import Product
-    from seas_train.methods.seas.config import TrainConfig
 
+_CONTEXT = 500 * 2**20
+"""Device memory of a CUDA context and its libraries; between 300 and 600 MB by NVIDIA's accounts."""
 _MATRIX = 2048
 """Side of the matrices that the rate is measured with; large enough to fill a card, soon done on a CPU."""
 
@@ -39,6 +41,7 @@ class TrainingEstimate:
     flops_per_step: float
     flops_per_second: float
     eight_bit: bool
+    stage: str = "fine-tuning (stage 1)"
 
     @property
     def device_bytes(self) -> int | None:
@@ -75,7 +78,7 @@ class TrainingEstimate:
     def to_text(self) -> str:
         """Lines for a person."""
         lines = [
-            f"{self.product} on {self.base}: fine-tuning (stage 1), {self.steps} steps in {self.precision}, "
+            f"{self.product} on {self.base}: {self.stage}, {self.steps} steps in {self.precision}, "
             f"{self.trained_parameters / 1e6:.1f} million trained parameters"
         ]
         for place, parts, there in (
@@ -97,15 +100,17 @@ class TrainingEstimate:
         return "\n".join(lines)
 
 
-def estimate_training(base: Base, product: Product, config: TrainConfig) -> TrainingEstimate:
-    """Estimate stage 1 of a training on the device that it would use here; stage 2 takes less memory."""
+def estimate_training(method: str, base: Base, product: Product, config: Any) -> TrainingEstimate:
+    """Estimate a training on the device that it would use here; UserError where a method has no estimate."""
     import torch
 
-    from seas_train.methods.seas.finetune.memory_estimate import CONTEXT, estimate_memory
-    from seas_train.training.optimizer import uses_eight_bit
+    from seas_train.methods.table import find_method
     from seas_train.training.precision import Precision
 
-    found = estimate_memory(base, config.finetune, config.precision, product.preprocessing.size)
+    measure = find_method(method).estimate
+    if measure is None:
+        raise UserError(f"--dry-run: method {method} has no estimate of its training; leave it out")
+    found = measure(base, product, config)
     cuda = torch.cuda.is_available()
     half = config.precision is not Precision.FP32
     kind = torch.float32 if not half else torch.bfloat16
@@ -117,15 +122,16 @@ def estimate_training(base: Base, product: Product, config: TrainConfig) -> Trai
         base=base.name,
         device=torch.cuda.get_device_name() if cuda else "the CPU",
         precision=config.precision.value,
-        steps=config.finetune.steps,
+        steps=found.steps,
         trained_parameters=found.trained,
-        device_parts={**found.parts, "the device's context": CONTEXT} if cuda else None,
+        device_parts={**found.parts, "the device's context": _CONTEXT} if cuda else None,
         host_parts=dict(found.host) if cuda else {**found.parts, **found.host},
         device_memory=int(torch.cuda.mem_get_info()[0]) if cuda else None,
         host_memory=describe_machine().memory_available,
         flops_per_step=found.flops,
         flops_per_second=_matrix_rate(device, kind),
-        eight_bit=uses_eight_bit(config.finetune.optimizer),
+        eight_bit=found.eight_bit,
+        stage=found.stage,
     )
 
 

@@ -41,6 +41,7 @@ class TrainRequest:
     reproduce: str | None = None
     preset: str | None = None
     """The published data set that the photographs are of, whatever their layout."""
+    method: str = "seas"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,14 @@ def train_checkpoint(
     begun = time.perf_counter()
     base, product, config = _inputs(request, file, assignments, given, say)
     train_product(
-        product, base, request.out, request.run, config, resume=request.resume, progress=sys.stderr.isatty()
+        product,
+        base,
+        request.out,
+        request.run,
+        config,
+        method=request.method,
+        resume=request.resume,
+        progress=sys.stderr.isatty(),
     )
     names = tuple(product.labels.get(defect.name, defect.name) for defect in product.defects)
     return Trained(request.out, request.run, product.label, base.name, names, time.perf_counter() - begun)
@@ -100,7 +108,7 @@ def estimate(
     """
     from seas_export.pipeline.training.estimate import estimate_training
 
-    return estimate_training(*_inputs(request, file, assignments, given, say))
+    return estimate_training(request.method, *_inputs(request, file, assignments, given, say))
 
 
 def _inputs(
@@ -115,9 +123,9 @@ def _inputs(
     require(rules in (*REPRODUCED, None), "--reproduce", " | ".join(REPRODUCED), rules)
     values = read_yaml(file) if file is not None else {}
     options = merge(request.memory, parse_assignments(assignments))
-    base = load_trainable(request.base, request.allow_pickle)
+    base = load_trainable(request.base, request.allow_pickle, request.method)
     geometry = base.geometry
-    photographs = photographs_by(rules, request.preset, request.photographs)
+    photographs = photographs_by(rules, request.preset, request.photographs, request.method)
     product = load_product(
         request.directory, photographs, size=geometry.image_size, latent_factor=geometry.latent_factor
     )
@@ -125,33 +133,39 @@ def _inputs(
     say(product.report.regions_line())
     for line in product.report.warning_lines():
         say(line)
-    config = training_config(base, product, values, str(file or "defaults"), rules)
+    config = training_config(base, product, values, str(file or "defaults"), rules, request.method)
     return base, product, overlay(config, {**options, **given}, COMMAND_LINE)
 
 
 def photographs_by(
-    rules: str | None, preset: str | None, photographs: PhotographsConfig
+    rules: str | None, preset: str | None, photographs: PhotographsConfig, method: str
 ) -> PhotographsConfig:
     """How the method reads photographs by the rules of `--reproduce`, and of a published data set: whole."""
     from seas_train.methods.table import find_method
 
     if preset is not None and photographs.regions is Regions.AUTO:
         photographs = replace(photographs, regions=Regions.OFF)
-    return find_method().photographs(photographs, rules)
+    return find_method(method).photographs(photographs, rules)
 
 
-def load_trainable(base: str, allow_pickle: bool) -> Base:
+def load_trainable(base: str, allow_pickle: bool, method: str) -> Base:
     """Load a base that the method can train; UserError where it cannot be read, or not be trained so."""
     from seas_train import load_base
     from seas_train.methods.table import find_method
 
+    found = find_method(method)
     loaded = load_base(base, allow_pickle=allow_pickle)
-    find_method().check_base(loaded)
+    found.check_base(loaded)
     return loaded
 
 
 def training_config(
-    base: Base, product: Product, values: Mapping[str, Any], source: str, reproduce: str | None = None
+    base: Base,
+    product: Product,
+    values: Mapping[str, Any],
+    source: str,
+    reproduce: str | None = None,
+    method: str = "seas",
 ) -> Any:
     """The method's defaults for a base and a product, by the rules of `reproduce`, with `values` over them.
 
@@ -160,7 +174,7 @@ def training_config(
     """
     from seas_train.methods.table import find_method
 
-    return overlay(find_method().defaults(base, product, reproduce), values, source, "train")
+    return overlay(find_method(method).defaults(base, product, reproduce), values, source, "train")
 
 
 def _check_way(request: TrainRequest) -> None:

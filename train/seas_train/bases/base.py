@@ -22,6 +22,8 @@ from seas_train.bases.weight_files import WEIGHTED, find_weights
 from seas_train.foreign_files import TEXT_LIMIT, WEIGHTS_LIMIT, check_file, is_missing
 
 MICRO = "micro"
+SMALL_BASE_PARAMETERS = 50_000_000
+"""U-Nets below this are trained like `micro`; SD 1.4's has 860 million, the smallest BK-SDM's 320 million."""
 # Licence identifiers of model cards, as people know them.
 _LICENCES = {"creativeml-openrail-m": "CreativeML OpenRAIL-M", "apache-2.0": "Apache-2.0", "mit": "MIT"}
 _OPENRAIL_NAMES = ("stable-diffusion-v1", "sd-v1", "v1-5-pruned", "bk-sdm")
@@ -237,3 +239,9 @@ def base_licence(name: str, path: Path) -> str:
     if any(known in name.lower() for known in _OPENRAIL_NAMES):
         return _LICENCES["creativeml-openrail-m"]
     return "unknown"
+
+
+def is_small(base: Base) -> bool:
+    """Whether a base is trained like `micro` rather than like Stable Diffusion 1.x."""
+    parameters: int = sum(parameter.numel() for parameter in base.unet.parameters())
+    return parameters < SMALL_BASE_PARAMETERS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +30,25 @@ class Train(Protocol):
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What the stage takes that takes most."""
+
+    stage: str
+    """In words."""
+    steps: int
+    trained: int
+    """Parameters."""
+    parts: Mapping[str, int]
+    """Bytes where it computes, by what they are for."""
+    host: Mapping[str, int]
+    """Bytes on the host besides."""
+    flops: float
+    """Operations of a step."""
+    eight_bit: bool
+    """Whether the optimizer keeps its state in eight bits."""
+
+
+@dataclass(frozen=True)
 class Method:
     """A way to train a base on a product, as `METHOD` of the module that the table names."""
 
@@ -45,3 +64,9 @@ class Method:
     """Raises UserError where a loaded checkpoint's parts do not fit together."""
     photographs: Callable[[PhotographsConfig, str | None], PhotographsConfig] = lambda config, rules: config
     """How photographs are read by the rules that the second argument says, as `defaults`' third does."""
+    stages: Mapping[str, str] = field(default_factory=dict)
+    """Name of each stage's folder in a run -> what it trains, in words."""
+    memory: Callable[[str | None, int | None], Mapping[str, Any]] | None = None
+    """Training options that `--memory` and `--lora` stand for; None for a method that has no such levels."""
+    estimate: Callable[[Base, Product, Any], Estimate] | None = None
+    """Memory and operations of the stage that takes most, before it is trained; None where nothing tells."""

@@ -12,7 +12,10 @@ from seas_train.checkpoint import FIRST_METHOD, Checkpoint, read_checkpoint, rea
 from seas_train.data import Product
 from seas_train.methods.contract import Method
 
-METHODS = {"seas": "seas_train.methods.seas.training"}
+METHODS = {
+    "seas": "seas_train.methods.seas.training",
+    "anogen": "seas_train.methods.anogen.training",
+}
 """Name -> the module whose `METHOD` it is, imported when it is asked for."""
 
 

@@ -14,10 +14,12 @@ from seas_runtime.generation.records import Outcome
 from seas_runtime.manifest.types import GOOD, Manifest
 from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.request import PLACED, POISSON, REFINED, PairRequest, PlacedInputs
+from seas_runtime.methods.table import find_method
 from seas_runtime.photographs.values import Pixels, Values
 from seas_runtime.placement.blending import blend
 from seas_runtime.placement.contrast import with_contrast
 from seas_runtime.placement.looks import lay_look
+from seas_runtime.placement.options import BOXES
 from seas_runtime.placement.regions import resize_mask, resize_pixels, scale_mask
 
 BoolArray = npt.NDArray[np.bool_]
@@ -37,6 +39,7 @@ class Canvas:
         assert pair.request.placing is not None
         self._pair, self._drawing, self._judge = pair, drawing, judge
         self._placing = pair.request.placing
+        self._draws = pair.request.defect != GOOD or find_method(manifest.method).draws_normals
         self._values, side = Values.of(manifest.preprocessing), manifest.image.height
         self._laid = self._lay()
         window = resize_pixels(self._window(), side)
@@ -65,6 +68,8 @@ class Canvas:
             photograph.opaque,
             rebuilt,
         )
+        if not self._draws:
+            pixels = photograph.pixels.copy()
         found = self._judge.judge(self._pair, self._asked, made, position, feather)
         return Outcome(
             image=pixels,
@@ -75,6 +80,9 @@ class Canvas:
             times=made.times,
             region=drawing.region,
             score=found.score,
+            weak=not found.measured
+            and self._placing.placement.source == BOXES
+            and self._pair.request.defect != GOOD,
         )
 
     def _window(self) -> npt.NDArray[np.uint8]:

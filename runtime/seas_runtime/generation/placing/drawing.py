@@ -15,10 +15,10 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.placing.backgrounds import Backgrounds, Given
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.methods.blending.inputs import REGIONS
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.placed.normals import Normals
 from seas_runtime.methods.request import PairRequest
-from seas_runtime.methods.seas import REGIONS
 from seas_runtime.photographs.reading import Photograph
 from seas_runtime.photographs.values import Values
 from seas_runtime.placement.contrast import Contrast

@@ -29,6 +29,9 @@ BLEND, FIXED, FRESH = "blend", "fixed", "fresh"
 """Key of the manifest's `generation`, and its values: one noise for all steps, or one a step."""
 
 
+REGIONS = "regions"
+"""Key of the manifest's `generation`: whether it was trained on regions of photographs. Bundles of earlier
+versions do not say, and were not."""
 STRENGTH, LEAST_STRENGTH = "strength", 0.01
 """Key of the manifest's `generation`: the part of the steps that placed pairs are run, 0.01 to 1."""
 

@@ -22,7 +22,7 @@ EMBEDDINGS, REFERENCES = "embeddings", "references"
 def check_tables(manifest: Manifest, tables: Tables, files: Mapping[str, str]) -> None:
     """Refuse tables that do not fit the graphs and the defects."""
     _check_embeddings(files[EMBEDDINGS], tables[EMBEDDINGS], manifest)
-    _check_references(files[REFERENCES], tables[REFERENCES], manifest)
+    check_references(files[REFERENCES], tables[REFERENCES], manifest)
     if TOKENIZER in tables:
         read_tokenizer(tables[TOKENIZER], files[TOKENIZER])
     if FEATURES in tables:
@@ -58,7 +58,8 @@ def _check_embeddings(file: str, embeddings: Mapping[str, Array], manifest: Mani
         expected = array.shape
 
 
-def _check_references(file: str, tables: Mapping[str, Array], manifest: Manifest) -> None:
+def check_references(file: str, tables: Mapping[str, Array], manifest: Manifest) -> None:
+    """Refuse latents of normal images that are not of the manifest's geometry."""
     latent = manifest.latent
     geometry = (latent.channels, latent.height, latent.width)
     array = tables.get("latents")

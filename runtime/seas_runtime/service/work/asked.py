@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import ENCODE_IMAGE
+from seas_runtime.methods.blending.inputs import REGIONS
 from seas_runtime.methods.request import Placing, Sampling
-from seas_runtime.methods.seas import REGIONS
 from seas_runtime.methods.seas_options import SeasOptions
 from seas_runtime.placement.options import ANYWHERE, AUTO, FOREGROUND, PlacementOptions
 

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated, Any
 
 from seas_runtime.methods.blending.inputs import LEAST_STRENGTH
-from seas_train.bases.base import Base
+from seas_train.bases.base import Base, is_small
 from seas_train.data import Layout
 from seas_train.diffusion.solver import base_spacing
 from seas_train.methods.seas.finetune.config import FinetuneConfig, WeightedRegion
@@ -19,8 +19,6 @@ from seas_train.training.stage import LoopConfig
 
 STEPS_PER_DEFECT = 800
 """Steps of either stage for SD 1.x (the authors' scripts)."""
-SMALL_BASE_PARAMETERS = 50_000_000
-"""U-Nets below this are trained like `micro`; SD 1.4's has 860 million, the smallest BK-SDM's 320 million."""
 AUTHORS_GUIDANCE = {Layout.MVTEC: 8.0, Layout.VISA: 2.0, Layout.MVTEC3D: 5.0}
 """The authors' guidance per dataset (section 4 and scripts of SeaS)."""
 
@@ -168,12 +166,6 @@ class TrainConfig(Settings):
         # A small base's training is short, and sheets are a part of its time: one, of the end.
         previews = finetune.steps if is_small(base) else every
         return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)
-
-
-def is_small(base: Base) -> bool:
-    """Whether a base is trained like `micro` rather than like Stable Diffusion 1.x."""
-    parameters: int = sum(parameter.numel() for parameter in base.unet.parameters())
-    return parameters < SMALL_BASE_PARAMETERS
 
 
 def _small_finetune() -> FinetuneConfig:

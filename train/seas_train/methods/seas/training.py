@@ -12,16 +12,19 @@ from typing import Any
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.diffusion.solver import SolverRules
-from seas_train.methods.contract import Method
+from seas_train.methods.contract import Estimate, Method
 from seas_train.methods.seas.checkpoint import MASK_HEAD, check_checkpoint, save_checkpoint
 from seas_train.methods.seas.config import ReferenceScale, TrainConfig
 from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
+from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.mask_head.network.head import load_mask_head
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.methods.seas.reproduce import Reproduced, reproduced, reproduced_photographs
 from seas_train.methods.seas.taps import TapGeometry
+from seas_train.settings import choice
 from seas_train.training.loop import run_training
+from seas_train.training.optimizer import uses_eight_bit
 
 logger = logging.getLogger(__name__)
 # Raised whenever the same inputs would train to another checkpoint.
@@ -127,6 +130,25 @@ def _fingerprint(product: Product, base: Base, values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
+def estimate(base: Base, product: Product, config: TrainConfig) -> Estimate:
+    """Estimate stage 1, which takes more memory than stage 2."""
+    found = estimate_memory(base, config.finetune, config.precision, product.preprocessing.size)
+    return Estimate(
+        stage="fine-tuning (stage 1)",
+        steps=config.finetune.steps,
+        trained=found.trained,
+        parts=found.parts,
+        host=found.host,
+        flops=found.flops,
+        eight_bit=uses_eight_bit(config.finetune.optimizer),
+    )
+
+
+def memory(level: str | None, lora: int | None) -> dict[str, Any]:
+    """Return the options that `--memory` and `--lora` stand for; UserError for a level that is none."""
+    return memory_values(None if level is None else choice(MemoryLevel, level, "--memory"), lora)
+
+
 METHOD = Method(
     check_base=check_base,
     photographs=reproduced_photographs,
@@ -134,4 +156,7 @@ METHOD = Method(
     train=train,
     artifacts={MASK_HEAD: load_mask_head},
     check_checkpoint=check_checkpoint,
+    stages={"finetune": "Stage 1: U-Net and prompt tokens", "mask_head": "Stage 2: mask head"},
+    memory=memory,
+    estimate=estimate,
 )

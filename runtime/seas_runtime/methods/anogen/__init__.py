@@ -1,0 +1,1 @@
+"""AnoGen at the edge."""

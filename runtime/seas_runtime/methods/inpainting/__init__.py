@@ -1,0 +1,1 @@
+"""What methods share that draw into photographs with a frozen base and learned embeddings."""

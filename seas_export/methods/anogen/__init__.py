@@ -1,0 +1,1 @@
+"""AnoGen's export."""

@@ -1,0 +1,1 @@
+"""What the export of methods shares that draw into photographs with a frozen base."""

@@ -1,0 +1,101 @@
+"""Writes masks that a bundle's mask model generates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from seas_runtime.backends.contract import open_backend
+from seas_runtime.bundle.reading import Bundle
+from seas_runtime.errors import CheckFailed
+from seas_runtime.files import os_errors, write_json
+from seas_runtime.generation.placing.generated_masks import MaskGenerator
+from seas_runtime.manifest.fields import check_integer
+from seas_runtime.outputs.checking import check_out
+from seas_runtime.outputs.kinds import Kind
+from seas_runtime.outputs.replacing import replace_directory
+from seas_runtime.photographs.png import encode_png
+
+RECORD = "masks.json"
+MASKS = Kind("a folder of generated masks", RECORD)
+SCHEMA = 1
+MOST = 100_000
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class MasksMade:
+    """How many masks of a defect came out."""
+
+    defect: str
+    asked: int
+    accepted: int
+    first_try: int
+
+
+@dataclass(frozen=True)
+class MasksResult:
+    """Masks that were written."""
+
+    out: Path
+    defects: tuple[MasksMade, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"out": str(self.out), "defects": [asdict(made) for made in self.defects]}
+
+
+def write_masks(
+    bundle: Path,
+    out: Path,
+    defects: Sequence[str],
+    count: int,
+    seed: int = 0,
+    *,
+    batch: int = 4,
+    backend: str = "cpu",
+    threads: int | None = None,
+    force: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> MasksResult:
+    """Generate `count` masks of each defect into `out/DEFECT`, in pixels of the product's photographs.
+
+    Raises UserError for a bundle without a mask model, and where something is in the way; CheckFailed where
+    none of a defect's masks passes. Nothing is then written.
+    """
+    check_integer("--count", count, 1, MOST)
+    check_out(out, MASKS, "--out", force=force, inputs={"BUNDLE": bundle})
+    opened = Bundle.read(bundle)
+    generator = MaskGenerator(opened, open_backend(backend, threads))
+    scale = generator.scale
+    known = generator.model.defects(opened)
+    names = known if ALL in defects else tuple(dict.fromkeys(map(opened.manifest.find_defect, defects)))
+    made, records = [], []
+    with replace_directory(out, MASKS) as folder, os_errors(out):
+        for name in names:
+            say(f"masks of {name}")
+            found = list(generator.generate(name, count, seed, batch=batch))
+            kept = [item for item in found if item.rejected is None]
+            if not kept:
+                raise CheckFailed(
+                    f"masks of {name}: none of {count} passed; most often: {found[0].rejected}. Train the "
+                    "mask model longer (masks.steps)"
+                )
+            (folder / name).mkdir()
+            for item in kept:
+                side = max(1, round(item.mask.shape[0] * scale))
+                picture = Image.fromarray(item.mask.astype(np.uint8) * np.uint8(255))
+                resized = picture.resize((side, side), Image.Resampling.NEAREST)
+                file = f"{name}/{item.index:06d}.png"
+                (folder / file).write_bytes(encode_png(np.asarray(resized)))
+                records.append({"defect": name, "index": item.index, "mask": file, "attempts": item.attempts})
+            first = sum(item.attempts == 1 for item in kept)
+            made.append(MasksMade(name, count, len(kept), first))
+        values = {"schema": SCHEMA, "bundle": opened.fingerprint, "seed": seed, "count": count}
+        write_json(folder / RECORD, {**values, "scale": scale, "masks": records})
+    return MasksResult(out, tuple(made))

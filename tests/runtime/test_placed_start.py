@@ -13,6 +13,7 @@ from seas_runtime import GeneratedPair
 from seas_runtime.backends.contract import open_backend
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.placing import judging
 from seas_runtime.methods.seas_options import SeasOptions
 from seas_runtime.placement.contrast import Contrast
 from seas_runtime.placement.masks.cutting import cut_shapes
@@ -89,8 +90,8 @@ def test_a_shape_with_a_look_starts_from_it(tmp_path: Path) -> None:
         assert (inside > 30).mean() > 0.2
 
 
-def test_where_the_head_finds_too_little_of_what_was_laid_the_placement_is_the_mask(
-    made: dict[float | None, Generator],
+def test_where_the_head_finds_another_thing_than_was_laid_the_placement_is_the_mask(
+    made: dict[float | None, Generator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photograph = np.random.default_rng(0).integers(110, 131, (90, 120, 3), dtype=np.uint8)
     found = {}
@@ -103,7 +104,12 @@ def test_where_the_head_finds_too_little_of_what_was_laid_the_placement_is_the_m
         found[inside, tau] = np.array_equal(pair.mask > 0, mask), pair.record.origin["mask"]
     assert found[0.0, 1.0] == (True, "placed")  # nothing is that probable
     assert found[None, 1.0] == (False, "refined")  # nothing was laid: the head alone knows
-    assert found[0.0, 0.0][1] == "refined"  # it finds all of it, and a little more
+    assert found[0.0, 0.0] == (True, "placed")  # it finds all of it, and as much around it
+    monkeypatch.setattr(judging, "AGREED", 0.1)
+    pair = made[0.0].place(
+        photograph, "stain", mask, seed=3, options=SeasOptions(strength=0.4), gate=False, tau=0.0
+    )
+    assert (pair.record.origin["mask"], np.array_equal(pair.mask > 0, mask)) == ("refined", False)
 
 
 def placed_mask(pair: GeneratedPair, photograph: np.ndarray) -> np.ndarray:

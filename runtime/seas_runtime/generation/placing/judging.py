@@ -18,6 +18,9 @@ from seas_runtime.methods.placed.gates import as_pasted, iou, refine, rejection_
 from seas_runtime.methods.placed.score import FEATURES, pair_score
 from seas_runtime.methods.request import PLACED, PairRequest, PlacedInputs
 
+AGREED = 0.5
+"""Intersection over union with the placement from which on the mask head is believed where a real defect's
+look was laid: of thin cracks a head finds blots, or nothing."""
 TAP = "tap_coarse"
 """The output of the last step that features are of."""
 
@@ -77,8 +80,8 @@ class Judge:
                 None,
             )
         bounds, start = PlacedBounds.of(self._generation, defect), started_from(asked, made)
-        if measured and start is not asked.window and iou(mask, asked.mask) < bounds.iou:
-            # What was laid there is known to lie there: the head found too little of it to be believed.
+        if measured and start is not asked.window and iou(mask, asked.mask) < AGREED:
+            # What was laid there is known to lie there: the head found another thing, or too little.
             mask, measured = asked.mask, False
         side = asked.mask.shape[0]
         weights = np.asarray(Image.fromarray(feather).resize((side, side), Image.Resampling.BILINEAR))

@@ -22,6 +22,7 @@ class Audit:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
+        self._first = b"\n"  # a power loss may have cut the last line
 
     def note(self, who: str, action: str, **what: Any) -> None:
         """Write that `who` did `action`. Secrets are the caller's to keep out."""
@@ -32,7 +33,8 @@ class Audit:
                 if self._file.exists() and self._file.stat().st_size > _MOST_BYTES:
                     self._file.replace(self._file.with_suffix(".1.jsonl"))
                 with self._file.open("ab", buffering=0) as file:
-                    file.write(line.encode() + b"\n")
+                    file.write(self._first + line.encode() + b"\n")
+                self._first = b""
             except OSError as error:
                 logger.error("%s: cannot write who did what: %s", self._file, error.strerror)
 

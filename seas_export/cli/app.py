@@ -18,7 +18,7 @@ from seas_export.cli.commands import (
     travel,
 )
 from seas_export.cli.commands.proving import prove as proving
-from seas_export.cli.commands.spread import merge
+from seas_export.cli.commands.spread import campaign, merge
 
 app = typer.Typer(
     name="seas-export",
@@ -63,6 +63,7 @@ _COMMANDS = (
     (datasets.generate, "generate", "Make labelled pairs from a bundle."),
     (bundles.place, "place", "Draw where defects would go, without generating."),
     (bundles.masks, "masks", "Generate masks, with a bundle that learned them."),
+    (campaign.campaign, "campaign", "Pairs of many products by one plan."),
     (merge.merge, "merge", "Shards of many machines: one data set."),
     (datasets.convert, "convert", "A data set in another tool's format."),
     (proving.prove, "prove", "What pairs are worth to your own model."),

@@ -19,6 +19,7 @@ COMMANDS = (
     ("export",),
     ("generate",),
     ("merge",),
+    ("campaign",),
     ("inspect",),
     ("verify",),
     ("bench",),

@@ -33,7 +33,7 @@ class Actor:
 
     def __init__(self, held: Any, ray: FakeRay) -> None:
         self._held, self._ray, self.dead = held, ray, False
-        self._threads = ThreadPoolExecutor(3)
+        self._threads, self.turn = ThreadPoolExecutor(3), threading.Lock()
         self._open: set[Future[Any]] = set()
         self.number = len(ray.actors)
         ray.actors.append(self)

@@ -157,6 +157,7 @@ def generate(
     from seas_runtime.dataset.formats.convert import check_beside
     from seas_runtime.dataset.shards.writing import write_shards
     from seas_runtime.errors import UserError
+    from seas_runtime.files import expanded
     from seas_runtime.methods.table import find_method
     from seas_runtime.spreading.opening import open_source
 
@@ -179,7 +180,8 @@ def generate(
             f"--format {format}: expected a data set folder to convert, found shards. Join them with "
             "seas-export merge, then run seas-export convert"
         )
-    beside = None if options_of_shards is not None else check_beside(Path(out), format)
+    folder = Path(out) if options_of_shards is not None else expanded(Path(out), "--out")
+    beside = None if options_of_shards is not None else check_beside(folder, format)
     if drawn is not None and options_of_shards is not None:
         raise UserError(
             "--masks generated: lie beside a data set folder, found shards. Write them with seas-export "
@@ -222,7 +224,7 @@ def generate(
             if options_of_shards is not None:
                 written = write_shards(generator, request, out, options_of_shards, progress)
             else:
-                summary = write_dataset(generator, request, Path(out), progress, force=force, restore=restore)
+                summary = write_dataset(generator, request, folder, progress, force=force, restore=restore)
     if options_of_shards is not None:
         output.report(written.to_dict(), spread.shards_in_words(written), json)
         return
@@ -239,7 +241,7 @@ def generate(
         words += f"; {left_out} more passed and were left out for ones with a better score"
     done = summary.to_dict()
     if beside is not None:
-        converted = convert_dataset(Path(out), *beside, force=True)
+        converted = convert_dataset(folder, *beside, force=True)
         words += f"\n{converted.path}: {converted.format}, {converted.labels} labels"
         done["converted"] = converted.to_dict()
     text = output.group(

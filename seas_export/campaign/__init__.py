@@ -1,0 +1,1 @@
+"""Pairs of many products by one plan."""

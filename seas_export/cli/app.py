@@ -17,6 +17,7 @@ from seas_export.cli.commands import (
     training,
     travel,
 )
+from seas_export.cli.commands.proving import evaluate as evaluating
 from seas_export.cli.commands.proving import prove as proving
 from seas_export.cli.commands.spread import campaign, merge
 
@@ -66,6 +67,7 @@ _COMMANDS = (
     (campaign.campaign, "campaign", "Pairs of many products by one plan."),
     (merge.merge, "merge", "Shards of many machines: one data set."),
     (datasets.convert, "convert", "A data set in another tool's format."),
+    (evaluating.evaluate, "evaluate", "How generated pictures compare with real ones."),
     (proving.prove, "prove", "What pairs are worth to your own model."),
     (bundles.inspect, "inspect", "Say in words what a bundle is."),
     (bundles.verify, "verify", "Check that a bundle is whole, or its parity."),

@@ -32,6 +32,7 @@ COMMANDS = (
     ("engine",),
     ("doctor",),
     ("prove",),
+    ("evaluate",),
 )
 HEAVY = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "numpy", "PIL", "yaml", "rich.markdown")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from seas_runtime.dataset.formats.shapes.regions import find_regions
 from seas_runtime.placement.morphology import BoolArray
 
-LEVELS = 256
+LEVELS = 1024
 """Steps that logits are counted in."""
 RANGE = 8.0
 """Logits beyond are counted as the lowest or the highest level: probabilities below 0.0003, above 0.9997."""
@@ -29,7 +29,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Of P photographs. With `levels` [P, 2, 256]: pixels of each level, outside of the defect and on it."""
+    """Of P photographs. With `levels` [P, 2, 1024]: pixels of each level, outside of the defect and on it."""
 
     levels: NDArray[np.int64]
     overlap: NDArray[np.int64]
@@ -61,10 +61,10 @@ class Counts:
         return Counts(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
-def levels_of(logits: FloatArray) -> NDArray[np.uint8]:
-    """Return logits [h, w] as levels of 0 to 255; the order stays, but for what is nearer than 1/16."""
+def levels_of(logits: FloatArray) -> NDArray[np.uint16]:
+    """Return logits [h, w] as levels of 0 to 1023; the order stays, but for what is nearer than 1/64."""
     steps = np.floor((logits + RANGE) * (LEVELS / (2 * RANGE)))
-    return np.asarray(np.clip(steps, 0, LEVELS - 1), np.uint8)
+    return np.asarray(np.clip(steps, 0, LEVELS - 1), np.uint16)
 
 
 def count(logits: FloatArray, mask: BoolArray) -> Counts:

@@ -53,7 +53,7 @@ def measure(counts: Counts, normal: NDArray[np.bool_], pixels: NDArray[np.bool_]
     of all.
     """
     shown = counts.of(pixels)
-    histogram = shown.levels.sum(0)  # [2, 256]
+    histogram = shown.levels.sum(0)  # [2, 1024]
     both = bool(histogram.sum(1).all())
     ap = auroc = f1 = None
     if both:

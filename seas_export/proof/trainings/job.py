@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from seas_train.proof.fitting import Recipe
     from seas_train.proof.pictures import Sample
 
-VERSION = 1
+SHADES = 256
+VERSION = 2
 """Counts what changes the figures of a training that the rest of its key does not tell."""
 
 
@@ -52,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """The results of a job: what was counted, and each photograph's map, uint8 levels [H, W]."""
+    """The results of a job: what was counted, and each photograph's map [H, W], see `shown_map`."""
 
     counts: Counts
     maps: tuple[NDArray[np.uint8], ...]
@@ -86,7 +87,7 @@ def run_job(job: Job, folder: Path, done: Callable[[int], object] = lambda steps
         mask = pictures.marking(sample)
         logits = test(model, pictures, sample, mask.shape, job.device)
         made.append(count(logits, mask))
-        maps.append(levels_of(logits))
+        maps.append(shown_map(logits))
     write_tested(job.file(folder), Tested(Counts.joined(made), tuple(maps)))
 
 
@@ -129,9 +130,14 @@ def read_tested(file: Path) -> Tested:
         return Tested(Counts(**{name: found[name] for name in names}), maps)
 
 
-def probability_of(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the probabilities that levels stand for."""
-    logits = (levels.astype(np.float32) + 0.5) * (2 * RANGE / LEVELS) - RANGE
+def shown_map(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return logits [H, W] in 256 steps, which pictures are drawn of: finer ones take twice the room."""
+    return np.asarray(levels_of(logits) // (LEVELS // SHADES), np.uint8)
+
+
+def probability_of(shades: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the probabilities that a shown map stands for."""
+    logits = (shades.astype(np.float32) + 0.5) * (2 * RANGE / SHADES) - RANGE
     return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from seas_runtime.errors import UserError
-from seas_train.proof.segmenters.vision_ops import not_installed
+from seas_train.proof.segmenters.vision_ops import declare_vision_ops, not_installed
 
 NAME = "timm-tf_efficientnet_lite0"
 """What segmentation-models-pytorch calls it."""
@@ -32,20 +33,36 @@ def load_weights(encoder: nn.Module) -> None:
     Both list the same layers in the same order under other names; an encoder of fewer stages takes the
     first of them. Raises UserError where a layer has another shape: other versions of the packages.
     """
-    found = torch.load(weights_file(), map_location="cpu", weights_only=True)
-    theirs = [(name, value) for name, value in found.items() if name not in _CLASSIFIER]
-    wanted = encoder.state_dict()
-    made = {}
+    _load(encoder, [(name, value) for name, value in _read() if name not in _CLASSIFIER])
+
+
+def classifier() -> Any:
+    """Return the whole network, a timm model, with its ImageNet classifier, for evaluation."""
+    declare_vision_ops()
+    try:
+        import timm
+    except ImportError as error:
+        raise not_installed("timm", error) from error
+    made = timm.create_model(NAME.removeprefix("timm-"), pretrained=False)
+    _load(made, _read())
+    return made.eval()
+
+
+def _read() -> list[tuple[str, torch.Tensor]]:
+    return list(torch.load(weights_file(), map_location="cpu", weights_only=True).items())
+
+
+def _load(network: nn.Module, theirs: list[tuple[str, torch.Tensor]]) -> None:
+    """Load tensors into a network that has the same ones in the same order."""
+    advice = "install the versions of the packages that constraints.txt names"
+    wanted, made = network.state_dict(), {}
     for (name, value), (own, place) in zip(theirs, wanted.items(), strict=False):
         if value.shape != place.shape or name.rpartition(".")[2] != own.rpartition(".")[2]:
             raise UserError(
                 f"{weights_file()}: expected {own} {tuple(place.shape)}, found {name} {tuple(value.shape)}; "
-                "install the versions of the packages that constraints.txt names"
+                + advice
             )
         made[own] = value
     if len(made) < len(wanted):
-        raise UserError(
-            f"{weights_file()}: expected {len(wanted)} tensors, found {len(theirs)}; "
-            "install the versions of the packages that constraints.txt names"
-        )
-    encoder.load_state_dict(made)
+        raise UserError(f"{weights_file()}: expected {len(wanted)} tensors, found {len(theirs)}; {advice}")
+    network.load_state_dict(made)

@@ -25,7 +25,7 @@ _DECLARED: list[torch.library.Library] = []
 def import_models() -> Any:
     """Return the module `segmentation_models_pytorch`; UserError where it is not installed."""
     try:
-        _declare_vision_ops()
+        declare_vision_ops()
         import segmentation_models_pytorch as models
     except ImportError as error:
         raise not_installed("segmentation-models-pytorch", error) from error
@@ -38,7 +38,7 @@ def not_installed(package: str, error: ImportError) -> UserError:
     return UserError(f"prove: needs {package}, which cannot be imported here ({words}): {install(EXTRA)}")
 
 
-def _declare_vision_ops() -> None:
+def declare_vision_ops() -> None:
     """Declare torchvision's operators where its library cannot be loaded; nothing where it can."""
     if "torchvision" in sys.modules or _DECLARED:
         return

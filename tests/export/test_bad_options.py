@@ -87,7 +87,7 @@ MISTAKES = {
     "checkpoint in the way": ("train {product} --out {bundle}", ("--out", "a checkpoint", "another folder")),
     "assignment without value": ("train {product} --out {tmp}/c --set seed", ("--set seed", "KEY=VALUE")),
     "precision unknown": ("export {tmp} --out {tmp}/b --precision int8", ("export.precision", "'int8'")),
-    "too few steps": ("export {tmp} --out {tmp}/b --steps 2", ("export.steps", "2")),
+    "too few steps": ("export {tmp} --out {tmp}/b --steps 0", ("export.steps", "0")),
     "no product named": ("build", ("--product bottle",)),
     "product is a path": ("build --product ../bottle", ("'../bottle'", "--data")),
     "product not there": ("build --product gear", ("data/gear", "--data ROOT")),

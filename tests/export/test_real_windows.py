@@ -237,7 +237,8 @@ def test_real_held_out_defects_score_above_normals_and_copies(
     )
     table = feature_table(checkpoint)
     for defect in defects:
-        reader = real_windows._TapReader(checkpoint, defect)
+        given = checkpoint.context(checkpoint.prompts[defect])
+        reader = real_windows._TapReader(checkpoint, given)
         held_out = [
             pair_score(table, defect, reader.read(latents_of(checkpoint, image)), mask) or 0.0
             for image, mask in bottles[defect]["test"]

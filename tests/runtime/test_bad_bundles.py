@@ -145,7 +145,7 @@ BAD_BUNDLES: dict[str, tuple[Spoil, str]] = {
     ),
     "key missing": (manifest(lambda d: d["generation"].pop("tau")), r"the key 'tau' is missing"),
     "key unknown": (setting("colour", "red"), r"unknown key 'colour': remove it, or update"),
-    "method unknown": (setting("method", "magic"), r"\.method: expected one of seas, found 'magic'"),
+    "method unknown": (setting("method", "magic"), r"\.method: expected one of seas, .*found 'magic'"),
     "precision unknown": (
         setting("precision", "int3"),
         r"\.precision: expected one of fp32, fp16, found 'int3'",

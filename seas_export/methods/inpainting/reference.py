@@ -155,7 +155,7 @@ class InpaintingLoop:
             if drawn is not None:
                 noised = drawn.noised(solver.timesteps, step)
                 latents = drawn.before(solver.timesteps, step, latents)
-            known = Known(step, timestep, before, noised, x0, placed)
+            known = Known(step - first, timestep, before, noised, x0, placed)
             eps = self._predict(latents, timestep, contexts, known)
             if guidance != 1:
                 unconditional = self._predict(latents, timestep, empty, known)

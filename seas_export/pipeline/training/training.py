@@ -138,7 +138,7 @@ def _inputs(
 
 
 def photographs_by(
-    rules: str | None, preset: str | None, photographs: PhotographsConfig, method: str
+    rules: str | None, preset: str | None, photographs: PhotographsConfig, method: str = "seas"
 ) -> PhotographsConfig:
     """How the method reads photographs by the rules of `--reproduce`, and of a published data set: whole."""
     from seas_train.methods.table import find_method

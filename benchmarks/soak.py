@@ -6,8 +6,7 @@ Every minute one worker process is killed with -9. At a third and at two thirds 
 itself is killed and then, in place of a full disk, cannot write files over 16 KiB for one run (RLIMIT_FSIZE,
 which ends in the same errors). It is started again without that limit. What is in --folder stays when this
 script is stopped, and it continues there. In the end the pairs are compared with those of one undisturbed
-process: none lost, none doubled, none different. Writes benchmarks/results/soak.json; exits with 1 where one
-is.
+process: none lost, none doubled, none different. Writes benchmarks/results/soak.json; exits with 1 if not so.
 """
 
 from __future__ import annotations

@@ -272,6 +272,31 @@ def test_a_store_that_refuses_for_a_while(
         Store(url).names("shards")
 
 
+def test_the_store_is_asked_before_workers_start(
+    tiny_bundle: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoCredentialsError(Exception):
+        pass
+
+    class Idle:
+        def start(self, job: Job) -> Any:
+            raise AssertionError("started")
+
+    def refuse(self: Any, path: str) -> bool:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    original = Store.__init__
+
+    def locked(self: Store, where: str) -> None:
+        original(self, where)
+        monkeypatch.setattr(type(self._files), "exists", refuse)
+
+    monkeypatch.setattr(Store, "__init__", locked)
+    pool = Pool(Bundle.read(tiny_bundle), Idle(), Job("", "", "cpu", 1))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="does not let us in"):
+        write_shards(pool, REQUEST, url, OPTIONS)
+
+
 def test_urls_that_lead_nowhere() -> None:
     with pytest.raises(UserError, match="expected file, s3, gs, az or sftp"):
         Store("nothing://there")

@@ -95,6 +95,7 @@ def write_shards(
             "it out, or write into a folder"
         )
     store = Store(url)
+    store.exists(ABOUT_NAME)  # lets us in, or says why not, before workers start
     description = describe_dataset(source, request)
     options = _agree(store, source, description, request.batch, options)
     there = [shard.range for shard in parse(store.names(SHARDS))]

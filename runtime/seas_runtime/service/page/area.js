@@ -10,6 +10,7 @@ export async function drawArea(source, before) {
   await image.decode();
   const [width, height] = [image.naturalWidth, image.naturalHeight];
   const canvas = h("canvas", { width, height, tabindex: 0, role: "application", "aria-label": t("legal"), "aria-describedby": "area-help" });
+  canvas.style.width = `${Math.min(860, innerWidth * 0.85, innerHeight * 0.6 * width / height)}px`;
   const polygons = before && before.width === width && before.height === height ? structuredClone(before.polygons) : [];
   let current = [];
   let cross = [Math.round(width / 2), Math.round(height / 2)];

@@ -6,7 +6,7 @@ import { bundleName } from "./jobs.js";
 
 export async function bundlesView(place, { me }) {
   const { bundles } = await get("/v1/bundles");
-  const file = h("input", { type: "file", accept: ".zip,.seas", class: "visually-hidden", id: "packed" });
+  const file = h("input", { type: "file", accept: ".zip,.seas", class: "visually-hidden", id: "packed", tabindex: -1, "aria-label": t("upload_bundle") });
   file.addEventListener("change", async () => {
     try {
       await ask("POST", "/v1/bundles", file.files[0]);

@@ -22,7 +22,7 @@ from seas_runtime.service.box import Box
 from seas_runtime.service.settings import ServiceSettings
 from seas_runtime.service.state.tokens import Role
 
-PATIENCE = 90.0  # seconds: test machines are slow and busy
+PATIENCE = 180.0  # seconds: test machines are slow and busy
 
 
 @contextmanager

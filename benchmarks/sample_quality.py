@@ -43,6 +43,7 @@ from seas_runtime.figures import iou, overlap
 from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.request import Placing
+from seas_runtime.methods.seas_options import SeasOptions
 from seas_train.data import Product, load_product
 
 BARS = {"mask_iou": 0.5, "type_right": 0.8, "normal_called_good": 0.9, "memorisation_ratio": 1.0}
@@ -51,14 +52,21 @@ _THUMBNAIL = 64  # pixels a side at which pictures are compared with each other
 
 
 def judge_product(
-    generator: Generator, judges: Judges, count: int, seed: int, batch: int, placing: Placing | None
+    generator: Generator,
+    judges: Judges,
+    count: int,
+    seed: int,
+    batch: int,
+    placing: Placing | None,
+    strength: float | None = None,
 ) -> tuple[dict[str, dict[str, Any]], NDArray[np.float32]]:
     """Generate and judge `count` pairs of every class; return the figures and all thumbnails."""
     rows: dict[str, dict[str, Any]] = {}
     thumbnails: list[NDArray[np.float32]] = []
     for number, kind in enumerate(CLASSES):
         started = time.perf_counter()
-        every = list(generator.generate(kind, count, seed, batch=batch, placing=placing))
+        options = None if strength is None else SeasOptions(strength=strength)
+        every = list(generator.generate(kind, count, seed, batch=batch, placing=placing, options=options))
         pairs = [pair for pair in every if pair.record.accepted]
         if not pairs:
             rows[kind] = {"accepted": 0, "first_try": 0.0, "type_right": 0.0, "mask_iou": 0.0}
@@ -162,6 +170,9 @@ def main() -> int:
     parser.add_argument(
         "--placed", action="store_true", help="judge placed pairs, drawn into the product's held-out normals"
     )
+    parser.add_argument(
+        "--strength", type=float, default=None, help="of placed pairs, by default the bundle's"
+    )
     arguments = parser.parse_args()
     if arguments.placed and arguments.out == parser.get_default("out"):
         arguments.out = RESULTS / "sample_quality_placed.json"
@@ -185,7 +196,7 @@ def main() -> int:
     if placing is not None:
         generator.draw_onto(arguments.product / "test" / GOOD)
     rows, thumbnails = judge_product(
-        generator, judges, arguments.count, arguments.seed, arguments.batch, placing
+        generator, judges, arguments.count, arguments.seed, arguments.batch, placing, arguments.strength
     )
     distances: dict[str, float] = {}
     if placing is None:  # a placed pair is a photograph for the most part
@@ -201,6 +212,7 @@ def main() -> int:
                 "seed": arguments.seed,
                 "judged_at": SIZE,
                 "pairs": "placed" if arguments.placed else "whole pictures",
+                **({} if arguments.strength is None else {"strength": arguments.strength}),
                 **({"photographs": len(generator.backgrounds)} if arguments.placed else {}),
                 "backend": {"name": generator.backend.name, **generator.backend.identity(generator.bundle)},
             },

@@ -12,11 +12,12 @@ from PIL import Image
 
 from seas_runtime.backends.contract import open_backend
 from seas_runtime.bundle.reading import Bundle
-from seas_runtime.errors import CheckFailed
+from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.files import os_errors, write_json
 from seas_runtime.generation.placing.generated_masks import MaskGenerator
 from seas_runtime.manifest.fields import check_integer
-from seas_runtime.outputs.checking import check_out
+from seas_runtime.manifest.types import GOOD
+from seas_runtime.outputs.checking import check_out, holds_ours
 from seas_runtime.outputs.kinds import Kind
 from seas_runtime.outputs.replacing import replace_directory
 from seas_runtime.photographs.png import encode_png
@@ -99,3 +100,29 @@ def write_masks(
         values = {"schema": SCHEMA, "bundle": opened.fingerprint, "seed": seed, "count": count}
         write_json(folder / RECORD, {**values, "scale": scale, "masks": records})
     return MasksResult(out, tuple(made))
+
+
+def masks_beside(
+    asked: str,
+    source: str,
+    bundle: Path,
+    out: Path,
+    defects: Sequence[str] | None,
+    count: int,
+    backend: str,
+    say: Callable[[str], None],
+) -> str:
+    """Generate masks beside the data set `out`, where they are not there already; return their folder.
+
+    Raises UserError for what is `asked` beyond `generated`, and for a `source` of masks beside it; else as
+    `write_masks`.
+    """
+    if asked != "generated":
+        raise UserError(f"--masks: expected generated, found {asked!r}; give masks with --placement-source")
+    if source != "auto":
+        raise UserError("--masks generated: is a --placement-source of its own; give one of them")
+    folder = out.with_name(out.name + "-masks")
+    if not folder.is_dir() or not holds_ours(folder, MASKS):
+        wanted = [name for name in defects or [ALL] if name != GOOD]
+        write_masks(bundle, folder, wanted, count, backend=backend, say=say)
+    return str(folder)

@@ -110,7 +110,7 @@ def test_every_table_of_a_bundle_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("changes", "sampler", "steps", "message"),
     [
-        ({}, "euler", 25, r"sampler: expected one of dpmpp_2m, ddim, found 'euler'"),
+        ({}, "euler", 25, r"sampler: expected one of dpmpp_2m, ddim, ddim_eta1, found 'euler'"),
         ({}, DPMPP_2M, 0, r"steps: expected 1 to 999, found 0"),
         ({}, DDIM, 1000, r"steps: expected 1 to 999, found 1000"),
         (

@@ -151,6 +151,7 @@ def generate(
 ) -> None:
     """Generate labelled pairs from a bundle into a data set in MVTec AD layout, without PyTorch."""
     from seas_export.placing.choice import choose_placing, in_words
+    from seas_export.placing.generated import masks_beside
     from seas_export.progress import pairs_progress
     from seas_export.verdict.files import unusable
     from seas_runtime import DatasetRequest, Placing, Sampling, convert_dataset, write_dataset
@@ -188,9 +189,8 @@ def generate(
             "masks first, and give their folder to --placement-source"
         )
     if drawn is not None:
-        placement_source = _generated_masks(
-            drawn, placement_source, bundle, Path(out), defect, count, backend
-        )
+        wanted = drawn, placement_source, bundle, folder, defect, count, backend
+        placement_source = masks_beside(*wanted, say=output.say)
     placed = Placing(
         placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden),
         blend,
@@ -248,32 +248,6 @@ def generate(
         output.table("", "pairs", "accepted", "at the first try", "never accepted", rows=rows), words
     )
     output.report(done, text, json)
-
-
-def _generated_masks(
-    asked: str,
-    source: str,
-    bundle: Path,
-    out: Path,
-    defects: list[str] | None,
-    count: int,
-    backend: str,
-) -> str:
-    """Generate masks beside a data set, where they are not there already; return their folder."""
-    from seas_export.placing.generated import ALL, MASKS, write_masks
-    from seas_runtime.errors import UserError
-    from seas_runtime.manifest.types import GOOD
-    from seas_runtime.outputs.checking import holds_ours
-
-    if asked != "generated":
-        raise UserError(f"--masks: expected generated, found {asked!r}; give masks with --placement-source")
-    if source != "auto":
-        raise UserError("--masks generated: is a --placement-source of its own; give one of them")
-    folder = out.with_name(out.name + "-masks")
-    if not folder.is_dir() or not holds_ours(folder, MASKS):
-        wanted = [name for name in defects or [ALL] if name != GOOD]
-        write_masks(bundle, folder, wanted, count, backend=backend, say=output.say)
-    return str(folder)
 
 
 @output.command("Run the same command again: the folder appears whole or not at all.")

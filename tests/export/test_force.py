@@ -115,6 +115,11 @@ INTO: dict[tuple[str, str], Words] = {
     ("place", "out"): lambda w, out: [
         *("place", str(w.bundle), "--onto", str(w.product / "train/good"), "--out", str(out), "--force")
     ],
+    ("masks", "out"): lambda w, out: ["masks", str(w.bundle), "--out", str(out), "--force"],
+    ("merge", "out"): lambda w, out: ["merge", (w.dataset.parent / "shards").as_uri(), "--out", str(out)],
+    ("prove", "out"): lambda w, out: [
+        *("prove", str(w.product), "--with", f"placed={w.dataset}", "--out", str(out))
+    ],
     ("unpack", "out"): lambda w, out: ["unpack", str(w.packed), "--out", str(out), "--force"],
     ("wheelhouse", "out"): lambda w, out: ["wheelhouse", str(out), "--target", "linux-x86", "--force"],
     ("sample", "out"): lambda w, out: ["sample", "--out", str(out.parent), "--force", "--size", "64"],

@@ -95,7 +95,7 @@ def test_a_checkpoint_of_an_unknown_method_is_refused(trained: Path, tmp_path: P
     checkpoint = tmp_path / "checkpoint"
     shutil.copytree(trained, checkpoint)
     edit(method="magic")(checkpoint)
-    with pytest.raises(UserError, match="method: expected .*seas.*, found 'magic'"):
+    with pytest.raises(UserError, match=r"method: expected .*seas.*, found 'magic'"):
         load_checkpoint(checkpoint)
 
 

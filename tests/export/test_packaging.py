@@ -35,6 +35,7 @@ EXTRAS = {
         "heic",
         "opencv",
         "remote",
+        "ray",
         "prove",
         "dev",
         "dev-gpu",

@@ -74,15 +74,15 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
         made[ADD_NOISE_STEP] = extras.add_noise_step
     if checkpoint.placement is not None:
         made[REGIONS] = checkpoint.placement.regions
-        made[NORMALS] = _normals(checkpoint.placement.description)
+        if known := checkpoint.placement.description.get("normals"):
+            made[NORMALS] = _normals(known)
     if gates := measured_gates(checkpoint):
         made[GATES] = gates
     return made
 
 
-def _normals(description: Mapping[str, Any]) -> dict[str, Any]:
+def _normals(known: Mapping[str, Any]) -> dict[str, Any]:
     """Return the training normals' figures: the least and the greatest, and their modes."""
-    known = description["normals"]
     ranges = {key: [known[key][0], known[key][-1]] for key in (WIDTH, HEIGHT, BRIGHTNESS)}
     return {**ranges, MODES: sorted(mode for mode in known[MODES] if mode != "other")}
 

@@ -91,6 +91,28 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
             raise
 
 
+def append_bytes(path: Path, data: bytes, whole: int | None = None) -> int:
+    """Append `data` to a file, all of it or none, on the disk on return; return the file's length then.
+
+    `whole` is how much of the file there is to keep: less than its length after a power loss cut what was
+    written last. Raises UserError if the file system refuses.
+    """
+    rest = memoryview(data)
+    with os_errors(path), path.open("ab", buffering=0) as file:  # a buffer would write again on close
+        length = file.tell()
+        try:
+            if whole is not None and whole < length:
+                os.ftruncate(file.fileno(), whole)
+                length = whole
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.ftruncate(file.fileno(), length)
+            raise
+    return length + len(data)
+
+
 def atomic_write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, names that are not Unicode with escapes; as `atomic_write_bytes`."""
     atomic_write_bytes(path, unicode_text(text).encode("utf-8"))

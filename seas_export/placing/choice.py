@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seas_runtime.errors import UserError
+from seas_runtime.generation.placing.defaults import by_method, has_photographs, needs_photographs
 from seas_runtime.manifest.fields import describe
 from seas_runtime.manifest.types import ENCODE_IMAGE
-from seas_runtime.methods.blending.inputs import REGIONS
-from seas_runtime.methods.contract import Method
 from seas_runtime.methods.request import Placing
 from seas_runtime.methods.table import find_method
 from seas_runtime.placement.options import PlacementOptions
@@ -56,26 +54,18 @@ def choose_placing(
     if onto is not None:
         generator.draw_onto(onto)
         return asked
-    regions = bool(manifest.generation.get(REGIONS, False))
-    able = ENCODE_IMAGE in manifest.graphs
-    whole = not regions and not method.photographs_alone
-    if source == AUTO and whole and (regions_alone or not able or not generator.bundle.backgrounds):
+    bundle = generator.bundle
+    whole = not needs_photographs(bundle) and (regions_alone or not has_photographs(bundle))
+    if source == AUTO and whole:
         if asked != default:
             raise UserError(
-                f"{generator.bundle.path}: placement options are of pairs that are drawn into photographs; "
+                f"{bundle.path}: placement options are of pairs that are drawn into photographs; "
                 "give a folder of them with --onto, or --from photographs for those that the bundle carries"
             )
         return None
-    if able:
+    if ENCODE_IMAGE in manifest.graphs:
         _ = generator.backgrounds  # says what to do where there are none
     return asked
-
-
-def by_method(asked: Placing, method: Method) -> Placing:
-    """Return how pairs are placed with the method's own source of masks where `auto` leaves it to that."""
-    if asked.placement.source != AUTO:
-        return asked
-    return replace(asked, placement=replace(asked.placement, source=method.placement_source))
 
 
 def in_words(generator: PairSource, placing: Placing | None) -> str:

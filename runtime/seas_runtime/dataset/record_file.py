@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import atomic_write_bytes, os_errors, parse_json
+from seas_runtime.files import append_bytes, atomic_write_bytes, os_errors, parse_json
 
 Key = tuple[str, int]
 """Defect and index of a pair."""
@@ -48,19 +47,7 @@ class RecordFile:
     def append(self, records: Sequence[dict[str, Any]]) -> None:
         """Add records to the file, all of them or, with a UserError, none."""
         lines = [json.dumps(record, ensure_ascii=False, allow_nan=False).encode() for record in records]
-        rest = memoryview(b"".join(line + b"\n" for line in lines))
-        with (
-            os_errors(self.path),
-            self.path.open("ab", buffering=0) as file,
-        ):  # a buffer would write again on close
-            length = file.tell()
-            try:
-                while rest:
-                    rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
-            except OSError:
-                os.ftruncate(file.fileno(), length)
-                raise
+        append_bytes(self.path, b"".join(line + b"\n" for line in lines))
         for record, line in zip(records, lines, strict=True):
             self.lines[(record["defect"], record["index"])] = line
 

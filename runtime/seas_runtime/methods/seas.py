@@ -18,7 +18,6 @@ from seas_runtime.manifest.types import (
     DECODE_MASK,
     ENCODE_IMAGE,
     STEP,
-    STEP_UNGUIDED,
     TOKENIZER,
     UNCONDITIONAL,
     Manifest,
@@ -27,18 +26,18 @@ from seas_runtime.manifest.types import (
 from seas_runtime.methods.blending.inputs import (
     BLEND,
     BLENDED,
-    REGIONS,
     STRENGTH,
-    blend_signature,
-    check_blend,
+    fresh_noise,
     make_blend,
+    pair_noises,
 )
+from seas_runtime.methods.checks.placing import check_placing, step_signatures
 from seas_runtime.methods.checks.seas_tables import EMBEDDINGS as EMBEDDINGS
 from seas_runtime.methods.checks.seas_tables import REFERENCES as REFERENCES
 from seas_runtime.methods.checks.seas_tables import check_tables
 from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout
 from seas_runtime.methods.noise import PairNoise, Stream
-from seas_runtime.methods.placed.bounds import GATES, check_gates
+from seas_runtime.methods.placed.bounds import GATES
 from seas_runtime.methods.placed.normals import check_normals
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Request
@@ -75,34 +74,15 @@ def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
     latent, image = manifest.latent, manifest.image
     latents = Expected(FLOAT, (None, latent.channels, latent.height, latent.width))
     tap = Expected(FLOATS, (None, None, None, None))
-    context = Expected(FLOATS, (None, None, None))
-    taps = {"tap_coarse": tap, "tap_fine": tap}
-    blends = BLEND in manifest.generation
-    pixels = Expected(("uint8",), (None, image.height, image.width, 3))
-    step = {
-        "latents": latents,
-        "previous_x0": latents,
-        "schedule": Expected(FLOAT, (None, 10 if blends else 8)),
-        "step_index": Expected(("int64",), (1,)),
-        "context": context,
-        "noise": Expected(latents.dtypes, latents.shape, optional=True),
-        **(blend_signature(latent) if blends else {}),
-    }
-    guided = {
-        "guidance": Expected(FLOAT, (1,)),
-        "negative_context": context,
-        RESCALE: Expected(FLOAT, (1,), optional=True),
-    }
-    stepped = {"next_latents": latents, "x0": latents, **taps, **({BLENDED: latents} if blends else {})}
+    shared = step_signatures(manifest, blends=BLEND in manifest.generation)
+    guided, stepped = shared[STEP]
     return {
-        STEP: ({**step, **guided}, stepped),
-        STEP_UNGUIDED: (step, stepped),
+        **shared,
+        STEP: ({**guided, RESCALE: Expected(FLOAT, (1,), optional=True)}, stepped),
         DECODE_MASK: (
-            {"latents": latents, **taps},
+            {"latents": latents, "tap_coarse": tap, "tap_fine": tap},
             {"probability": Expected(FLOAT, (None, image.height, image.width))},
         ),
-        DECODE_IMAGE: ({"latents": latents}, {"image": pixels}),
-        ENCODE_IMAGE: ({"image": pixels}, {"latents": latents}),
     }
 
 
@@ -117,11 +97,8 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
         fields.number(RESCALE, 0.0, 1.0)
     if fields.has(ADD_NOISE_STEP):
         fields.integer(ADD_NOISE_STEP, 1, MAX_ADD_NOISE_STEP)
-    check_blend(fields)
-    check_gates(fields)
+    check_placing(fields)
     check_normals(fields)
-    if fields.has(REGIONS) and not isinstance(fields.raw(REGIONS), bool):
-        fields.fail(REGIONS, "true or false", fields.raw(REGIONS))
     fields.close()
 
 
@@ -158,10 +135,7 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
     sampling, options = pairs[0].request.sampling, pairs[0].request.options or SeasOptions()
     schedule = content.schedule(sampling.sampler, sampling.steps)
     pool, embeddings = content.tables[REFERENCES]["latents"], content.tables[EMBEDDINGS]
-    noises = [
-        PairNoise(pair.request.seed, pair.index, attempt, pair.request.defect, content.manifest.schema)
-        for pair in pairs
-    ]
+    noises = pair_noises(content, pairs, attempt)
     shape = pool.shape[1:]
     drawn = np.stack([noise.normal(Stream.START, shape) for noise in noises])
     chosen: list[int | None] = [None] * len(noises)
@@ -175,11 +149,7 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
     prompt = options.negative_prompt
     negative = embeddings[UNCONDITIONAL] if prompt is None else content.contexts[prompt]
     blend = make_blend(content, pairs, noises, schedule, options.strength)
-    fresh = {
-        step - blend.rows.start: np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
-        for step in schedule.noisy_steps
-        if step in blend.rows
-    }
+    fresh = fresh_noise(schedule, blend.rows, noises, shape)
     return Inputs(
         values={
             "latents": latents,  # [B, C, h, w]

@@ -45,7 +45,7 @@ def _poisson(
 ) -> npt.NDArray[np.uint8]:
     """Return the drawn [S, S, 3] with its gradients, and the photograph's values around the feather."""
     try:
-        import cv2
+        import cv2  # noqa: F401
     except ImportError as error:
         raise UserError(
             f"--blend poisson: needs OpenCV, which is not installed here: {install('opencv')}"
@@ -53,10 +53,23 @@ def _poisson(
     side = drawn.shape[0]
     window = resize_pixels(values.to_rgb8(region.cut(pixels), opaque), side)
     inside = np.where(feather(mask, side, CELL * side / mask.shape[0]) > 0, np.uint8(255), np.uint8(0))
+    return cloned(drawn, window, inside)
+
+
+def cloned(
+    source: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], inside: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """Return the source [H, W, 3] with its gradients where `inside` [H, W], 255 or 0, is, and the target
+    around it (OpenCV's seamlessClone, which must be installed); the source where that is nowhere.
+
+    The outermost pixels are the target's.
+    """
+    import cv2
+
     inside[[0, -1], :] = inside[:, [0, -1]] = 0  # OpenCV needs values around it
     if not inside.any():
-        return drawn
+        return source
     left, top, width, height = cv2.boundingRect(inside)
     centre = (left + width // 2, top + height // 2)
-    made: npt.NDArray[np.uint8] = cv2.seamlessClone(drawn, window, inside, centre, cv2.NORMAL_CLONE)
+    made: npt.NDArray[np.uint8] = cv2.seamlessClone(source, target, inside, centre, cv2.NORMAL_CLONE)
     return made

@@ -6,11 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
-from seas_engines.graphs.attention import fuse_attention
-from seas_engines.graphs.upsampling import split_upsampling
-from seas_engines.targets.targets import TargetSpec
 from seas_export.graphs.trace import UNET, VAE_DECODER, VAE_ENCODER, Part
-from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.compose import compose_decode_image, compose_encode_image, compose_step
 from seas_export.methods.seas.parts import make_parts
 from seas_runtime.manifest.types import DECODE_IMAGE, ENCODE_IMAGE, STEP, STEP_UNGUIDED
@@ -35,14 +31,3 @@ def compose_base(
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
         ENCODE_IMAGE: compose_encode_image(parts[VAE_ENCODER], geometry, opset),
     }
-
-
-def finish(composed: Mapping[str, ir.Model], spec: TargetSpec, store: WeightStore) -> dict[str, ir.Model]:
-    """Return graphs as a target wants them, their weights in `store`."""
-    for model in composed.values():
-        if spec.fused_attention:
-            fuse_attention(model)
-        if spec.split_upsampling:
-            split_upsampling(model)
-        store.move([model])
-    return dict(composed)

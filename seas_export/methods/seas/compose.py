@@ -287,10 +287,15 @@ def compose(
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
         ENCODE_IMAGE: compose_encode_image(parts[VAE_ENCODER], geometry, opset),
     }
+    return finish(composed, spec, store)
+
+
+def finish(composed: Mapping[str, ir.Model], spec: TargetSpec, store: WeightStore) -> dict[str, ir.Model]:
+    """Return graphs as a target wants them, their weights in `store`."""
     for model in composed.values():
         if spec.fused_attention:
             fuse_attention(model)
         if spec.split_upsampling:
             split_upsampling(model)
         store.move([model])
-    return composed
+    return dict(composed)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from seas_runtime.errors import UserError
-from seas_runtime.files import os_errors, temporary_sibling
+from seas_runtime.files import atomic_write_bytes
+from seas_runtime.photographs.png import encode_picture
+from seas_runtime.placement.blending import cloned
 from seas_runtime.placement.morphology import BoolArray, box_of, connected_parts, grow
 
 if TYPE_CHECKING:
@@ -81,8 +83,8 @@ def make_pasted(
             if not (image.is_file() and mask.is_file()):
                 random = np.random.default_rng([seed, kind, index])
                 pixels, marked = _pasted(random, pictures, own, normals, poisson)
-                _write(mask, Image.fromarray(marked.astype(np.uint8) * 255))
-                _write(image, Image.fromarray(pixels))
+                atomic_write_bytes(mask, encode_picture(marked.astype(np.uint8) * 255))
+                atomic_write_bytes(image, encode_picture(pixels))
             made.append(Sample(image, mask, name, ready=True))
     return Pasted(tuple(made), way_of_blending())
 
@@ -153,28 +155,13 @@ def _blended(
     marked[row : row + height, column : column + width] = shape
     around = grow(shape, GROWN)
     if poisson:
-        import cv2
-
         source, inside = target.copy(), np.zeros(target.shape[:2], np.uint8)
         source[row : row + height, column : column + width] = patch
         inside[row : row + height, column : column + width] = around * 255
-        inside[[0, -1], :] = inside[:, [0, -1]] = 0  # OpenCV needs values around it
-        left, top, wide, high = cv2.boundingRect(inside)
-        centre = (left + wide // 2, top + high // 2)
-        made = cv2.seamlessClone(source, np.ascontiguousarray(target), inside, centre, cv2.NORMAL_CLONE)
-        return np.asarray(made, np.uint8), marked
+        return cloned(source, np.ascontiguousarray(target), inside), marked
     soft = Image.fromarray(np.pad(around, 1).astype(np.uint8) * 255).filter(ImageFilter.GaussianBlur(SEAM))
     share = np.asarray(soft, np.float32)[1:-1, 1:-1, None] / 255
     made = target.copy()
     here = made[row : row + height, column : column + width]
     here[:] = np.rint(here + share * (patch.astype(np.float32) - here)).astype(np.uint8)
     return made, marked
-
-
-def _write(path: Path, picture: Image.Image) -> None:
-    """Write a PNG whole or not at all."""
-    temporary = temporary_sibling(path)
-    with os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary, "png")
-        temporary.replace(path)

@@ -68,6 +68,19 @@ class Product:
                 shown[name] = f"{label} ({name})"
         return {name: label for name, label in shown.items() if match_key(label) not in ("", match_key(name))}
 
+    def described(self) -> dict[str, Any]:
+        """Return what a checkpoint says of the photographs that trained it, as JSON values."""
+        return {
+            "product": self.name,
+            **self.spellings(),
+            "preprocessing": self.preprocessing.to_dict(),
+            **self.seen_as,
+            "layout": self.layout.value,
+            "data_fingerprint": self.fingerprint,
+            "normals": len(self.normals),
+            "shots": {defect.name: len(defect.train) for defect in self.defects},
+        }
+
     def spellings(self) -> dict[str, Any]:
         """Return what a checkpoint says of labels: nothing where all names are as they are shown."""
         label = {} if self.label == self.name else {"product_label": self.label}

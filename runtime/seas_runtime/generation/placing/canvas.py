@@ -41,8 +41,11 @@ class Canvas:
         self._placing = pair.request.placing
         self._draws = pair.request.defect != GOOD or find_method(manifest.method).draws_normals
         self._values, side = Values.of(manifest.preprocessing), manifest.image.height
+        photograph = drawing.photograph
+        self._window = self._values.to_rgb8(drawing.region.cut(photograph.pixels), photograph.opaque)
+        """The region [side, side, 3] as 8-bit RGB."""
         self._laid = self._lay()
-        window = resize_pixels(self._window(), side)
+        window = resize_pixels(self._window, side)
         mask = resize_mask(drawing.region.cut_mask(drawing.placed), side)
         start = None if self._laid is None else resize_pixels(self._laid, side)
         self._asked = PlacedInputs(window, mask, start)
@@ -57,7 +60,7 @@ class Canvas:
             # What the U-Net changed goes onto what was laid, at the photograph's own resolution.
             sizes = (resize_pixels(image, drawing.region.side).astype(np.int16) for image in (drawn, rebuilt))
             drawn = np.clip(self._laid + np.subtract(*sizes), 0, 255).astype(np.uint8)
-            rebuilt = self._window()
+            rebuilt = self._window
         pixels, feather = blend(
             self._placing.blend == POISSON,
             photograph.pixels,
@@ -85,11 +88,6 @@ class Canvas:
             and self._pair.request.defect != GOOD,
         )
 
-    def _window(self) -> npt.NDArray[np.uint8]:
-        """Return the region [side, side, 3] as 8-bit RGB."""
-        photograph = self._drawing.photograph
-        return self._values.to_rgb8(self._drawing.region.cut(photograph.pixels), photograph.opaque)
-
     def _lay(self) -> npt.NDArray[np.uint8] | None:
         """Return the region [side, side, 3] with the look of a real defect in the placement, or its contrast;
         None of a normal, and where neither is known."""
@@ -99,10 +97,8 @@ class Canvas:
             return None
         mask = region.cut_mask(placed)
         if placed.look is None:
-            return with_contrast(self._window(), mask, known, drawing.choice)
-        return lay_look(
-            self._window(), mask, placed.look, (placed.top - region.top, placed.left - region.left)
-        )
+            return with_contrast(self._window, mask, known, drawing.choice)
+        return lay_look(self._window, mask, placed.look, (placed.top - region.top, placed.left - region.left))
 
     def _mask(self, pixels: Pixels, refined: BoolArray | None) -> BoolArray:
         """Return the photograph's mask [H, W]: what was found, or what was asked for; of a normal nothing."""

@@ -7,12 +7,12 @@ from typing import Any
 
 from seas_runtime.manifest.fields import Fields
 from seas_runtime.manifest.types import DECODE_IMAGE, ENCODE_IMAGE, STEP, SamplerDefaults
+from seas_runtime.methods.checks.placing import check_placing
 from seas_runtime.methods.checks.seas_tables import EMBEDDINGS, REFERENCES, check_tables
 from seas_runtime.methods.contract import Content, Inputs, Method
 from seas_runtime.methods.inpainting.options import InpaintingOptions
 from seas_runtime.methods.inpainting.step import (
     CARRIES,
-    check_shared,
     clean,
     defect_contexts,
     describe_shared,
@@ -34,7 +34,7 @@ at its input."""
 def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
     """Refuse a section that does not say what was learned."""
     fields.choice(EMBEDDING, (OUTPUT, INPUT))
-    check_shared(fields)
+    check_placing(fields)
     fields.close()
 
 

@@ -64,6 +64,25 @@ def blend_signature(latent: LatentGeometry) -> dict[str, Expected]:
     return {MASK: mask, BACKGROUND: latents, BLEND_NOISE: latents}
 
 
+def pair_noises(content: Content, pairs: Sequence[PairRequest], attempt: int) -> list[PairNoise]:
+    """Return the noise of each pair's attempt, counted from 0."""
+    return [
+        PairNoise(pair.request.seed, pair.index, attempt, pair.request.defect, content.manifest.schema)
+        for pair in pairs
+    ]
+
+
+def fresh_noise(
+    schedule: Schedule, rows: range, noises: Sequence[PairNoise], shape: tuple[int, ...]
+) -> dict[int, Array]:
+    """Return the noise [B, *shape] that each noisy step of the schedule adds, by its place among `rows`."""
+    return {
+        step - rows.start: np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
+        for step in schedule.noisy_steps
+        if step in rows
+    }
+
+
 def make_blend(
     content: Content,
     pairs: Sequence[PairRequest],

@@ -7,30 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from seas_runtime.manifest.fields import Fields
 from seas_runtime.manifest.schedule import Array, FloatArray
-from seas_runtime.manifest.signatures import FLOAT, FLOATS, Expected, Signature
-from seas_runtime.manifest.types import (
-    DECODE_IMAGE,
-    ENCODE_IMAGE,
-    STEP,
-    STEP_UNGUIDED,
-    UNCONDITIONAL,
-    Manifest,
-)
-from seas_runtime.methods.blending.inputs import (
-    BLENDED,
-    MASK,
-    REGIONS,
-    STRENGTH,
-    blend_signature,
-    check_blend,
-    make_blend,
-)
+from seas_runtime.manifest.signatures import Signature
+from seas_runtime.manifest.types import STEP, UNCONDITIONAL, Manifest
+from seas_runtime.methods.blending.inputs import MASK, STRENGTH, fresh_noise, make_blend, pair_noises
+from seas_runtime.methods.checks.placing import step_signatures
 from seas_runtime.methods.checks.seas_tables import EMBEDDINGS, REFERENCES
 from seas_runtime.methods.contract import Beforehand, Content, Inputs, Masks, Readout
-from seas_runtime.methods.noise import PairNoise, Stream
-from seas_runtime.methods.placed.bounds import check_gates
+from seas_runtime.methods.noise import Stream
 from seas_runtime.methods.request import PairRequest, Request
 
 CARRIES = {"latents": "next_latents", "previous_x0": "x0"}
@@ -38,36 +22,7 @@ CARRIES = {"latents": "next_latents", "previous_x0": "x0"}
 
 def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
     """Return the inputs and outputs of a step that blends, with guidance and without, and of both codecs."""
-    latent, image = manifest.latent, manifest.image
-    latents = Expected(FLOAT, (None, latent.channels, latent.height, latent.width))
-    tap = Expected(FLOATS, (None, None, None, None))
-    context = Expected(FLOATS, (None, None, None))
-    pixels = Expected(("uint8",), (None, image.height, image.width, 3))
-    step = {
-        "latents": latents,
-        "previous_x0": latents,
-        "schedule": Expected(FLOAT, (None, 10)),
-        "step_index": Expected(("int64",), (1,)),
-        "context": context,
-        "noise": Expected(latents.dtypes, latents.shape, optional=True),
-        **blend_signature(latent),
-    }
-    guided = {**step, "guidance": Expected(FLOAT, (1,)), "negative_context": context}
-    stepped = {"next_latents": latents, "x0": latents, "tap_coarse": tap, "tap_fine": tap, BLENDED: latents}
-    return {
-        STEP: (guided, stepped),
-        STEP_UNGUIDED: (step, stepped),
-        DECODE_IMAGE: ({"latents": latents}, {"image": pixels}),
-        ENCODE_IMAGE: ({"image": pixels}, {"latents": latents}),
-    }
-
-
-def check_shared(fields: Fields) -> None:
-    """Refuse, by a UserError, what all these methods have in a section `generation` and is not right."""
-    check_blend(fields)
-    check_gates(fields)
-    if fields.has(REGIONS) and not isinstance(fields.raw(REGIONS), bool):
-        fields.fail(REGIONS, "true or false", fields.raw(REGIONS))
+    return step_signatures(manifest, blends=True)
 
 
 def no_readouts(manifest: Manifest) -> tuple[Readout, ...]:
@@ -95,18 +50,11 @@ def make_inputs(
     """
     sampling = pairs[0].request.sampling
     schedule = content.schedule(sampling.sampler, sampling.steps)
-    noises = [
-        PairNoise(pair.request.seed, pair.index, attempt, pair.request.defect, content.manifest.schema)
-        for pair in pairs
-    ]
+    noises = pair_noises(content, pairs, attempt)
     latent = content.manifest.latent
     shape = (latent.channels, latent.height, latent.width)
     blend = make_blend(content, pairs, noises, schedule, strength)
-    fresh = {
-        step - blend.rows.start: np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
-        for step in schedule.noisy_steps
-        if step in blend.rows
-    }
+    fresh = fresh_noise(schedule, blend.rows, noises, shape)
     return Inputs(
         values={
             "latents": np.stack([noise.normal(Stream.START, shape) for noise in noises]),

@@ -77,9 +77,9 @@ class JobPairs:
 
     def get(self, defect: str, index: int) -> Pair:
         """Return one; UserError where there is none."""
-        for pair in self.all():
-            if pair.key == (defect, index):
-                return pair
+        for record in self._loaded():
+            if (record["defect"], record["index"]) == (defect, index):
+                return Pair(record, self.reviews.all().get((defect, index), Review()))
         raise NotThere("pair: there is none of that defect and number")
 
     def image(self, pair: Pair) -> Path:

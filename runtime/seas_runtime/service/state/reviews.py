@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,7 @@ from typing import Any
 
 from seas_runtime.dataset.record_file import Key
 from seas_runtime.errors import UserError
-from seas_runtime.files import atomic_write_bytes, os_errors
+from seas_runtime.files import append_bytes, atomic_write_bytes, os_errors
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 VERDICTS = (ACCEPTED, REJECTED)
@@ -63,7 +62,7 @@ class Reviews:
             if max(len(after.reason), len(after.comment)) > MOST_TEXT:
                 raise UserError(f"reason and comment: expected at most {MOST_TEXT} characters each")
             line = json.dumps({"defect": key[0], "index": key[1], **after.to_dict()}, ensure_ascii=False)
-            self._append(line.encode("utf-8") + b"\n")
+            self._read_to = append_bytes(self._file, line.encode("utf-8") + b"\n", whole=self._read_to)
             self._held[key] = after
             return after
 
@@ -78,21 +77,6 @@ class Reviews:
     def restore(self, key: Key, who: str) -> Review:
         """Let the generated mask hold again; the corrections stay as files."""
         return self.say(key, who, mask=None)
-
-    def _append(self, line: bytes) -> None:
-        with os_errors(self._file), self._file.open("ab", buffering=0) as file:
-            length = file.tell()
-            try:
-                if self._read_to < length:  # what a power loss left of a line
-                    os.ftruncate(file.fileno(), self._read_to)
-                    length = self._read_to
-                if file.write(line) != len(line):
-                    raise OSError(28, os.strerror(28))
-                os.fsync(file.fileno())
-            except OSError:
-                os.ftruncate(file.fileno(), length)
-                raise
-        self._read_to = length + len(line)
 
     def _read(self) -> dict[Key, Review]:
         if not self._file.exists():

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import ENCODE_IMAGE
-from seas_runtime.methods.blending.inputs import REGIONS
 from seas_runtime.methods.request import Placing, Sampling
 from seas_runtime.methods.seas_options import SeasOptions
 from seas_runtime.placement.options import ANYWHERE, AUTO, FOREGROUND, PlacementOptions
@@ -84,6 +82,8 @@ class Asked:
         )
 
     def _placing(self, bundle: Bundle, folder: Path) -> Placing | None:
+        from seas_runtime.generation.placing.defaults import has_photographs, needs_photographs
+
         if self.where not in WHERE:
             raise UserError(f"where: expected one of {', '.join(WHERE)}, found {self.where!r}")
         placement = PlacementOptions(
@@ -91,7 +91,8 @@ class Asked:
             per_picture=self.per_picture,
             legal=str(folder / LEGAL_NAME) if self.legal else None,
         )
-        if self.onto == NOISE or (self.onto == AUTO and not self._draws(bundle)):
+        draws = needs_photographs(bundle) or has_photographs(bundle)
+        if self.onto == NOISE or (self.onto == AUTO and not draws):
             if placement != PlacementOptions():
                 raise UserError(
                     "where: places are of pairs that are drawn into photographs; upload some and name their "
@@ -104,13 +105,6 @@ class Asked:
                 "whole pictures with `noise`"
             )
         return Placing(placement)
-
-    @staticmethod
-    def _draws(bundle: Bundle) -> bool:
-        """Whether a bundle draws into photographs where nobody says: if it can, and has or needs some."""
-        manifest = bundle.manifest
-        needs = bool(manifest.generation.get(REGIONS, False))
-        return needs or (ENCODE_IMAGE in manifest.graphs and bool(bundle.backgrounds))
 
 
 def check_asked(asked: Asked, bundle: Bundle, folder: Path) -> int:

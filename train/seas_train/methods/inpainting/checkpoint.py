@@ -99,14 +99,7 @@ def save_checkpoint(
         UserError: the folder cannot be written.
     """
     description = {
-        "product": product.name,
-        **product.spellings(),
-        "preprocessing": product.preprocessing.to_dict(),
-        **product.seen_as,
-        "layout": product.layout.value,
-        "data_fingerprint": product.fingerprint,
-        "normals": len(product.normals),
-        "shots": {defect.name: len(defect.train) for defect in product.defects},
+        **product.described(),
         "training": config.to_dict(),
         "losses": dict(losses),
         "generation": dict(generation),

@@ -23,8 +23,6 @@ _FLOAT, _HALF = 4, 2
 PROCESS = 700 * 2**20
 """Python with every library that training loads, and their buffers; an estimate. Half of it is there before
 a base is loaded (`process_bytes` of benchmarks/training_memory.py)."""
-CONTEXT = 500 * 2**20
-"""Device memory of a CUDA context and its libraries; between 300 and 600 MB by NVIDIA's accounts."""
 _OF_A_STEP = ("gradients", "activations", "their gradients", "half copies")
 BASE = "the base, on the host"
 

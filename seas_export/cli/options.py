@@ -120,7 +120,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         "--method",
-        help="seas (U-Net and mask head; the default) or anogen (embeddings from three pairs; boxes).",
+        help="seas (U-Net and mask head; the default), anogen (three pairs, boxes) or anomalydiffusion.",
     ),
 ]
 Memory = Annotated[

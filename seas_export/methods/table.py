@@ -10,6 +10,7 @@ from seas_runtime.errors import UserError
 METHODS = {
     "seas": "seas_export.methods.seas.method",
     "anogen": "seas_export.methods.anogen.method",
+    "anomalydiffusion": "seas_export.methods.anomalydiffusion.method",
 }
 """A method's name and the module whose `METHOD` it is."""
 

@@ -9,6 +9,7 @@ from seas_runtime.methods.contract import Method
 METHODS = {
     "seas": "seas_runtime.methods.seas",
     "anogen": "seas_runtime.methods.anogen.method",
+    "anomalydiffusion": "seas_runtime.methods.anomalydiffusion.method",
 }
 """A method's name and the module whose `METHOD` it is."""
 

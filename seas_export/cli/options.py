@@ -120,7 +120,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         "--method",
-        help="seas (U-Net and mask head; the default), anogen (three pairs, boxes) or anomalydiffusion.",
+        help="seas (the default), anogen (three pairs; boxes), anomalydiffusion or anomalyxfusion.",
     ),
 ]
 Memory = Annotated[

@@ -14,8 +14,8 @@ from seas_export.graphs.trace import VAE_DECODER, Part
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.anomalydiffusion.reweighting import AuthorsWeights, PaperWeights, ReweightedUNet
 from seas_export.methods.inpainting.graphs import PARTS as BASE_PARTS
-from seas_export.methods.inpainting.graphs import base_parts, compose_base, finish
-from seas_export.methods.seas.compose import compose_step, unscaled
+from seas_export.methods.inpainting.graphs import base_parts, compose_base
+from seas_export.methods.seas.compose import compose_step, finish, unscaled
 from seas_runtime.manifest.types import BATCH
 from seas_runtime.methods.anomalydiffusion.method import CONTEXT, SHAPE, TOKENS
 from seas_runtime.methods.anomalydiffusion.options import STEP_AUTHORS, STEP_PAPER

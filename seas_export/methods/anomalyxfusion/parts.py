@@ -14,12 +14,12 @@ from seas_export.extras import Extras
 from seas_export.graphs.graph_builder import GraphBuilder
 from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part
 from seas_export.graphs.weights import WeightStore
-from seas_export.methods.inpainting.graphs import finish
 from seas_export.methods.seas.compose import (
     channels,
     compose_decode_image,
     compose_encode_image,
     compose_step,
+    finish,
 )
 from seas_export.methods.seas.parts import make_parts as make_base_parts
 from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, ENCODE_IMAGE, STEP, STEPS

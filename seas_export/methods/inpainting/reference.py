@@ -157,7 +157,7 @@ class InpaintingLoop:
                 latents = drawn.before(solver.timesteps, step, latents)
             known = Known(step - first, timestep, before, noised, x0, placed)
             eps = self._predict(latents, timestep, contexts, known)
-            if guidance != 1:
+            if empty is not None:
                 unconditional = self._predict(latents, timestep, empty, known)
                 eps = unconditional + guidance * (eps - unconditional)
             added: dict[str, Any] = {}

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, MASK
+from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, MASK, pair_noises
 from seas_runtime.methods.checks.seas_tables import EMBEDDINGS
 from seas_runtime.methods.contract import Content, Inputs, MaskModel
-from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.noise import Stream
 from seas_runtime.methods.request import PairRequest, Sampling
 
 MASK_EMBEDDINGS = "mask_embeddings"
@@ -37,10 +37,7 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
     sampling, latent = pairs[0].request.sampling, content.manifest.latent
     schedule = content.schedule(sampling.sampler, sampling.steps)
     table, count = content.tables[MASK_EMBEDDINGS], len(pairs)
-    noises = [
-        PairNoise(pair.request.seed, pair.index, attempt, pair.request.defect, content.manifest.schema)
-        for pair in pairs
-    ]
+    noises = pair_noises(content, pairs, attempt)
     shape = (latent.channels, latent.height, latent.width)
     stream = Stream.OWN  # pairs of the same seed and index have noise of their own
     fresh = {

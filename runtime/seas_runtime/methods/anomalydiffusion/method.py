@@ -34,12 +34,12 @@ from seas_runtime.methods.anomalydiffusion.options import (
     reweighting,
 )
 from seas_runtime.methods.anomalydiffusion.reweighting import LOOK, PHOTOGRAPH, PIXEL_MASK, grown, growth
+from seas_runtime.methods.checks.placing import check_placing
 from seas_runtime.methods.checks.seas_tables import EMBEDDINGS, REFERENCES
 from seas_runtime.methods.checks.seas_tables import check_tables as check_shared_tables
 from seas_runtime.methods.contract import Beforehand, Content, Inputs, Method, Tables
 from seas_runtime.methods.inpainting.step import (
     CARRIES,
-    check_shared,
     clean,
     defect_contexts,
     describe_shared,
@@ -83,7 +83,7 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
     fields.choice(REWEIGHT, REWEIGHTS)
     if fields.has(MASK_SCALE):
         fields.number(MASK_SCALE, 1e-3, 1e3)
-    check_shared(fields)
+    check_placing(fields)
     fields.close()
 
 

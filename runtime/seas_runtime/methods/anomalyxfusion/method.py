@@ -23,12 +23,12 @@ from seas_runtime.manifest.types import (
     Manifest,
     SamplerDefaults,
 )
+from seas_runtime.methods.checks.placing import check_placing
 from seas_runtime.methods.checks.seas_tables import EMBEDDINGS, REFERENCES, check_references
 from seas_runtime.methods.contract import Beforehand, Content, Inputs, Method, Tables
 from seas_runtime.methods.inpainting.options import InpaintingOptions
 from seas_runtime.methods.inpainting.step import (
     CARRIES,
-    check_shared,
     clean,
     describe_shared,
     given_masks,
@@ -91,7 +91,7 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
         raise UserError(
             f"{fields.where}: expected guidance 1, found {sampler.guidance:g}; export the bundle again"
         )
-    check_shared(fields)
+    check_placing(fields)
     fields.close()
 
 

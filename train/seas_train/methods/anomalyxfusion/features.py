@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from seas_runtime.errors import UserError
+from seas_runtime.files import sha256_file
 from seas_train.diffusion.prompt_encoding import tokenize
 
 _MEAN, _DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -41,13 +43,11 @@ def texture_features(
     """
     from transformers import CLIPVisionModelWithProjection
 
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"--image-encoder {folder}: expected CLIP's image tower in transformers' format, found no "
-            "config.json; give a local copy of openai/clip-vit-large-patch14"
-        )
+    _encoder_files(folder)
     try:
-        model = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True).eval()
+        model = CLIPVisionModelWithProjection.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        ).eval()
     except (OSError, ValueError) as error:
         raise UserError(f"--image-encoder {folder}: expected CLIP's image tower, found: {error}") from error
     if model.config.projection_dim != width:
@@ -64,3 +64,22 @@ def texture_features(
         with torch.no_grad():
             made.append(model((seen[0].clamp(0, 1) - mean)[None] / deviation).image_embeds[0])
     return torch.stack(made).mean(dim=0)
+
+
+def encoder_digest(folder: Path) -> str:
+    """Return a digest of an image encoder's files; UserError where they are missing."""
+    digests = [f"{file.name} {sha256_file(file)}" for file in _encoder_files(folder)]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _encoder_files(folder: Path) -> list[Path]:
+    """Return its configuration and weights, which are never a pickle."""
+    config = folder / "config.json"
+    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    if not config.is_file() or not weights:
+        missing = "*.safetensors" if config.is_file() else "config.json"
+        raise UserError(
+            f"--image-encoder {folder}: expected CLIP's image tower in transformers' format, found no "
+            f"{missing}; give a local copy of openai/clip-vit-large-patch14"
+        )
+    return [config, *weights]

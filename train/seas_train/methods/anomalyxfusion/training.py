@@ -21,7 +21,11 @@ from seas_train.diffusion.prediction import predicts_v
 from seas_train.diffusion.taps import tap_indices
 from seas_train.methods.anomalyxfusion.captions import default_sentence, read_captions, sentence_of
 from seas_train.methods.anomalyxfusion.config import AnomalyXFusionConfig, TrainConfig
-from seas_train.methods.anomalyxfusion.features import sentence_features, texture_features
+from seas_train.methods.anomalyxfusion.features import (
+    encoder_digest,
+    sentence_features,
+    texture_features,
+)
 from seas_train.methods.anomalyxfusion.fusion import norm_loss
 from seas_train.methods.anomalyxfusion.model import FUSION, TEXTURES, TIME, FusionModel, check_checkpoint
 from seas_train.methods.contract import Method
@@ -63,7 +67,7 @@ class FusionStage(Stage):
         return {
             "config": self.config.to_dict(),
             "data": self.product.fingerprint,
-            "captions": sorted(self.captions.values()),
+            **read(self.product, self.config),
             "base": self.base.fingerprint,
             "image_size": self.geometry.image_size,
         }
@@ -138,6 +142,14 @@ class FusionStage(Stage):
         return torch.stack(made)
 
 
+def read(product: Product, config: AnomalyXFusionConfig) -> dict[str, Any]:
+    """Return the sentences by picture, and the image encoder's digest, that a training follows from."""
+    captions = read_captions(product, config.captions)
+    said = {f"{path.parent.name}/{path.name}": text for path, text in sorted(captions.items())}
+    encoder = {} if config.image_encoder is None else {"image_encoder": encoder_digest(config.image_encoder)}
+    return {"captions": said, **encoder}
+
+
 def check_base(base: Base) -> None:
     """Raise UserError for a base that lacks features that pairs are scored by, or that predicts v."""
     tap_indices(base.unet)
@@ -190,6 +202,7 @@ def train(
         prompts={GOOD: product.label, **words},
         generation=config.generation.described(base.scheduler),
         losses={stage.name: losses},
+        read=read(product, config.anomalyxfusion),
     )
 
 
@@ -200,4 +213,6 @@ METHOD = Method(
     artifacts={name: read_tensors for name in (FUSION, TIME, TEXTURES)},
     check_checkpoint=check_checkpoint,
     stages={FusionStage.name: "Fusion, time and textures"},
+    files={"image-encoder": f"{NAME}.image_encoder", "captions": f"{NAME}.captions"},
+    read=lambda product, config: read(product, config.anomalyxfusion),
 )

@@ -20,7 +20,7 @@ from operations import count_graph
 from seas_runtime import Generator, Placing
 from seas_runtime.backends.contract import AUTO
 from seas_runtime.errors import UserError
-from seas_runtime.manifest.types import STEP_UNGUIDED
+from seas_runtime.manifest.types import STEP, STEP_UNGUIDED
 from seas_runtime.methods.anomalydiffusion.options import (
     AUTHORS,
     OFF,
@@ -51,7 +51,7 @@ def seconds_a_step(generator: Generator, form: str, index: int) -> float:
         gate=False,
         guidance=1.0,
     )
-    return pair.record.times.graphs[GRAPHS[form]] / generator.manifest.sampler.steps
+    return pair.record.times.graphs[STEP] / generator.manifest.sampler.steps
 
 
 def main() -> int:

@@ -12,6 +12,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from seas_engines.building.prepare import Preparer
+from seas_engines.targets.dialect import dialect_of
+from seas_engines.targets.targets import Precision, Target
 from seas_export.export import export_bundle
 from seas_export.graphs.schedules import DDIM_ETA1, make_schedule, make_scheduler
 from seas_export.methods.anomalydiffusion.reweighting import AuthorsWeights, PaperWeights, ReweightedUNet
@@ -75,22 +78,31 @@ def test_pairs_follow_their_masks(generator: Generator) -> None:
         assert np.abs(one.image.astype(int) - other.image).max() <= 1
 
 
+def test_engines_are_measured(bundle: Path, tmp_path: Path) -> None:
+    """Half precision of each graph, and of whole pairs, as for engines of RTX."""
+    opened = Bundle.read(bundle)
+    graphs = runtime.METHOD.graphs_of(opened.manifest)
+    preparer = Preparer(opened, dialect_of(Target.RTX, "1.7"), Precision.FP16, tmp_path, threads=1)
+    chosen = preparer.choose(graphs, {})
+    assert set(chosen) == {*graphs} >= {"context", STEP_AUTHORS, STEP_PAPER}
+    assert chosen["step"]["loop"]["psnr"] >= 30
+    for graph in graphs:
+        assert preparer.prepare(graph, chosen[graph]).file.is_file()
+
+
 @pytest.mark.parametrize("form", ["authors", "paper"])
 def test_reweighting_changes_pairs_inside_their_masks(generator: Generator, form: str) -> None:
     photograph = generator.backgrounds[0].pixels
     mask = np.zeros(photograph.shape[:2], np.bool_)
     mask[20:44, 16:48] = True
-    made = {
-        how: generator.place(
-            photograph, "spot", mask, gate=False, options=AnomalyDiffusionOptions(reweight=how)
-        )
-        for how in ("off", form)
-    }
-    graphs = {"off": STEP_UNGUIDED, "authors": STEP_AUTHORS, "paper": STEP_PAPER}
-    for how, pair in made.items():
-        assert graphs[how] in pair.record.times.graphs
-    assert not np.array_equal(made["off"].image, made[form].image)
-    assert np.array_equal(made[form].image[:4], photograph[:4])
+    made = {}
+    for how, graph in ("off", STEP_UNGUIDED), (form, {"authors": STEP_AUTHORS, "paper": STEP_PAPER}[form]):
+        options = AnomalyDiffusionOptions(reweight=how)
+        sampling = generator.request("spot", options=options).sampling
+        assert runtime.METHOD.step_graph(generator.manifest, sampling, options) == graph
+        made[how] = generator.place(photograph, "spot", mask, gate=False, options=options).image
+    assert not np.array_equal(made["off"], made[form])
+    assert np.array_equal(made[form][:4], photograph[:4])
 
 
 def test_reweighting_and_guidance_are_refused_together(generator: Generator) -> None:

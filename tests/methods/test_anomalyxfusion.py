@@ -11,17 +11,25 @@ import numpy as np
 import pytest
 import torch
 
+from seas_engines.building.prepare import Preparer
+from seas_engines.targets.dialect import dialect_of
+from seas_engines.targets.targets import Precision, Target
+from seas_export.cli.options import method_files
 from seas_export.export import export_bundle
 from seas_runtime import Generator, Placing
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
-from seas_runtime.methods.anomalyxfusion.method import AnomalyXFusionOptions, feature
+from seas_runtime.methods.anomalyxfusion.method import METHOD, AnomalyXFusionOptions, feature
 from seas_train import load_checkpoint
 from seas_train.bases.base import load_base
 from seas_train.data import Product, load_product
 from seas_train.methods.anomalyxfusion.captions import default_sentence, read_captions, sentence_of
+from seas_train.methods.anomalyxfusion.config import TrainConfig
 from seas_train.methods.anomalyxfusion.features import sentence_features, texture_features
 from seas_train.methods.anomalyxfusion.fusion import Fusion, TimeFusion, norm_loss
-from seas_train.methods.anomalyxfusion.training import defaults
+from seas_train.methods.anomalyxfusion.training import METHOD as METHOD_TRAINED
+from seas_train.methods.anomalyxfusion.training import FusionStage, defaults
+from seas_train.settings import parse_assignments
 from tests.bases import IMAGE_SIZE, write_tiny_base
 from tests.methods.trained import train_tiny
 from tests.products import write_tiny_product
@@ -65,6 +73,17 @@ def test_pairs_are_drawn_by_sentence_texture_and_mask(generator: Generator) -> N
     assert "context" in made[0].record.times.graphs
     (one,) = generator.generate("spot", 1, placing=Placing(), gate=False)
     assert np.abs(one.image.astype(int) - made[0].image).max() <= 1
+
+
+def test_engines_are_measured(bundle: Path, tmp_path: Path) -> None:
+    """Half precision of each graph, and of whole pairs, as for engines of RTX."""
+    opened = Bundle.read(bundle)
+    preparer = Preparer(opened, dialect_of(Target.RTX, "1.7"), Precision.FP16, tmp_path, threads=1)
+    chosen = preparer.choose(METHOD.graphs, {})
+    assert set(chosen) == {*METHOD.graphs}
+    assert chosen["step"]["loop"]["psnr"] >= 30
+    for graph in METHOD.graphs:
+        assert preparer.prepare(graph, chosen[graph]).file.is_file()
 
 
 def test_a_caption_at_the_edge_is_encoded_as_in_training(generator: Generator, checkpoint: Path) -> None:
@@ -182,10 +201,9 @@ def test_sentences_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         read_captions(product, values)
 
 
-def test_textures_start_from_clips_image_tower(tmp_path: Path) -> None:
+def write_encoder(folder: Path) -> Path:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    folder = tmp_path / "clip"
     config = CLIPVisionConfig(
         hidden_size=8,
         intermediate_size=16,
@@ -196,6 +214,47 @@ def test_textures_start_from_clips_image_tower(tmp_path: Path) -> None:
         projection_dim=16,
     )
     CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    return folder
+
+
+def test_other_sentences_and_encoders_are_another_training(tmp_path: Path) -> None:
+    product, encoder = write_product(tmp_path), write_encoder(tmp_path / "clip")
+    table = tmp_path / "said.json"
+    spot = product.defects[1].train[0].image
+    table.write_text(json.dumps({"Spot": {spot.stem: "white"}}))
+    words = [f"anomalyxfusion.captions={table}", f"anomalyxfusion.image_encoder={encoder}"]
+    given = method_files("anomalyxfusion", captions=table, image_encoder=encoder)
+    assert given == parse_assignments(words)
+    config = TrainConfig().updated(given)
+    first = METHOD_TRAINED.read(product, config)
+    assert first["captions"] == {f"Spot/{spot.name}": "white"}
+    assert METHOD_TRAINED.read(product, config) == first
+    table.write_text(json.dumps({"Spot": {spot.stem: "grey"}}))
+    second = METHOD_TRAINED.read(product, config)
+    assert second["captions"] != first["captions"]
+    (encoder / "model.safetensors").write_bytes(b"others")
+    assert METHOD_TRAINED.read(product, config)["image_encoder"] != first["image_encoder"]
+    with pytest.raises(UserError, match="--captions: method anogen reads no such files"):
+        method_files("anogen", captions=table)
+
+
+def test_textures_of_a_training_start_from_the_encoder(tmp_path: Path) -> None:
+    base, product = load_base(write_tiny_base(tmp_path / "base")), write_product(tmp_path)
+    folder = write_encoder(tmp_path / "clip")
+    config = TrainConfig().updated(
+        {"anomalyxfusion": {"image_encoder": str(folder), "heads": 2, "word": "a"}}
+    )
+    made = FusionStage(product, base, config.anomalyxfusion).module.textures
+    words = config.updated({"anomalyxfusion": {"image_encoder": None}})
+    others = FusionStage(product, base, words.anomalyxfusion).module.textures
+    assert made.shape == others.shape
+    assert not torch.allclose(made, others)
+    assert not torch.allclose(made[0], made[1])  # a defect's own
+    assert torch.allclose(others[0], others[1])  # the word's
+
+
+def test_textures_start_from_clips_image_tower(tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "clip")
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     mask = torch.zeros(64, 64, dtype=torch.bool)
     mask[10:30, 10:30] = True

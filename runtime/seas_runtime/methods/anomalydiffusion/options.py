@@ -46,12 +46,19 @@ def reweighting(manifest: Manifest, options: Any) -> str:
 def choose_step(manifest: Manifest, sampling: Sampling, options: Any) -> str:
     """Return the graph that takes a step; re-weighted ones know no guidance."""
     graph = _GRAPHS.get(reweighting(manifest, options))
-    return graph if graph is not None and sampling.guidance == 1 else step_graph(manifest, sampling, options)
+    if graph in manifest.graphs and sampling.guidance == 1:
+        return str(graph)
+    return step_graph(manifest, sampling, options)
 
 
 def check_options(content: Content, request: Request) -> None:
     """Refuse re-weighting that is asked for beside guidance, which the method does not have with it."""
     asked = getattr(request.options, REWEIGHT, None)
+    if asked in _GRAPHS and _GRAPHS[asked] not in content.manifest.graphs:
+        raise UserError(
+            f"{REWEIGHT}: expected a bundle with the graph {_GRAPHS[asked]!r}, found one without it; export "
+            "the checkpoint again"
+        )
     if asked in _GRAPHS and request.sampling.guidance != 1:
         raise UserError(
             f"{REWEIGHT}: steps with re-weighted attention have no guidance, found guidance "

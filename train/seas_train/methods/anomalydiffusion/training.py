@@ -190,5 +190,6 @@ METHOD = Method(
     train=train,
     artifacts={name: read_tensors for name in (TOKENS, ENCODER, MASK_TOKENS)},
     check_checkpoint=check_checkpoint,
+    longer=f"{NAME}.steps",
     stages={SpatialStage.name: "Tokens and spatial encoder", MaskStage.name: "Tokens of masks"},
 )

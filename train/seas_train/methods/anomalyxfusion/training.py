@@ -212,6 +212,7 @@ METHOD = Method(
     train=train,
     artifacts={name: read_tensors for name in (FUSION, TIME, TEXTURES)},
     check_checkpoint=check_checkpoint,
+    longer=f"{NAME}.steps",
     stages={FusionStage.name: "Fusion, time and textures"},
     files={"image-encoder": f"{NAME}.image_encoder", "captions": f"{NAME}.captions"},
     read=lambda product, config: read(product, config.anomalyxfusion),

@@ -121,7 +121,7 @@ class TrainConfig(Settings):
             cosine = OptimizerConfig(
                 schedule=Schedule.COSINE, warmup_steps=20, gradient_clip=1.0, weight_decay=0.0
             )
-            shared: dict[str, Any] = {"half_precision": True, "optimizer": cosine, "variants": 16}
-            learned = replace(learned, steps=900, encoder=Encoder.SMALL, encoder_learning_rate=2e-3, **shared)
-            masks = replace(masks, steps=500)
+            shared: dict[str, Any] = {"half_precision": True, "optimizer": cosine, "variants": 8}
+            learned = replace(learned, steps=700, encoder=Encoder.SMALL, encoder_learning_rate=2e-3, **shared)
+            masks = replace(masks, steps=400)
         return cls(learned, masks, save_every=200 if small else 500)

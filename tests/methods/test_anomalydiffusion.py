@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from seas_engines.targets.targets import Precision, Target
 from seas_export.export import export_bundle
 from seas_export.graphs.schedules import DDIM_ETA1, make_schedule, make_scheduler
 from seas_export.methods.anomalydiffusion.reweighting import AuthorsWeights, PaperWeights, ReweightedUNet
-from seas_export.placing.generated import write_masks
+from seas_export.placing.generated import masks_beside, write_masks
 from seas_runtime import Generator, Placing
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import CheckFailed, UserError
@@ -251,8 +252,20 @@ def test_masks_are_generated_as_large_as_in_photographs(
         patch.setattr(runtime, "METHOD", replace(runtime.METHOD, mask_model=model))
         made = write_masks(bundle, tmp_path / "masks", ["spot"], 2)
     assert (made.defects[0].accepted, made.defects[0].first_try) == (2, 2)
+    beside = ("generated", "auto", bundle, tmp_path / "set")
+    (tmp_path / "masks").rename(tmp_path / "set-masks")
+    kept = tmp_path / "set-masks"
+    assert masks_beside(*beside, ["spot", "good"], 2, "cpu", print) == str(kept)
+    with pytest.raises(UserError, match="no masks of dark_line; remove"):
+        masks_beside(*beside, ["dark_line"], 2, "cpu", print)
+    record = json.loads((kept / "masks.json").read_text())
+    (kept / "masks.json").write_text(json.dumps({**record, "bundle": "another"}))
+    with pytest.raises(UserError, match="expected masks of this bundle, found others"):
+        masks_beside(*beside, ["spot"], 2, "cpu", print)
+    with pytest.raises(UserError, match="--masks: expected generated, found 'drawn'"):
+        masks_beside("drawn", *beside[1:], ["spot"], 2, "cpu", print)
     side = round(64 * scale)
-    assert Image.open(tmp_path / "masks/spot/000001.png").size == (side, side)
+    assert Image.open(kept / "spot/000001.png").size == (side, side)
     with monkeypatch.context() as patch:
         model = replace(MODEL, cut=lambda picture: (shape, "empty"))
         patch.setattr(runtime, "METHOD", replace(runtime.METHOD, mask_model=model))

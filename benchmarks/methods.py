@@ -4,7 +4,8 @@
         out/anomalyxfusion/bundle --product out/seas/sample/bottle --judges judges.safetensors
 
 All are of the sample product. The placements are the first bundle's own, drawn into the held-out normals,
-which no training saw. A method whose labels are boxes is given the boxes of the same masks. Judges that
+which no training saw. They are masks alone: a bundle that starts from real defects' looks
+has none here. A method whose labels are boxes is given the boxes of the same masks. Judges that
 learned from fresh renders alone say of each pair which defect they see, and where.
 
 Three figures a defect: the share whose type is right; the IoU of the judge's mask with the given one; and the
@@ -68,7 +69,11 @@ def places(first: Generator, photographs: Backgrounds, defect: str, count: int, 
     drawer = Drawer(first.bundle)
     request = first.request(defect, seed, placing=Placing())
     made = (drawer.draw(photographs, PairRequest(request, index), 0) for index in range(count))
-    return [Place(drawing.photograph.pixels, drawing.placed.mask) for drawing in made]
+    found = []
+    for drawing in made:
+        pixels = drawing.photograph.pixels
+        found.append(Place(pixels, drawing.placed.full(pixels.shape[:2])))
+    return found
 
 
 def boxed(place: Place) -> Place:

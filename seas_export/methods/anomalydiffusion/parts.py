@@ -9,13 +9,14 @@ import torch
 
 from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import Extras
+from seas_export.graphs.finishing import finish
 from seas_export.graphs.graph_builder import GraphBuilder
 from seas_export.graphs.trace import VAE_DECODER, Part
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.anomalydiffusion.reweighting import AuthorsWeights, PaperWeights, ReweightedUNet
 from seas_export.methods.inpainting.graphs import PARTS as BASE_PARTS
 from seas_export.methods.inpainting.graphs import base_parts, compose_base
-from seas_export.methods.seas.compose import compose_step, finish, unscaled
+from seas_export.methods.seas.compose import compose_step, unscaled
 from seas_runtime.manifest.types import BATCH
 from seas_runtime.methods.anomalydiffusion.method import CONTEXT, SHAPE, TOKENS
 from seas_runtime.methods.anomalydiffusion.options import STEP_AUTHORS, STEP_PAPER

@@ -11,6 +11,7 @@ import torch
 
 from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import Extras
+from seas_export.graphs.finishing import finish
 from seas_export.graphs.graph_builder import GraphBuilder
 from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part
 from seas_export.graphs.weights import WeightStore
@@ -19,7 +20,6 @@ from seas_export.methods.seas.compose import (
     compose_decode_image,
     compose_encode_image,
     compose_step,
-    finish,
 )
 from seas_export.methods.seas.parts import make_parts as make_base_parts
 from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, ENCODE_IMAGE, STEP, STEPS

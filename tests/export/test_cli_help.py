@@ -18,6 +18,7 @@ COMMANDS = (
     ("base", "untrained"),
     ("export",),
     ("generate",),
+    ("masks",),
     ("merge",),
     ("campaign",),
     ("inspect",),

@@ -50,6 +50,8 @@ def train(
     defect: options.Defects = None,
     memory: options.Memory = None,
     lora: options.Lora = None,
+    image_encoder: options.ImageEncoder = None,
+    captions: options.Captions = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Estimate memory and time, and train nothing.")
     ] = False,
@@ -87,7 +89,10 @@ def train(
         ),
         resume=resume,
         force=force,
-        memory=options.memory_options(memory, lora, method or "seas"),
+        stand_for={
+            **options.memory_options(memory, lora, method or "seas"),
+            **options.method_files(method or "seas", image_encoder=image_encoder, captions=captions),
+        },
         allow_pickle=allow_pickle,
         reproduce=reproduce,
         preset=preset,

@@ -95,12 +95,7 @@ def compose_step(
     blended = _sum(build, (mask, latents), (outside, noised))
     (scaled,) = build.op("Mul", blended, s)
     if guidance is None or negative_context is None:
-        known = {
-            "latents": latents,
-            "noised": noised,
-            "previous_x0": previous_x0,
-            "step_index": step_index,
-        }
+        known = {"latents": latents, "noised": noised, "previous_x0": previous_x0, "step_index": step_index}
         more = {} if attention is None else attention(build, known)
         given = {"latents": scaled, "timestep": timestep, "context": context, **more}
         predicted = build.inline(unet, given)

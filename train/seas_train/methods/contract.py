@@ -70,3 +70,9 @@ class Method:
     """Training options that `--memory` and `--lora` stand for; None for a method that has no such levels."""
     estimate: Callable[[Base, Product, Any], Estimate] | None = None
     """Memory and operations of the stage that takes most, before it is trained; None where nothing tells."""
+    longer: str = "finetune.steps"
+    """The key of its configuration, with dots, by which it trains longer."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Command-line option of files that it also learns from -> the key of its configuration, with dots."""
+    read: Callable[[Product, Any], Mapping[str, Any]] = lambda product, config: {}
+    """Return what it reads besides photographs and base, as JSON values that say when to train again."""

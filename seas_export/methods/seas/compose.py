@@ -17,6 +17,7 @@ from seas_engines.graphs.upsampling import split_upsampling
 from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import NONE, Extras
 from seas_export.graphs.graph_builder import GraphBuilder
+from seas_export.graphs.schedules import adds_noise
 from seas_export.graphs.trace import UNET, VAE_DECODER, VAE_ENCODER
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS
@@ -277,12 +278,12 @@ def compose(
         dtype: of embeddings and U-Net taps.
         spec: the target's.
         store: of the bundle's weights.
-        extras: whether a step takes guidance rescale.
+        extras: whether a step takes guidance rescale, or a sampler's noise.
     """
-    opset, rescaled = spec.opset, extras.guidance_rescale is not None
+    opset, rescaled, noisy = spec.opset, extras.guidance_rescale is not None, adds_noise(extras.samplers)
     composed = {
-        STEP: compose_step(parts[UNET], geometry, dtype, opset, rescaled=rescaled),
-        STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False),
+        STEP: compose_step(parts[UNET], geometry, dtype, opset, rescaled=rescaled, noisy=noisy),
+        STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False, noisy=noisy),
         DECODE_MASK: compose_decode_mask(parts[VAE_DECODER], parts[MASK_HEAD], geometry, dtype, opset),
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
         ENCODE_IMAGE: compose_encode_image(parts[VAE_ENCODER], geometry, opset),

@@ -44,6 +44,7 @@ class Asked:
     guidance: float | None = None
     tau: float | None = None
     strength: float | None = None
+    mask_steps: int | None = None
     oversample: float = 1.0
     gate: bool = True
 
@@ -69,7 +70,7 @@ class Asked:
         """Return what the generation is asked; UserError for what cannot be, as its own commands say it."""
         from seas_runtime.dataset.folder import DatasetRequest
 
-        options = SeasOptions(strength=self.strength)
+        options = SeasOptions(strength=self.strength, mask_steps=self.mask_steps)
         return DatasetRequest(
             defects=self.defects,
             count=self.count,

@@ -53,9 +53,8 @@ class Plan:
         self._step_graph, self._graph = step_graph, bundle.manifest.graphs[step_graph]
         carries = find_method(bundle.manifest.method).carries
         self._carries = {name: to for name, to in carries.items() if self._graph.input(name)}
-        self._readouts, self._beforehand = readouts, inputs.beforehand
+        self._readouts, self._beforehand, self._observed = readouts, inputs.beforehand, inputs.observed
         self._kept = min(max((item.steps for item in readouts), default=0), self._steps)
-        self._observed = inputs.observed
         self._join = join and self._joins()
         self._held: dict[str, Array] = {}  # what places hold that outlasts a batch
         self._allocate(schedule, inputs)

@@ -51,13 +51,13 @@ def compose_step(
 ) -> ir.Model:
     """Return the graph of one denoising step: blend, scheduler, guidance and U-Net.
 
-    The step starts from `blended`: the latents where `mask` is 1, elsewhere the background, noised as far as
-    the step's latents are. Guidance 1 leaves the unconditional half unread: without `guided` the U-Net runs on
-    the conditional half alone, and the inputs `guidance` and `negative_context` are not there. With `rescaled`
-    it also takes `guidance_rescale`: see `_rescaled`; with `noisy` the input `noise`, which samplers add in
-    their steps. `attention` adds inputs, and returns what a U-Net without guidance takes besides, of the step's
-    `latents`, `noised`, the background, `previous_x0` and `step_index`. `name` is the graph's. With `per_step`
-    it takes a row of `contexts` [steps, B, L, D].
+    The step starts from `blended`: the latents where `mask` is 1, elsewhere the background, noised as far
+    as the step's latents are. Guidance 1 leaves the unconditional half unread: without `guided` the U-Net
+    runs on the conditional half alone, and the inputs `guidance` and `negative_context` are not there. With
+    `rescaled` it also takes `guidance_rescale`: see `_rescaled`; with `noisy` the input `noise`, which
+    samplers add in their steps. `attention` adds inputs, and returns what a U-Net without guidance takes
+    besides, of the step's `latents`, `noised`, the background, `previous_x0` and `step_index`. `name` is
+    the graph's. With `per_step` it takes a row of `contexts` [steps, B, L, D].
     """
     build = GraphBuilder(name or (STEP if guided else STEP_UNGUIDED), opset)
     float32 = ir.DataType.FLOAT

@@ -298,6 +298,23 @@ def test_plans_of_other_mask_steps_stand_beside_each_other(bundle: Path) -> None
         assert np.array_equal(made.probability, alone.probability)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "rtx"])
+def test_masks_of_x0_leave_the_picture_as_it_was(tmp_path: Path, blending: Generator, backend: str) -> None:
+    """x0 is also carried to the next step: what is read and what is carried share their places."""
+    generation = {**blending.manifest.generation, "decoded": "x0"}
+    rule = blending.manifest.generation["blend"]
+    made = write_tiny_bundle(tmp_path / "own", Toy(blend=rule), generation=generation)
+    generator = opened(made, tmp_path, backend)
+    assert [item.sources for item in generator._loop._method.readouts(generator.manifest, None)] == [
+        {"latents": "x0"}
+    ]
+    for sampler, steps in SAMPLERS:
+        request = generator.request(
+            "stain", 3, options=SeasOptions(), sampler=sampler, steps=steps, guidance=2.0, gate=False
+        )
+        check(generator, request, make(generator, request, range(3)))
+
+
 def test_a_batch_is_placed_or_not(blending: Generator) -> None:
     request = blending.request("stain")
     batch = [PairRequest(request, 0, placed(0)), PairRequest(request, 1)]

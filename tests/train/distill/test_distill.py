@@ -19,8 +19,10 @@ from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.distill.config import DistillConfig, DistillStageConfig
 from seas_train.methods.seas.distill.stage import DistillStage
 from seas_train.methods.seas.distill.training import defaults, distill, estimate, teacher_of
+from seas_train.methods.table import find_method
 from seas_train.training.loop import run_training
 from seas_train.training.optimizer import OptimizerConfig
+from seas_train.training.precision import Precision
 from seas_train.training.random import step_random
 from seas_train.training.stage import LoopConfig
 from tests.bases import IMAGE_SIZE, write_tiny_base
@@ -113,6 +115,24 @@ def test_killed_and_resumed_equals_unbroken(
         changed = {name for name, tensor in before.items() if not torch.equal(tensor, expected[name])}
         assert changed
         assert all(".attn" in name for name in changed)
+
+
+@pytest.mark.parametrize("level", ["low", "medium"])
+def test_memory_levels_train_in_half_precision(
+    teacher: Checkpoint, product: Product, tmp_path: Path, level: str
+) -> None:
+    given = find_method("seas").distillation.memory(level, None)
+    config = defaults(teacher, product).updated(given).updated({"distill": {"steps": 2}})
+    assert config.precision is Precision.BF16
+    assert config.distill.gradient_checkpointing
+    assert bool(config.distill.lora_rank) == (level == "low")
+    stage = make(teacher, product, config.distill)
+    loop = replace(config.loop, preview_every=2)
+    run_training(stage, tmp_path, loop, progress=False)
+    assert list((tmp_path / "distill" / "previews").iterdir())
+    unet = stage.result("fingerprint").models.unet
+    assert {parameter.dtype for parameter in unet.parameters()} == {torch.float32}
+    assert not same(unet.state_dict(), teacher.unet.state_dict())
 
 
 @pytest.mark.parametrize("config", [STAGE, LORA], ids=["whole", "lora"])

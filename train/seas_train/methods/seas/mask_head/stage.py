@@ -119,11 +119,11 @@ class MaskHeadStage(Stage):
 
     def identity(self) -> dict[str, Any]:
         """Configuration, stage 1 and native bfloat16."""
-        native = self.config.half_precision and computes_bfloat16()
         return {
             "config": self.config.to_dict(),
             "finetune": self._tuned.fingerprint,
-            "native_bfloat16": native,
+            "native_bfloat16": self.config.half_precision and computes_bfloat16(),
+            **({"timesteps": [*self._reading.timesteps]} if self._reading.of_x0 else {}),
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:

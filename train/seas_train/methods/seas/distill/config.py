@@ -102,9 +102,9 @@ class DistillConfig(Settings):
             stage = DistillStageConfig(steps=steps)
             return cls(distill=stage, mask_head=trained.mask_head, save_every=500, preview_every=500)
         stage = DistillStageConfig(
-            steps=400,
+            steps=250,
             learning_rate=4e-4,
-            skip=40,
+            skip=80,
             region_weight=trained.finetune.region_weight,
             half_precision=True,
             optimizer=OptimizerConfig(

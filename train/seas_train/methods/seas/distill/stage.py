@@ -209,6 +209,7 @@ class DistillStage(Stage):
     def result(self, fingerprint: str) -> FineTuned:
         """The models with the student in the U-Net's place, to be called once, after training."""
         unet: Any = self.module
+        self._average = {}
         if self.config.gradient_checkpointing:
             unet.disable_gradient_checkpointing()
         unet.to(memory_format=torch.contiguous_format)

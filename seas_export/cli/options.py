@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,7 +121,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         "--method",
-        help="seas (U-Net and mask head; the default) or anogen (embeddings from three pairs; boxes).",
+        help="seas (the default), anogen (three pairs; boxes), anomalydiffusion or anomalyxfusion.",
     ),
 ]
 Memory = Annotated[
@@ -133,6 +134,38 @@ Lora = Annotated[
     int | None,
     typer.Option("--lora", metavar="RANK", help="Train adapters of this rank instead of the whole U-Net."),
 ]
+ImageEncoder = Annotated[
+    Path | None,
+    typer.Option(
+        "--image-encoder",
+        metavar="DIR",
+        help="Of anomalyxfusion: a local openai/clip-vit-large-patch14, for first textures.",
+    ),
+]
+Captions = Annotated[
+    Path | None,
+    typer.Option(
+        "--captions",
+        metavar="PATH",
+        help="Of anomalyxfusion: sentences of the pictures, a folder DEFECT/NNN.txt, a CSV or JSON.",
+    ),
+]
+
+
+def method_files(method: str, **files: Path | None) -> dict[str, Any]:
+    """The training options that files given to a method stand for."""
+    wanted = {name.replace("_", "-"): path for name, path in files.items() if path is not None}
+    if not wanted:
+        return {}
+    from seas_runtime.errors import UserError
+    from seas_train.methods.table import find_method
+    from seas_train.settings import parse_assignments
+
+    known = find_method(method).files
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"--{name}: method {method} reads no such files; leave it out")
+    return parse_assignments([f"{known[name]}={json.dumps(str(path))}" for name, path in wanted.items()])
 
 
 def memory_options(level: str | None, lora: int | None, method: str) -> dict[str, Any]:

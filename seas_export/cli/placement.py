@@ -29,6 +29,14 @@ Where = Annotated[
 PerPicture = Annotated[
     str, typer.Option("--per-picture", metavar="N|LOW:HIGH", help="Masks in a picture, of one defect.")
 ]
+PerBackground = Annotated[
+    str | None,
+    typer.Option(
+        "--per-background",
+        metavar="NxM",
+        help="N placements in a row on one photograph, M pairs in a row of each; by default all are new.",
+    ),
+]
 Source = Annotated[
     str,
     typer.Option(
@@ -63,6 +71,7 @@ def placement_options(
     box_sizes: str | None,
     legal: Path | None,
     forbidden: Path | None,
+    per_background: str | None = None,
 ) -> PlacementOptions:
     """What placements are asked for by these words; UserError names the option that is wrong."""
     from seas_runtime.placement.options import (
@@ -71,6 +80,7 @@ def placement_options(
         SHAPES,
         WHERE,
         PlacementOptions,
+        parse_background,
         parse_counts,
         parse_sizes,
     )
@@ -82,6 +92,7 @@ def placement_options(
         sizes=None if box_sizes is None else parse_sizes(box_sizes),
         legal=None if legal is None else str(legal),
         forbidden=None if forbidden is None else str(forbidden),
+        per_background=None if per_background is None else parse_background(per_background),
     )
 
 

@@ -10,6 +10,8 @@ from seas_runtime.errors import UserError
 METHODS = {
     "seas": "seas_export.methods.seas.method",
     "anogen": "seas_export.methods.anogen.method",
+    "anomalydiffusion": "seas_export.methods.anomalydiffusion.method",
+    "anomalyxfusion": "seas_export.methods.anomalyxfusion.method",
 }
 """A method's name and the module whose `METHOD` it is."""
 

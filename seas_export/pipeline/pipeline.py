@@ -198,6 +198,7 @@ class _Build:
         """Both stages of training, to a checkpoint."""
         from seas_train import train_product
         from seas_train.checkpoint import CHECKPOINT
+        from seas_train.methods.table import find_method
         from seas_train.training.state import AnotherRun
 
         def run(resume: bool) -> None:
@@ -233,6 +234,7 @@ class _Build:
             "base": base.fingerprint,
             # How often a state is saved does not change what is trained.
             "config": {**config.to_dict(), "save_every": None, "preview_every": None},
+            **find_method(self.config.method).read(product, config),
         }
         self.ledger.part(
             "train", inputs, self.checkpoint, make, folder_digest(CHECKPOINT), restated="config.generation"

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from seas_runtime.backends.contract import open_backend
-from seas_runtime.bundle.reading import Bundle
+from seas_runtime.bundle.reading import Bundle, read_manifest_file
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.files import os_errors, write_json
+from seas_runtime.files import os_errors, read_json, write_json
 from seas_runtime.generation.placing.generated_masks import MaskGenerator
 from seas_runtime.manifest.fields import check_integer
 from seas_runtime.manifest.types import GOOD
@@ -114,15 +114,28 @@ def masks_beside(
 ) -> str:
     """Generate masks beside the data set `out`, where they are not there already; return their folder.
 
-    Raises UserError for what is `asked` beyond `generated`, and for a `source` of masks beside it; else as
-    `write_masks`.
+    Raises UserError for what is `asked` beyond `generated`, for a `source` of masks beside it, and for masks
+    of another bundle or without a wanted defect's; else as `write_masks`.
     """
     if asked != "generated":
         raise UserError(f"--masks: expected generated, found {asked!r}; give masks with --placement-source")
     if source != "auto":
         raise UserError("--masks generated: is a --placement-source of its own; give one of them")
     folder = out.with_name(out.name + "-masks")
-    if not folder.is_dir() or not holds_ours(folder, MASKS):
-        wanted = [name for name in defects or [ALL] if name != GOOD]
+    wanted = [name for name in defects or [ALL] if name != GOOD]
+    if folder.is_dir() and holds_ours(folder, MASKS):
+        _check_kept(folder, bundle, wanted)
+    else:
         write_masks(bundle, folder, wanted, count, backend=backend, say=say)
     return str(folder)
+
+
+def _check_kept(folder: Path, bundle: Path, wanted: Sequence[str]) -> None:
+    """Refuse masks of an earlier run that are not of this bundle, or lack a defect's."""
+    manifest, fingerprint = read_manifest_file(bundle)
+    advice = f"remove {folder}, or give another --out"
+    if read_json(folder / RECORD, "generated masks").get("bundle") != fingerprint:
+        raise UserError(f"--masks generated: {folder}: expected masks of this bundle, found others; {advice}")
+    names = [] if ALL in wanted else [manifest.find_defect(name) for name in wanted]
+    if missing := [name for name in names if not (folder / name).is_dir()]:
+        raise UserError(f"--masks generated: {folder}: no masks of {', '.join(missing)}; {advice}")

@@ -30,8 +30,9 @@ class State(str, Enum):
 
 
 _ORDER = list(State)
+LONGER = "finetune.steps"
+"""The key of training that trains longer, of SeaS."""
 _LEARN = (
-    "train longer (--set train.finetune.steps=N) or on more pairs (--shots)",
     "start from a base that has seen photographs, a Stable Diffusion 1.x: --base",
     "look whether the defect is large enough at the base's size: seas-export data inspect",
 )
@@ -82,15 +83,22 @@ class Verdict:
         return ", ".join(words) or "nothing measured"
 
 
-def verdict_of(defect: str, figures: Figures) -> Verdict:
-    """Return the verdict: the worst of what the figures say."""
-    found = list(_findings(figures))
+def verdict_of(defect: str, figures: Figures, longer: str = LONGER, guided: bool = True) -> Verdict:
+    """Return the verdict: the worst of what the figures say.
+
+    longer: the key of training that trains longer. guided: whether pairs can be made with guidance.
+    """
+    learn = (f"train longer (--set train.{longer}=N) or on more pairs (--shots)", *_LEARN)
+    closer = ("follow the prompt more closely: a higher --guidance",) if guided else ()
+    found = list(_findings(figures, learn, closer))
     state = max((state for state, _, _ in found), key=_ORDER.index, default=State.USABLE)
     advice = dict.fromkeys(line for _, _, lines in found for line in lines)
     return Verdict(defect, state, tuple(why for _, why, _ in found), tuple(advice), figures)
 
 
-def _findings(figures: Figures) -> Iterator[tuple[State, str, Sequence[str]]]:
+def _findings(
+    figures: Figures, learn: Sequence[str], closer: Sequence[str]
+) -> Iterator[tuple[State, str, Sequence[str]]]:
     """What speaks against a defect: how much, why, and what to try."""
     masks, normals, prompt = figures.masks, figures.normals, figures.prompt
     if masks is None and prompt is None:
@@ -106,7 +114,7 @@ def _findings(figures: Figures) -> Iterator[tuple[State, str, Sequence[str]]]:
             state,
             f"on {masks.judged} its masks reach an IoU of {masks.iou:.2f} with the real ones "
             f"({IOU_USABLE:g} and more is usable{chance}){placed if masks.laid else ''}",
-            (*_LEARN, *(() if masks.regions else (_REGIONS,)), _MASKS),
+            (*learn, *(() if masks.regions else (_REGIONS,)), _MASKS),
         )
     if normals is not None and normals.images and normals.empty < EMPTY_USABLE * normals.images:
         yield (
@@ -119,7 +127,7 @@ def _findings(figures: Figures) -> Iterator[tuple[State, str, Sequence[str]]]:
             state,
             f"its prompt changes a picture {prompt.ratio:.2f} times as much as other noise does "
             f"({PROMPT_USABLE:g} and more is usable): with it and without it, nearly the same is made",
-            (*_LEARN, "follow the prompt more closely: a higher --guidance"),
+            (*learn, *closer),
         )
 
 

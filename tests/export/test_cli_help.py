@@ -19,6 +19,7 @@ COMMANDS = (
     ("base", "untrained"),
     ("export",),
     ("generate",),
+    ("masks",),
     ("merge",),
     ("campaign",),
     ("inspect",),

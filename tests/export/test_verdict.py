@@ -26,6 +26,12 @@ from seas_export.verdict.files import (
 from seas_export.verdict.prompts import effects, largest_change, prompt_effects
 from seas_runtime.bundle.reading import Bundle, read_manifest_file
 from seas_runtime.errors import UserError
+from seas_train.bases.base import load_base
+from seas_train.data import load_product
+from seas_train.methods.table import METHODS, find_method
+from seas_train.settings import parse_assignments
+from tests.bases import IMAGE_SIZE, write_tiny_base
+from tests.products import write_tiny_product
 
 GOOD_MASKS, GOOD_NORMALS, GOOD_PROMPT = Scores(6, 0.85, 0.02), Normals(6, 6), PromptEffect(4, 80.0, 60.0)
 BAD_MASKS = Scores(6, 0.05, 0.01)
@@ -61,6 +67,24 @@ def test_the_worst_figure_decides(figures: Figures, state: State, word: str) -> 
     assert verdict.state is state
     assert word in " ".join(verdict.why)
     assert bool(verdict.why) == bool(verdict.advice) == (state is not State.USABLE)
+
+
+def test_advice_is_of_the_method() -> None:
+    weak = replace(GOOD, prompt=PromptEffect(4, 1.0, 60.0))
+    assert "--set train.finetune.steps=N" in verdict_of("crack", weak).advice[0]
+    assert "--guidance" in verdict_of("crack", weak).advice[-1]
+    other = verdict_of("crack", weak, "anomalyxfusion.steps", guided=False)
+    assert "--set train.anomalyxfusion.steps=N" in other.advice[0]
+    assert "--guidance" not in " ".join(other.advice)
+
+
+@pytest.mark.parametrize("method", [*METHODS])
+def test_every_methods_key_trains_longer(method: str, tmp_path: Path) -> None:
+    base = load_base(write_tiny_base(tmp_path / "base"))
+    product = load_product(write_tiny_product(tmp_path / "plate"), size=IMAGE_SIZE)
+    found = find_method(method)
+    config = found.defaults(base, product, None).updated(parse_assignments([f"{found.longer}=7"]))
+    assert "'steps': 7" in str(config.to_dict())
 
 
 def test_the_terminal_names_what_is_not_usable_why_and_what_to_try() -> None:

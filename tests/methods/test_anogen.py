@@ -15,7 +15,7 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.dataset.formats.convert import convert_dataset
 from seas_runtime.errors import UserError
 from seas_runtime.methods.request import PLACED, REFINED
-from seas_runtime.placement.options import BOXES, PlacementOptions
+from seas_runtime.placement.options import BOXES, PlacementOptions, parse_background
 from seas_train import load_checkpoint
 from seas_train.bases.base import load_base
 from seas_train.data import load_product
@@ -67,6 +67,32 @@ def test_pairs_are_drawn_into_boxes_and_weakly_labelled(generator: Generator, tm
         assert pair.record.weak
     (shaped,) = generator.generate("spot", 1, placing=Placing(), gate=False)
     assert not shaped.record.weak
+
+
+def test_boxes_a_photograph_and_pairs_a_box(generator: Generator) -> None:
+    """2x2: pairs 0 to 3 share a photograph, 0 and 1 a box; the noise is each pair's own."""
+    shared = Placing(PlacementOptions(source=BOXES, per_background=(2, 2)))
+    made = list(generator.generate("spot", 8, batch=4, placing=shared, gate=False, steps=25))
+    photographs = [pair.record.origin["photograph_sha256"] for pair in made]
+    boxes = [str(pair.record.origin["placement"]) for pair in made]
+    assert photographs == [photographs[0]] * 4 + [photographs[4]] * 4
+    assert boxes == [boxes[number - number % 2] for number in range(8)]
+    assert len(set(boxes)) == 4
+    for number in range(0, 8, 2):
+        assert not np.array_equal(made[number].image, made[number + 1].image)
+    (again,) = generator.generate("spot", 1, start=5, placing=shared, gate=False, steps=25)
+    assert again.record.origin == made[5].record.origin
+
+
+def test_what_is_no_number_of_boxes(generator: Generator) -> None:
+    for text in ("2", "2x", "ax2", "2x2x2"):
+        with pytest.raises(UserError, match="--per-background: expected NxM, two numbers from 1 to 100"):
+            parse_background(text)
+    with pytest.raises(UserError, match="--per-background: expected NxM"):
+        PlacementOptions(per_background=(0, 2))
+    options = PlacementOptions(per_background=parse_background("2x3"))
+    assert options.to_dict() == {"per_background": [2, 3]}
+    assert PlacementOptions.from_dict(options.to_dict()) == options
 
 
 def test_a_normal_is_its_photograph(generator: Generator) -> None:

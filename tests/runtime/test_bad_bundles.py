@@ -204,7 +204,7 @@ BAD_BUNDLES: dict[str, tuple[Spoil, str]] = {
     ),
     "images of another size": (
         setting("image", "width", 64),
-        r"decode_mask\.outputs: 'probability': expected float32 \[any, 48, 64\]",
+        r"decode_image\.outputs: 'image': expected uint8 \[any, 48, 64, 3\]",
     ),
     "hash malformed": (
         setting("files", STEP, "sha256", "abc"),

@@ -64,6 +64,10 @@ BAD_BASES: dict[str, tuple[Callable[[Path], None], str]] = {
     "index is no JSON": (write("{", "model_index.json"), "model_index.json"),
     "index is a list": (write("[]", "model_index.json"), "expected a JSON object"),
     "SDXL": (edit("model_index.json", _class_name="StableDiffusionXLPipeline"), "SDXL"),
+    "LDM text2img-large": (
+        edit("model_index.json", _class_name="LDMTextToImagePipeline"),
+        "trains on: its text encoder is a BERT of width 1280, no CLIP",
+    ),
     "Flux": (edit("model_index.json", _class_name="FluxPipeline"), "says FluxPipeline"),
     "inpainting": (edit("unet", "config.json", in_channels=9), "inpainting model"),
     "x0 prediction": (

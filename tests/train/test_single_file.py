@@ -117,6 +117,10 @@ OTHERS: dict[str, tuple[Change, str]] = {
     "upscaler": (channels(7), "an upscaler"),
     "six channels": (channels(6), "takes 6 channels, expected 4"),
     "SDXL": (extra("conditioner.embedders.1.model.ln_final.weight"), "SDXL: it has two text encoders"),
+    "LDM text2img-large": (
+        extra("cond_stage_model.transformer.attn_layers.layers.0.0.weight"),
+        "CompVis' LDM text2img-large, .* a BERT of width 1280, no CLIP",
+    ),
     "SD 2": (extra("cond_stage_model.model.ln_final.weight"), "Stable Diffusion 2"),
     "SD 3": (extra("model.diffusion_model.joint_blocks.0.x"), "Stable Diffusion 3"),
     "Flux": (extra("model.diffusion_model.double_blocks.0.x"), "Flux"),

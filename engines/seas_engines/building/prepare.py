@@ -25,6 +25,7 @@ from seas_engines.precision.loop_check import (
     LoopFigures,
     Run,
     compare,
+    default_step,
     make_pairs,
 )
 from seas_engines.targets.dialect import Dialect
@@ -168,11 +169,13 @@ class Preparer:
         if expected_seconds > _LOOP_SECONDS:
             logger.info("whole pairs are not compared: they would take %.0f s", expected_seconds)
             return None
+        step = default_step(self._bundle)
+        graphs = dict.fromkeys((*self._method.graphs, *([step] if step in chosen else [])))
         made = []
         for half in (False, True):
             with contextlib.ExitStack() as stack:
                 runs: dict[str, Run] = {}
-                for graph in self._method.graphs:
+                for graph in graphs:
                     model = self._in_pieces(graph)
                     if half:
                         emulate_half(model, chosen[graph].float32, self._half_values)

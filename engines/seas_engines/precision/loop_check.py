@@ -18,6 +18,7 @@ from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import GraphSpec
 from seas_runtime.methods.request import PairRequest, Request
+from seas_runtime.methods.table import find_method
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """Runs a graph once."""
@@ -62,6 +63,13 @@ def make_pairs(bundle: Bundle, graphs: Mapping[str, Run], count: int = PAIRS) ->
     loop = Loop(bundle, backend, Sessions(bundle, backend))
     made = loop.run([PairRequest(request, index) for index in range(count)], 0)
     return Pairs(made.images, made.masks.masks, made.masks.probabilities)
+
+
+def default_step(bundle: Bundle) -> str:
+    """Return the graph that takes a step of pairs that are asked for without options."""
+    request = resolve(Request(bundle.manifest.defects[0], _SEED), bundle)
+    method = find_method(bundle.manifest.method)
+    return method.step_graph(bundle.manifest, request.sampling, request.options)
 
 
 class _Measured(OnnxRuntimeCpu):

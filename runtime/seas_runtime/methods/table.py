@@ -9,6 +9,8 @@ from seas_runtime.methods.contract import Method
 METHODS = {
     "seas": "seas_runtime.methods.seas",
     "anogen": "seas_runtime.methods.anogen.method",
+    "anomalydiffusion": "seas_runtime.methods.anomalydiffusion.method",
+    "anomalyxfusion": "seas_runtime.methods.anomalyxfusion.method",
 }
 """A method's name and the module whose `METHOD` it is."""
 

@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from seas_runtime.errors import UserError
-from seas_runtime.placement.masks.shapes import Shape
 from seas_runtime.placement.masks.sources import DrawnMask, Shapes, open_source
 from seas_runtime.placement.options import ANYWHERE, AUTO, FOREGROUND, GIVEN, GRABCUT, WHERE, PlacementOptions
 from seas_runtime.placement.regions import Placed
 from seas_runtime.placement.where.areas import Area, read_area
-from seas_runtime.placement.where.foreground import WHOLE, Part, find_part, shows_background
+from seas_runtime.placement.where.foreground import WHOLE, Part, find_part
 from seas_runtime.placement.where.grabcut import refine_part
 from seas_runtime.placement.where.scene import FORBIDDEN, ILLEGAL, OFF, Place, Scene
 
@@ -39,22 +38,6 @@ _WAY_OUT = {
 
 UInt8Array = npt.NDArray[np.uint8]
 Reasons = Counter[str]
-
-
-def draw_placement(
-    random: np.random.Generator,
-    photograph: UInt8Array,
-    shapes: Sequence[Shape],
-    options: PlacementOptions | None = None,
-    background: bool | None = None,
-) -> Placed:
-    """Draw a placement on one photograph [H, W, 3]; for many, a `Placer` reads what options name once.
-
-    Without `background` the photograph alone tells whether there is one. Raises UserError that says why
-    none fits.
-    """
-    known = shows_background([photograph]) if background is None else background
-    return Placer({"": shapes}, options or PlacementOptions(), known).draw(random, "", photograph)
 
 
 class Placer:

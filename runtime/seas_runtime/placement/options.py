@@ -38,6 +38,9 @@ class PlacementOptions:
     """The path of an area outside of which no mask may lie."""
     forbidden: str | None = None
     """The path of an area in which no mask may lie."""
+    per_background: tuple[int, int] | None = None
+    """N placements in a row on one photograph, and M pairs in a row of one placement; None draws both anew
+    for each pair, and for each attempt at it."""
 
     def __post_init__(self) -> None:
         for name in ("where", "source"):
@@ -61,6 +64,13 @@ class PlacementOptions:
                     "give the lower one first"
                 )
             object.__setattr__(self, name, tuple(value))  # a list of JSON, hashable
+        if self.per_background is not None:
+            value = self.per_background
+            pair = isinstance(value, (list, tuple)) and len(value) == 2
+            if not pair or not all(type(v) is int and 1 <= v <= MOST for v in value):
+                found, expected = describe(value), _EXPECTED["per_background"]
+                raise UserError(f"--per-background: expected {expected}, found {found}")
+            object.__setattr__(self, "per_background", tuple(value))
         if self.sizes is not None and self.source not in (BOXES, AUTO):
             raise UserError("--box-sizes: are of --placement-source boxes; give that, or leave them out")
         if self.where == GIVEN and self.source in (SHAPES, BOXES):
@@ -90,6 +100,7 @@ _NAMES = {
     "source": "--placement-source",
     "sizes": "--box-sizes",
     "legal": "--legal",
+    "per_background": "--per-background",
     "forbidden": "--forbidden",
 }
 _EXPECTED = {
@@ -97,6 +108,7 @@ _EXPECTED = {
     "per_picture": f"a number of masks from 1 to {MOST}, or a range such as 1:3",
     "source": f"{SHAPES}, {BOXES} or a folder of masks",
     "sizes": f"pixels from 1 to {MOST_PIXELS}, or a range such as 10:60",
+    "per_background": f"NxM, two numbers from 1 to {MOST}, such as 2x2",
     "legal": "a mask picture or LabelMe's JSON",
     "forbidden": "a mask picture or LabelMe's JSON",
 }
@@ -108,6 +120,14 @@ def parse_counts(text: str) -> tuple[int, int]:
     if low != int(low) or high != int(high):
         raise UserError(f"--per-picture: expected {_EXPECTED['per_picture']}, found {describe(text)}")
     return int(low), int(high)
+
+
+def parse_background(text: str) -> tuple[int, int]:
+    """Return placements a photograph and pairs a placement of `--per-background`; UserError for others."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise UserError(f"--per-background: expected {_EXPECTED['per_background']}, found {describe(text)}")
+    return int(parts[0]), int(parts[1])
 
 
 def parse_sizes(text: str) -> tuple[float, float]:

@@ -24,6 +24,8 @@ JITTER = 0.5
 """How much of the way from the middle to the window's edge a defect may lie off."""
 SAME = 0.125
 """A window whose side differs from the base's by less than this share takes it: nothing is resampled."""
+THINNEST = 0.05
+"""Share of a pixel that a line covers at least to be drawn where a mask is made smaller."""
 SPARE = 1.2
 """The least side of a window by the box's that is kept where a photograph is too low for more."""
 
@@ -163,20 +165,36 @@ def resize_pixels(window: UInt8Array, side: int) -> UInt8Array:
 def resize_mask(mask: BoolArray, side: int) -> BoolArray:
     """Return a mask [h, w] as [side, side]: pixels of which it covers at least half.
 
-    Of a mask that is not empty, at least those that it covers most.
+    Of a larger mask, what is thinner than a pixel stays, a pixel wide: pixels count that are covered half as
+    much as the most covered one beside them, and `THINNEST` at least. Of a mask that is not empty, at least
+    those remain that it covers most.
     """
-    return scale_mask(mask, (side, side))
+    if side >= min(mask.shape):
+        return scale_mask(mask, (side, side))
+    shares = _shares(mask, (side, side))
+    around = np.pad(shares, 1)
+    most = np.max([around[y : y + side, x : x + side] for y in range(3) for x in range(3)], axis=0)
+    return _any_of(mask, shares, np.maximum(most / 2, THINNEST))
 
 
 def scale_mask(mask: BoolArray, size: tuple[int, int], covered: float = 0.5) -> BoolArray:
-    """Return a mask [h, w] at another (height, width); as `resize_mask`, by another share than half."""
-    if mask.shape == size:
-        return mask
+    """Return a mask [h, w] at another (height, width): pixels of which it covers this share.
+
+    Of a mask that is not empty, at least those that it covers most.
+    """
+    return mask if mask.shape == size else _any_of(mask, _shares(mask, size), covered)
+
+
+def _shares(mask: BoolArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     smaller = size[0] < mask.shape[0] or size[1] < mask.shape[1]
     method = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
-    picture = Image.fromarray(mask.astype(np.float32))
-    shares = np.asarray(picture.resize((size[1], size[0]), method))
-    made = shares >= covered
+    return np.asarray(Image.fromarray(mask.astype(np.float32)).resize((size[1], size[0]), method))
+
+
+def _any_of(
+    mask: BoolArray, shares: npt.NDArray[np.float32], covered: float | npt.NDArray[np.float32]
+) -> BoolArray:
+    made: BoolArray = shares >= covered
     return made if made.any() or not mask.any() else shares >= shares.max()
 
 

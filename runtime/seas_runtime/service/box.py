@@ -12,15 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.files import atomic_write_bytes, os_errors
 from seas_runtime.service.assets.library import Bundles, Photographs
+from seas_runtime.service.assets.pictures import size_of
 from seas_runtime.service.refusals import NoRoom, NotThere
 from seas_runtime.service.settings import ServiceSettings
 from seas_runtime.service.state.audit import Audit
 from seas_runtime.service.state.folder import StateFolder
 from seas_runtime.service.state.pairs import JobPairs, PairsOfJobs
-from seas_runtime.service.state.queue import Job, Queue
+from seas_runtime.service.state.queue import Job, Queue, Status
 from seas_runtime.service.state.tokens import Tokens
 from seas_runtime.service.work.asked import LEGAL_NAME, ONTO_FOLDER, Asked, check_asked
 from seas_runtime.service.work.devices import Device, Surroundings
@@ -93,6 +95,8 @@ class Box:
         bundle = self.bundles.read(asked.bundle)
         if asked.of_a_set:
             self.photographs.names(asked.onto)  # says so where there is none
+        if legal is not None:
+            self._require_size(asked, bundle, legal)
         name = self.queue.new_name()
         folder = self.state.job(name)
         asked = replace(asked, legal=legal is not None)
@@ -112,6 +116,28 @@ class Box:
 
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _require_size(self, asked: Asked, bundle: Bundle, legal: bytes) -> None:
+        """Refuse a legal area of another size than a photograph that the job draws into."""
+        area = size_of(legal)
+        sizes = (
+            self.photographs.sizes(asked.onto)
+            if asked.of_a_set
+            else {one.name: (one.width, one.height) for one in bundle.backgrounds}
+        )
+        for name, size in sizes.items():
+            if size != area:
+                raise UserError(
+                    f"legal: expected the size of the photographs, {size[0]} x {size[1]} of {name}, found "
+                    f"{area[0]} x {area[1]}; draw it on one of them, and keep other sizes in other sets"
+                )
+
+    def ask(self, name: str, wish: str) -> Job:
+        """Pause, resume or cancel a job; UserError where there is none, or `wish` does not fit."""
+        job = self.queue.ask(self.job(name).id, wish)
+        if job.status is Status.CANCELLED:  # it did not run: no device says so
+            self._over(job)
+        return job
 
     def job(self, name: str) -> Job:
         """Return a job; UserError where there is none."""

@@ -96,6 +96,8 @@ def build(
     threads: options.Threads = None,
     memory: options.Memory = None,
     lora: options.Lora = None,
+    image_encoder: options.ImageEncoder = None,
+    captions: options.Captions = None,
     set_: options.Sets = None,
     restore: Annotated[
         bool, typer.Option("--restore", help="Make pairs again whose files were removed by hand.")
@@ -131,8 +133,10 @@ def build(
     values = given(product=product, data=data, method=method, base=base, out=out, seed=seed, threads=threads)
     values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce, strict=strict, preset=preset))
     values.update({name: group for name, group in groups.items() if group})
-    if fitting := options.memory_options(memory, lora, method or "seas"):
-        values = merge({"train": fitting}, values)
+    trained = options.memory_options(memory, lora, method or "seas")
+    trained.update(options.method_files(method or "seas", image_encoder=image_encoder, captions=captions))
+    if trained:
+        values = merge({"train": trained}, values)
     if every:
         if restore:
             raise UserError("--restore: is for one product. Give --product instead of --all.")

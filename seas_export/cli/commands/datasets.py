@@ -96,6 +96,7 @@ def generate(
     onto: placement.Onto = None,
     where: placement.Where = "auto",
     per_picture: placement.PerPicture = "1",
+    per_background: placement.PerBackground = None,
     placement_source: placement.Source = "auto",
     box_sizes: placement.BoxSizes = None,
     legal: placement.Legal = None,
@@ -199,7 +200,9 @@ def generate(
         wanted = drawn, placement_source, bundle, folder, defect, count, backend
         placement_source = masks_beside(*wanted, say=output.say)
     placed = Placing(
-        placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden),
+        placement.placement_options(
+            where, per_picture, placement_source, box_sizes, legal, forbidden, per_background
+        ),
         blend,
         mask,
     )

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from seas_export.config.build import ExportConfig
 
 
+Run = Annotated[
+    Path | None,
+    typer.Option("--run", help="Folder for saves, losses and previews; OUT-training by default."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last save in the run folder.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate memory and time, and train nothing.")]
+
+
 @output.command("Add --resume to the same command: training goes on from its last save.")
 def train(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A product's folder.")],
@@ -23,15 +32,10 @@ def train(
     base: options.Base = "micro",
     allow_pickle: options.AllowPickle = False,
     reproduce: options.Reproduce = None,
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", help="Folder for saves, losses and previews; OUT-training by default."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last save in the run folder.")
-    ] = False,
+    run: Run = None,
+    resume: Resume = False,
     force: options.Force = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
+    seed: Seed = None,
     save_every: Annotated[
         int | None,
         typer.Option("--save-every", help="Steps between saves: the most that a killed run loses."),
@@ -50,9 +54,9 @@ def train(
     defect: options.Defects = None,
     memory: options.Memory = None,
     lora: options.Lora = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate memory and time, and train nothing.")
-    ] = False,
+    image_encoder: options.ImageEncoder = None,
+    captions: options.Captions = None,
+    dry_run: DryRun = False,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE.yaml", help="Training options; the command line wins."),
@@ -87,7 +91,10 @@ def train(
         ),
         resume=resume,
         force=force,
-        memory=options.memory_options(memory, lora, method or "seas"),
+        stand_for={
+            **options.memory_options(memory, lora, method or "seas"),
+            **options.method_files(method or "seas", image_encoder=image_encoder, captions=captions),
+        },
         allow_pickle=allow_pickle,
         reproduce=reproduce,
         preset=preset,
@@ -119,15 +126,10 @@ def distill(
     mask_steps: Annotated[
         int | None, typer.Option("--mask-steps", help="1 to 3: how many of its last steps give a mask; 1.")
     ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", help="Folder for saves, losses and previews; OUT-training by default."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last save in the run folder.")
-    ] = False,
+    run: Run = None,
+    resume: Resume = False,
     force: options.Force = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
+    seed: Seed = None,
     preset: options.Preset = None,
     layout: options.Layout = None,
     fit: options.Fit = None,
@@ -139,9 +141,7 @@ def distill(
     defect: options.Defects = None,
     memory: options.Memory = None,
     lora: options.Lora = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate memory and time, and train nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE.yaml", help="Options of distillation; the command line wins."),

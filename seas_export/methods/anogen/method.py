@@ -12,13 +12,13 @@ from torch import Tensor
 
 from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import Extras
+from seas_export.graphs.finishing import finish
 from seas_export.graphs.schedules import DDIM, adds_noise
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.inpainting import reference
 from seas_export.methods.inpainting.graphs import PARTS, base_parts, compose_base
 from seas_export.methods.inpainting.tables import base_generation, base_tables
-from seas_export.methods.seas.compose import finish
 from seas_export.methods.seas.expected import make_placed, reference_module
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import Manifest

@@ -148,7 +148,7 @@ class InpaintingLoop:
         strength = self._manifest.generation.get(STRENGTH, 1.0) if placed else 1.0
         first = steps - math.ceil(round(strength * steps, 6))
         drawn = Drawn(checkpoint, placed, noises, True, first if strength < 1 else None) if placed else None
-        empty = checkpoint.context("").expand_as(contexts)
+        empty = None if guidance == 1 else checkpoint.context("").expand_as(contexts)
         x0 = torch.zeros_like(latents)
         for step, timestep in list(enumerate(solver.timesteps))[first:]:
             before, noised = latents, torch.zeros_like(latents)
@@ -157,7 +157,7 @@ class InpaintingLoop:
                 latents = drawn.before(solver.timesteps, step, latents)
             known = Known(step - first, timestep, before, noised, x0, placed)
             eps = self._predict(latents, timestep, contexts, known)
-            if guidance != 1:
+            if empty is not None:
                 unconditional = self._predict(latents, timestep, empty, known)
                 eps = unconditional + guidance * (eps - unconditional)
             added: dict[str, Any] = {}

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from seas_engines.graphs.attention import fuse_attention
 from seas_engines.graphs.guidance import divide
-from seas_engines.graphs.upsampling import split_upsampling
 from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import NONE, Extras
+from seas_export.graphs.finishing import finish
 from seas_export.graphs.graph_builder import GraphBuilder
 from seas_export.graphs.schedules import adds_noise
 from seas_export.graphs.trace import UNET, VAE_DECODER, VAE_ENCODER
@@ -95,12 +94,7 @@ def compose_step(
     blended = _sum(build, (mask, latents), (outside, noised))
     (scaled,) = build.op("Mul", blended, s)
     if guidance is None or negative_context is None:
-        known = {
-            "latents": latents,
-            "noised": noised,
-            "previous_x0": previous_x0,
-            "step_index": step_index,
-        }
+        known = {"latents": latents, "noised": noised, "previous_x0": previous_x0, "step_index": step_index}
         more = {} if attention is None else attention(build, known)
         given = {"latents": scaled, "timestep": timestep, "context": context, **more}
         predicted = build.inline(unet, given)
@@ -286,14 +280,3 @@ def compose(
         ENCODE_IMAGE: compose_encode_image(parts[VAE_ENCODER], geometry, opset),
     }
     return finish(composed, spec, store)
-
-
-def finish(composed: Mapping[str, ir.Model], spec: TargetSpec, store: WeightStore) -> dict[str, ir.Model]:
-    """Return graphs as a target wants them, their weights in `store`."""
-    for model in composed.values():
-        if spec.fused_attention:
-            fuse_attention(model)
-        if spec.split_upsampling:
-            split_upsampling(model)
-        store.move([model])
-    return dict(composed)

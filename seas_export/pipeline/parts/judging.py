@@ -113,6 +113,7 @@ def judge_defects(bundle: Path, scores: Path, config: BuildConfig, out: Path) ->
     from seas_export.placing.choice import NOISE as FROM_NOISE
     from seas_export.verdict.prompts import prompt_effects
     from seas_runtime.bundle.reading import read_manifest_file
+    from seas_train.methods.table import find_method as find_trained
 
     manifest, _ = read_manifest_file(bundle)
     wanted = config.generate
@@ -132,8 +133,14 @@ def judge_defects(bundle: Path, scores: Path, config: BuildConfig, out: Path) ->
         )
     )
     measured = read_json(scores, "mask scores")
+    longer = find_trained(manifest.method).longer
+    guided = any(graph.input("guidance") is not None for graph in manifest.graphs.values())
     write_verdicts(
-        out, [verdict_of(name, figures_of(name, measured, effects, laid)) for name in manifest.defects]
+        out,
+        [
+            verdict_of(name, figures_of(name, measured, effects, laid), longer, guided)
+            for name in manifest.defects
+        ],
     )
 
 

@@ -35,8 +35,8 @@ class TrainRequest:
     photographs: PhotographsConfig
     resume: bool = False
     force: bool = False
-    memory: Mapping[str, Any] = field(default_factory=dict)
-    """Training options that make it fit, over the base's defaults and the file."""
+    stand_for: Mapping[str, Any] = field(default_factory=dict)
+    """Training options that others of the command line stand for, over the base's defaults and the file."""
     allow_pickle: bool = False
     reproduce: str | None = None
     preset: str | None = None
@@ -123,7 +123,7 @@ def _inputs(
     rules = request.reproduce
     require(rules in (*REPRODUCED, None), "--reproduce", " | ".join(REPRODUCED), rules)
     values = read_yaml(file) if file is not None else {}
-    options = merge(request.memory, parse_assignments(assignments))
+    options = merge(request.stand_for, parse_assignments(assignments))
     base = load_trainable(request.base, request.allow_pickle, request.method)
     geometry = base.geometry
     photographs = photographs_by(rules, request.preset, request.photographs, request.method)

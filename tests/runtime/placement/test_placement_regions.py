@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from seas_runtime.errors import UserError
@@ -96,7 +97,8 @@ def test_masks_are_scaled_by_how_much_they_cover() -> None:
     mask = np.zeros((64, 64), bool)
     mask[:6, :8] = True  # three quarters of a cell of eight
     mask[32:34, 40:48] = True  # a quarter of one
-    assert np.argwhere(resize_mask(mask, 8)).tolist() == [[0, 0]]
+    assert np.argwhere(scale_mask(mask, (8, 8))).tolist() == [[0, 0]]
+    assert np.argwhere(resize_mask(mask, 8)).tolist() == [[0, 0], [4, 5]]  # thinner than a cell
     faint = np.zeros((64, 64), bool)
     faint[9, 17] = True
     assert np.argwhere(resize_mask(faint, 8)).tolist() == [[1, 2]]
@@ -206,3 +208,24 @@ def test_a_twenty_megapixel_photograph_in_sixteen_bits() -> None:
     assert (weights == 1).sum() >= 144
     assert changed.sum() <= (weights > 0).sum()
     assert not changed[:900].any()
+
+
+@pytest.mark.parametrize("width", [2, 5, 16, 40])
+def test_a_line_stays_a_line_in_a_smaller_mask(width: int) -> None:
+    picture = Image.new("1", (1600, 1600))
+    ImageDraw.Draw(picture).line([(100, 300), (1500, 900)], fill=1, width=width)
+    mask = np.asarray(picture)
+    small = resize_mask(mask, 100)
+    columns = small[:, 8:92]
+    assert columns.any(axis=0).all()  # no gap
+    assert columns.sum(axis=0).mean() <= max(2.0, 1.3 * width / 16 + 0.5)  # and no thicker than it has to be
+    assert mask.reshape(100, 16, 100, 16).any(axis=(1, 3))[small].all()
+
+
+def test_a_thick_mask_is_cut_at_its_half_and_dust_is_not_drawn() -> None:
+    y, x = np.mgrid[:1600, :1600]
+    round_ = (y - 800) ** 2 + (x - 700) ** 2 <= 333**2
+    assert np.array_equal(resize_mask(round_, 100), round_.reshape(100, 16, 100, 16).mean(axis=(1, 3)) >= 0.5)
+    dusty = round_.copy()
+    dusty[100:103, 100:103] = True
+    assert np.array_equal(resize_mask(dusty, 100), resize_mask(round_, 100))

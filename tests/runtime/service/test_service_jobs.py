@@ -43,13 +43,18 @@ def test_a_job_draws_into_uploaded_photographs_in_a_legal_area(
     box: Box, operator: TestClient, builds: Path, ids: dict[str, str], tmp_path: Path
 ) -> None:
     write_photographs(tmp_path / "line")
-    (tmp_path / "line/turned.jpg").unlink()  # of another size than the legal area
+    legal = {"width": 120, "height": 90, "polygons": [[[20, 15], [60, 15], [60, 75], [20, 75]]]}
+    new = {"bundle": ids["placed"], "defects": ["stain"], "count": 6, "gate": False, "onto": "line-3"}
+    turned = (tmp_path / "line/turned.jpg").read_bytes()
+    assert operator.put("/v1/photographs/turned/turned.jpg", content=turned).status_code == 201
+    refused = operator.post("/v1/jobs", json={**new, "onto": "turned", "legal": legal})
+    assert refused.status_code == 422
+    assert "legal: expected the size of the photographs, 90 x 120 of turned.jpg" in refused.json()["error"]
+    (tmp_path / "line/turned.jpg").unlink()
     for file in sorted((tmp_path / "line").iterdir()):
         answer = operator.put(f"/v1/photographs/line-3/{file.name}", content=file.read_bytes())
         assert answer.status_code == 201, answer.text
     assert {"name": "line-3", "photographs": 6} in operator.get("/v1/photographs").json()["sets"]
-    legal = {"width": 120, "height": 90, "polygons": [[[20, 15], [60, 15], [60, 75], [20, 75]]]}
-    new = {"bundle": ids["placed"], "defects": ["stain"], "count": 6, "gate": False, "onto": "line-3"}
     made = operator.post("/v1/jobs", json={**new, "legal": legal, "seed": 5})
     assert made.status_code == 201, made.text
     operator.put("/v1/photographs/line-3/later.png", content=encode_png(np.zeros((90, 120), np.uint8)))
@@ -214,6 +219,24 @@ def test_jobs_go_by_priority_then_in_their_order(operator: TestClient, ids: dict
     found = [ended(operator, id) for id in others]
     begun = [others.index(job["id"]) for job in sorted(found, key=lambda job: job["started"])]
     assert begun == [2, 0, 1]
+
+
+def test_a_job_that_is_cancelled_while_it_waits_is_told_too(
+    builds: Path, tmp_path: Path, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr("seas_runtime.service.box.send_later", lambda *sent: told.append(sent[2]))
+    with running(builds, tmp_path / "state", webhook_url="http://line/", webhook_secret="s") as own:
+        asking = client(own)
+        first, second = (
+            asking.post("/v1/jobs", json=whole(ids, count=20_000)).json()["id"] for _ in range(2)
+        )
+        wait_for(lambda: asking.get(f"/v1/jobs/{first}").json()["done"] > 0, "for pairs")
+        for id in (second, first):
+            assert asking.post(f"/v1/jobs/{id}/cancel").status_code == 200
+        ended(asking, first)
+        wait_for(lambda: len(told) > 1, "for the second message")
+    assert [(one["job"], one["status"]) for one in told] == [(second, "cancelled"), (first, "cancelled")]
 
 
 def test_a_full_disk_takes_no_job_and_begins_none(

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from product_folders import SIZE, photograph, save, square_mask, write_mvtec, write_mvtec3d, write_visa
 
-from seas_train.data import Layout, PhotographsConfig, inspect_product, load_product, products_in
+from seas_train.data import Kind, Layout, PhotographsConfig, inspect_product, load_product, products_in
 from seas_train.data.names import natural_key, safe_name, unique_names
 from seas_train.data.split import training_pairs
 
@@ -33,6 +34,33 @@ def test_mvtec_is_detected_and_split(tmp_path: Path) -> None:
     assert len(product.test_normals) == 2
     assert product.report.normals.unused == 4
     assert not product.report.problems
+
+
+def test_mvtec_loco_has_several_masks_a_picture(tmp_path: Path) -> None:
+    """Its masks lie in a folder for each picture, and say by their value what is wrong."""
+    folder = write_mvtec(tmp_path / "juice_bottle", {"logical_anomalies": 3, "structural_anomalies": 3})
+    for number in range(2):
+        save(photograph(70 + number), folder / "validation/good" / f"{number:03}.png")
+    for defect in ("logical_anomalies", "structural_anomalies"):
+        for number in range(3):
+            (folder / f"ground_truth/{defect}/{number:03}_mask.png").unlink()
+            save(square_mask(value=254), folder / f"ground_truth/{defect}/{number:03}/000.png")
+    one = Image.new("L", SIZE)
+    one.paste(249, (6, 0, 14, 8))
+    save(one, folder / "ground_truth/logical_anomalies/000/001.png")
+    product = load_product(folder, size=40)
+    assert product.layout is Layout.MVTEC
+    assert [(d.name, len(d.train), len(d.test)) for d in product.defects] == [
+        ("logical_anomalies", 1, 2),
+        ("structural_anomalies", 1, 2),
+    ]
+    assert [path.parent.parent.name for path in product.test_normals[:2]] == ["validation"] * 2
+    logical, structural = (product.mask(defect.train[0]) for defect in product.defects)
+    assert logical[2, 4]
+    assert logical[20, 20]
+    assert not structural[2, 4]
+    assert structural[20, 20]
+    assert not [problem for problem in product.report.problems if problem.kind is not Kind.FEW_NORMALS]
 
 
 @pytest.mark.parametrize(("pairs", "expected"), [(1, 1), (2, 1), (3, 1), (5, 1), (6, 2), (22, 7)])

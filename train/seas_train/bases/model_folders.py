@@ -20,6 +20,11 @@ from seas_train.optional_packages import hide_broken_packages
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 EPSILON, V_PREDICTION = "epsilon", "v_prediction"
 """Values of a scheduler's `prediction_type` that are covered: the noise, or v."""
+TEXT2IMG_LARGE = (
+    "CompVis' LDM text2img-large, which the published code of AnoGen and AnomalyDiffusion trains on: its "
+    "text encoder is a BERT of width 1280, no CLIP"
+)
+"""The base of other people's checkpoints, told by name."""
 
 
 def component_folders(path: Path) -> dict[str, Path]:
@@ -81,6 +86,8 @@ def check_components(folders: Mapping[str, Path], what: str, *, allow_pickle: bo
 
 
 def _hint(kind: str) -> str:
+    if kind == "LDMTextToImagePipeline":
+        return f", which is {TEXT2IMG_LARGE}"
     if "XL" in kind:
         return ", which is SDXL: it has two text encoders and other U-Net inputs"
     if "Inpaint" in kind:

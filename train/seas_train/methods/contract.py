@@ -103,3 +103,9 @@ class Method:
     """Memory and operations of the stage that takes most, before it is trained; None where nothing tells."""
     distillation: Distillation | None = None
     """None for a method that has no U-Net of its own."""
+    longer: str = "finetune.steps"
+    """The key of its configuration, with dots, by which it trains longer."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Command-line option of files that it also learns from -> the key of its configuration, with dots."""
+    read: Callable[[Product, Any], Mapping[str, Any]] = lambda product, config: {}
+    """Return what it reads besides photographs and base, as JSON values that say when to train again."""

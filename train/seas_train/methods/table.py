@@ -15,6 +15,8 @@ from seas_train.methods.contract import Method
 METHODS = {
     "seas": "seas_train.methods.seas.training",
     "anogen": "seas_train.methods.anogen.training",
+    "anomalydiffusion": "seas_train.methods.anomalydiffusion.training",
+    "anomalyxfusion": "seas_train.methods.anomalyxfusion.training",
 }
 """Name -> the module whose `METHOD` it is, imported when it is asked for."""
 

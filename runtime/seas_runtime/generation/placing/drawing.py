@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -66,14 +66,22 @@ class Drawer:
     def draw(self, photographs: Backgrounds | Given, pair: PairRequest, attempt: int) -> Drawing:
         """Draw one attempt: it follows from the seed, the pair's index, its defect and the attempt alone.
 
+        With `per_background` pairs in a row share photograph and placement, in all of their attempts.
         Raises UserError where no placement fits, and says why.
         """
         request = pair.request
         assert request.placing is not None
         noise = PairNoise(request.seed, pair.index, attempt, request.defect, self._schema)
         random = noise.generator(Stream.PLACEMENT)
+        shared = request.placing.placement.per_background
+        alone: int | None = None
+        if shared is not None:
+            placements, pairs = shared
+            photographed = replace(noise, index=pair.index // (placements * pairs), attempt=0)
+            alone = int(photographed.generator(Stream.PLACEMENT, 1).integers(len(photographs)))
+            random = replace(noise, index=pair.index // pairs, attempt=0).generator(Stream.PLACEMENT)
         for _ in range(_TRIES):
-            photograph = photographs[int(random.integers(len(photographs)))]
+            photograph = photographs[int(random.integers(len(photographs))) if alone is None else alone]
             self._look_at(photograph)
             placed = self._place(random, photographs, photograph, request.defect, request.placing.placement)
             size = photograph.height, photograph.width

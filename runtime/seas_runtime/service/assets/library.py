@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from seas_runtime.bundle.archive import unpack_bundle
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle, read_manifest_file
@@ -183,6 +183,16 @@ class Photographs:
         if picture not in self.names(name):
             raise NotThere("photograph: there is none of that name in the set")
         return self._state.photographs(name) / picture
+
+    def sizes(self, name: str) -> dict[str, tuple[int, int]]:
+        """Return width and height of a set's upright photographs by name; nothing but headers is read."""
+        folder, found = self._state.photographs(name), {}
+        for picture in self.names(name):
+            with quiet_decoders(), Image.open(folder / picture, formats=list(FORMATS)) as opened:
+                width, height = opened.size
+                turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            found[picture] = (height, width) if turned else (width, height)
+        return found
 
     def take(self, upload: Path, name: str, picture: str) -> dict[str, Any]:
         """Check an uploaded photograph and put it into a set; UserError says what is wrong with it."""

@@ -57,9 +57,11 @@ def mask_of(data: bytes, size: tuple[int, int]) -> bytes:
     return encode_png(mask)
 
 
-def size_of(path: Path) -> tuple[int, int]:
+def size_of(picture: Path | bytes) -> tuple[int, int]:
     """Return width and height of a picture of ours."""
-    with Image.open(path, formats=["PNG"]) as opened:
+    with Image.open(
+        io.BytesIO(picture) if isinstance(picture, bytes) else picture, formats=["PNG"]
+    ) as opened:
         width, height = opened.size
     return width, height
 

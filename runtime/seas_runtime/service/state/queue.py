@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -170,7 +170,10 @@ class Queue:
             self._copy(job)
 
     def ask(self, id: str, wish: str) -> Job:
-        """Pause, resume or cancel a job; UserError where it is over or `wish` does not fit."""
+        """Pause, resume or cancel a job; UserError where it is over or `wish` does not fit.
+
+        One that runs is returned as running: its device heeds the wish at its next step.
+        """
         job = self.get(id)
         if job is None:
             raise NotThere("job: there is none of that name")
@@ -187,8 +190,9 @@ class Queue:
                 )
             if job.status is Status.RUNNING:
                 self._table.execute("UPDATE jobs SET wish=? WHERE id=?", (wish, id))
-        if job.status is not Status.RUNNING:
-            self.end(id, {"pause": Status.PAUSED, "resume": Status.QUEUED, "cancel": Status.CANCELLED}[wish])
+        if job.status is Status.RUNNING:
+            return replace(job, wish=wish)
+        self.end(id, {"pause": Status.PAUSED, "resume": Status.QUEUED, "cancel": Status.CANCELLED}[wish])
         return self.get(id) or job
 
     def prefer(self, id: str, priority: int) -> None:

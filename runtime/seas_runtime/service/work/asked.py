@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.methods.request import Placing, Sampling
-from seas_runtime.methods.seas_options import SeasOptions
+from seas_runtime.methods.table import find_method
 from seas_runtime.placement.options import ANYWHERE, AUTO, FOREGROUND, PlacementOptions
 
 if TYPE_CHECKING:
@@ -70,31 +70,33 @@ class Asked:
         """Return what the generation is asked; UserError for what cannot be, as its own commands say it."""
         from seas_runtime.dataset.folder import DatasetRequest
 
-        options = SeasOptions(strength=self.strength, mask_steps=self.mask_steps)
+        own = {"strength": self.strength, "mask_steps": self.mask_steps}
+        given = {name: value for name, value in own.items() if value is not None}
         return DatasetRequest(
             defects=self.defects,
             count=self.count,
             seed=self.seed,
             batch=self.batch,
             sampling=Sampling(self.sampler, self.steps, self.guidance, self.tau, self.gate),
-            options=options if options != SeasOptions() else None,
+            options=find_method(bundle.manifest.method).make_options(given),
             placing=self._placing(bundle, folder),
             oversample=self.oversample,
         )
 
     def _placing(self, bundle: Bundle, folder: Path) -> Placing | None:
-        from seas_runtime.generation.placing.defaults import has_photographs, needs_photographs
+        from seas_runtime.generation.placing.defaults import by_method, has_photographs, needs_photographs
 
         if self.where not in WHERE:
             raise UserError(f"where: expected one of {', '.join(WHERE)}, found {self.where!r}")
         placement = PlacementOptions(
+            source=AUTO,
             where=self.where,
             per_picture=self.per_picture,
             legal=str(folder / LEGAL_NAME) if self.legal else None,
         )
         draws = needs_photographs(bundle) or has_photographs(bundle)
         if self.onto == NOISE or (self.onto == AUTO and not draws):
-            if placement != PlacementOptions():
+            if placement != PlacementOptions(source=AUTO):
                 raise UserError(
                     "where: places are of pairs that are drawn into photographs; upload some and name their "
                     "set in `onto`, or leave it out"
@@ -105,7 +107,7 @@ class Asked:
                 "onto: this bundle carries no photographs; upload normal ones and name their set, or ask for "
                 "whole pictures with `noise`"
             )
-        return Placing(placement)
+        return by_method(Placing(placement), find_method(bundle.manifest.method))
 
 
 def check_asked(asked: Asked, bundle: Bundle, folder: Path) -> int:

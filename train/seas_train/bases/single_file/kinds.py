@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from seas_runtime.errors import UserError
+from seas_train.bases.model_folders import TEXT2IMG_LARGE
 
 _UNET = "model.diffusion_model."
 _VAE = "first_stage_model."
@@ -20,6 +21,10 @@ _CHANNELS = {
 }
 # Told by a part of a name, in this order.
 _OTHERS = (
+    (
+        "cond_stage_model.transformer.attn_layers.",
+        f"{TEXT2IMG_LARGE}. Train the method on Stable Diffusion 1.x or micro",
+    ),
     ("conditioner.embedders.", "SDXL: it has two text encoders and other U-Net inputs"),
     (
         "joint_blocks.",

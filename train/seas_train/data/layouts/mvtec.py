@@ -1,4 +1,7 @@
-"""MVTec AD: PRODUCT/train/good, PRODUCT/test/{good,DEFECT}, PRODUCT/ground_truth/DEFECT/NNN_mask.png."""
+"""MVTec AD: PRODUCT/train/good, PRODUCT/test/{good,DEFECT}, PRODUCT/ground_truth/DEFECT/NNN_mask.png.
+
+MVTec LOCO AD lies alike: its masks are folders, ground_truth/DEFECT/NNN/MMM.png, and it has validation/good.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,9 @@ def find(product: Path, problems: Problems) -> Found:
         for other in folders(good.parent):
             if other != good:
                 problems.warn(Kind.IGNORED, other, f"only train/{good.name} is read for training")
+    validation = child(product, "validation")
+    if validation is not None and (normals := normal_child(validation)) is not None:
+        found.test_normals = list_normals(normals, problems)
     test, truth = child(product, "test"), child(product, "ground_truth")
     if test is None:
         problems.error(Kind.FOLDER_MISSING, product / "test", "expected a folder for each defect in it")

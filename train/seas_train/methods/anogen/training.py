@@ -147,5 +147,6 @@ METHOD = Method(
     train=train,
     artifacts={EMBEDDINGS: read_tensors},
     check_checkpoint=check_checkpoint,
+    longer=f"{NAME}.steps",
     stages={AnoGenStage.name: "Embeddings of the defects"},
 )

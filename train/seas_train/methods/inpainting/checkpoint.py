@@ -50,8 +50,10 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def train_fingerprint(method: str, product: Product, base: Base, config: Settings) -> str:
-    """sha256 over everything that a checkpoint follows from."""
+def train_fingerprint(
+    method: str, product: Product, base: Base, config: Settings, read: Mapping[str, Any]
+) -> str:
+    """sha256 over everything that a checkpoint follows from; `read` is what else was, see `Method.read`."""
     values = {
         key: value for key, value in config.to_dict().items() if key not in ("save_every", "preview_every")
     }
@@ -62,6 +64,7 @@ def train_fingerprint(method: str, product: Product, base: Base, config: Setting
         "data": product.fingerprint,
         "base": base.fingerprint,
         "config": values,
+        **read,
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
@@ -79,6 +82,7 @@ def save_checkpoint(
     prompts: Mapping[str, str],
     generation: Mapping[str, Any],
     losses: Mapping[str, Any],
+    read: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint: the base as it was, and what was learned.
 
@@ -94,6 +98,7 @@ def save_checkpoint(
         prompts: of `good` and each defect, for people.
         generation: defaults of generation.
         losses: by stage.
+        read: what it follows from besides; see `Method.read`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -103,7 +108,7 @@ def save_checkpoint(
         "training": config.to_dict(),
         "losses": dict(losses),
         "generation": dict(generation),
-        "fingerprint": train_fingerprint(method, product, base, config),
+        "fingerprint": train_fingerprint(method, product, base, config, read or {}),
     }
     own = {
         "method": method,

@@ -94,8 +94,7 @@ def ask_job(
     id: str, wish: Literal["pause", "resume", "cancel"], box: Service, caller: Operator
 ) -> dict[str, Any]:
     """Pause, resume or cancel a job; a running one heeds it at its next step, and its pairs stay."""
-    box.state.job(id)
-    job = box.queue.ask(id, wish)
+    job = box.ask(id, wish)
     box.audit.note(caller.name, f"job {wish}", job=id)
     return job_shown(job)
 

@@ -1,0 +1,1 @@
+"""AnomalyDiffusion at the edge."""

@@ -1,0 +1,1 @@
+"""AnomalyXFusion at the edge."""

@@ -1,0 +1,1 @@
+"""AnomalyDiffusion's export."""

@@ -1,0 +1,1 @@
+"""AnomalyXFusion's export."""

@@ -21,6 +21,7 @@ from seas_train import Checkpoint, load_checkpoint
 from seas_train.data import Layout, PhotographsConfig, Preprocessing, Product, Window, load_product
 from seas_train.data.split import regions_of
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
+from seas_train.methods.seas.mask_head.latents import Reading
 
 BAR = 0.6
 
@@ -75,6 +76,7 @@ def main() -> int:
         checkpoint.prompts,
         product,
         tau=tau,
+        reading=Reading.of(checkpoint.scheduler, checkpoint.meta["generation"]),
         seed=arguments.seed,
         limit=arguments.limit,
         normals=arguments.limit,

@@ -20,8 +20,8 @@ from mask_iou import held_out
 
 from seas_runtime.errors import UserError
 from seas_train import load_checkpoint
-from seas_train.diffusion.solver import SolverRules
 from seas_train.methods.seas.mask_head.evaluation import MaskScores, evaluate_masks
+from seas_train.methods.seas.mask_head.latents import Reading
 
 MEAN_BAR, LEAST_BAR, EMPTY_BAR = 0.35, 0.2, 5 / 6
 
@@ -72,7 +72,7 @@ def main() -> int:
         seed=arguments.seed,
         limit=arguments.limit,
         normals=arguments.normals,
-        rules=SolverRules.of(generation),
+        reading=Reading.of(checkpoint.scheduler, generation),
     )
     passed = passes(scores)
     print("windows of regions" if product.regions is not None else "whole pictures: trained without regions")

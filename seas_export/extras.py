@@ -20,6 +20,8 @@ class Extras:
     """The default of guidance rescale's phi; the step graph takes one only where it is given."""
     add_noise_step: int = START_TIMESTEPS
     """Steps that the noise schedule is stretched to for the start."""
+    samplers: tuple[str, ...] = ()
+    """Samplers that are tabulated beside the default's."""
     backgrounds: int = BACKGROUNDS
     """Photographs of normals to draw into, at most."""
 

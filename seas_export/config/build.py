@@ -16,7 +16,7 @@ from seas_runtime.manifest.types import PRECISIONS
 from seas_runtime.methods.blending.inputs import LEAST_STRENGTH
 from seas_runtime.methods.request import BLENDS, FEATHER, MASKS, Placing
 from seas_runtime.methods.seas import MAX_ADD_NOISE_STEP, START_TIMESTEPS
-from seas_runtime.methods.seas_options import STARTS
+from seas_runtime.methods.seas_options import MASK_STEPS, STARTS
 from seas_runtime.placement.options import PlacementOptions
 from seas_train.data import PhotographsConfig
 from seas_train.data.names import product_name
@@ -73,13 +73,18 @@ class ExportConfig(Settings):
     """The bundle's default phi (Lin et al. 2023); None leaves it out of the step graph."""
     add_noise_step: Annotated[int, within(1, MAX_ADD_NOISE_STEP)] = START_TIMESTEPS
     """Steps that the noise schedule is stretched to for the start."""
+    samplers: tuple[str, ...] = ()
+    """Samplers that are tabulated beside the default's: unipc_1, dpmpp_2m_sde, dpmpp_2m_karras,
+    dpmpp_2m_sde_karras, lcm."""
     backgrounds: Annotated[int, within(0, MOST_BACKGROUNDS)] = BACKGROUNDS
     """Photographs of normals in the bundle for defects to be drawn into, at most; 200 MB together."""
 
     @property
     def extras(self) -> Extras:
         """What the bundle has beside what every bundle has."""
-        return Extras(self.own_prompts, self.guidance_rescale, self.add_noise_step, self.backgrounds)
+        return Extras(
+            self.own_prompts, self.guidance_rescale, self.add_noise_step, self.samplers, self.backgrounds
+        )
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class GenerateConfig(Settings):
     """What pairs start from: a noised reference (None), or noise alone."""
     strength: Annotated[float, within(LEAST_STRENGTH, 1)] | None = None
     """Of placed pairs: the part of the steps that are run, from the photograph on; None for the bundle's."""
+    mask_steps: Annotated[int, within(1, MASK_STEPS)] | None = None
+    """How many of the last steps give a mask; None for the bundle's."""
     source: Annotated[str, one_of(*SOURCES)] = AUTO
     """`photographs`, to draw defects into, or `noise`, for whole pictures; `auto` takes photographs where the
     product was trained on regions of them."""
@@ -124,7 +131,7 @@ class GenerateConfig(Settings):
     @property
     def asked(self) -> dict[str, Any]:
         """What is asked for of the method's own options, by their names there."""
-        names = ("negative_prompt", "guidance_rescale", "start", "strength")
+        names = ("negative_prompt", "guidance_rescale", "start", "strength", "mask_steps")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property

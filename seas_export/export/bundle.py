@@ -22,7 +22,7 @@ from seas_export.export.parity.report import ParityReport
 from seas_export.export.precision import choose_half, write_half_graphs, write_half_tables
 from seas_export.export.provenance import licences, provenance
 from seas_export.extras import NONE, Extras
-from seas_export.graphs.schedules import DPMPP_2M, make_schedules
+from seas_export.graphs.schedules import checked_samplers, make_schedules
 from seas_export.graphs.signatures import GRAPHS_FOLDER, signatures
 from seas_export.graphs.trace import trace_or_fail
 from seas_export.graphs.weights import WeightStore, save_graphs
@@ -44,6 +44,7 @@ from seas_runtime.outputs.checking import check_out
 from seas_runtime.outputs.replacing import replace_directory
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.base import Geometry
+from seas_train.diffusion.consistency import LCM
 from seas_train.diffusion.solver import SolverRules
 
 TABLES_FOLDER = "tables"
@@ -112,8 +113,11 @@ def export_bundle(
     check_out(out, BUNDLE, "--out", force=force, inputs={"CHECKPOINT": checkpoint})
     loaded = load_checkpoint(checkpoint)
     method = find_method(loaded.method)
-    steps = method.steps if steps is None else steps
-    _check_steps(steps, loaded, method.fewest_steps)
+    generation = loaded.meta["generation"]
+    sampler = str(generation.get("sampler", method.sampler))
+    steps = int(generation.get("steps", method.steps)) if steps is None else steps
+    _check_steps(steps, loaded, int(generation.get("mask_steps", method.fewest_steps)))
+    extras = replace(extras, samplers=checked_samplers((sampler, *extras.samplers)))
     half, size = chosen is Precision.FP16, weight_bytes(loaded, split=spec.split_upsampling)
     # In half, the float32 graphs and those that are measured lie on the disk until the others are written.
     require_space(out, 2 * size if half else size, "this bundle")
@@ -161,7 +165,9 @@ def _write(
     with WeightStore(folder / GRAPHS_FOLDER) as store:
         graphs = _make_graphs(checkpoint, method, spec, store, extras, say)
     spacing = SolverRules.of(checkpoint.meta["generation"]).spacing
-    say(f"write graphs and tables; {DPMPP_2M} spaces its timesteps by {spacing}")
+    default = extras.samplers[0]
+    spaced = "" if default == LCM else f"; {default} spaces its timesteps by {spacing}"
+    say(f"write graphs and tables{spaced}")
     save_graphs(graphs, folder / GRAPHS_FOLDER)
     tables = _write_tables(checkpoint, method, folder, steps, extras)
     if checkpoint.placement is not None:
@@ -178,7 +184,7 @@ def _write(
         preprocessing=meta["preprocessing"],
         prompts=checkpoint.prompts,
         unconditional="",
-        sampler=SamplerDefaults(method.sampler, steps, float(meta["generation"].get("guidance", 1.0))),
+        sampler=SamplerDefaults(extras.samplers[0], steps, float(meta["generation"].get("guidance", 1.0))),
         generation=method.generation(checkpoint, extras),
         precision=Precision.FP32.value,
         opset=spec.opset,
@@ -269,7 +275,8 @@ def _write_tables(
         steps,
         rules=rules,
         blend=method.blend,
-        samplers=(method.sampler,),
+        sampler=extras.samplers[0],
+        samplers=extras.samplers[1:],
         counts=method.step_counts,
         add_noise_step=extras.add_noise_step,
     )

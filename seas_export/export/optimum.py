@@ -24,6 +24,7 @@ from seas_runtime.outputs.kinds import Kind
 from seas_runtime.outputs.replacing import replace_directory
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.bases.model_folders import model_index, quiet_transformers
+from seas_train.diffusion.consistency import LCM, lcm_scheduler
 from seas_train.diffusion.solver import SolverRules, dpm_solver
 
 GRAPH_FILE, WEIGHTS_FILE = "model.onnx", "model.onnx_data"
@@ -170,13 +171,16 @@ def _write_configurations(checkpoint: Checkpoint, folder: Path) -> None:
         write_json(folder / name / "config.json", {"_class_name": kind, **public})
     text = json.loads(checkpoint.text_encoder.config.to_json_string())
     write_json(folder / TEXT_ENCODER / "config.json", {**text, "architectures": ["CLIPTextModel"]})
-    # The authors' sampler, which their pipelines take from here.
-    rules = SolverRules.of(checkpoint.meta["generation"])
-    dpm_solver(checkpoint.scheduler.config, 25, rules).save_pretrained(folder / "scheduler")
+    # The authors' sampler, or a student's, which their pipelines take from here.
+    generation, config = checkpoint.meta["generation"], checkpoint.scheduler.config
+    student = generation.get("sampler") == LCM
+    rules = SolverRules.of(generation)
+    solver = lcm_scheduler(config, generation["steps"]) if student else dpm_solver(config, 25, rules)
+    solver.save_pretrained(folder / "scheduler")
     with quiet_transformers():
         checkpoint.tokenizer.save_pretrained(folder / "tokenizer")
     _write_slow_tokenizer(folder / "tokenizer")
-    write_json(folder / INDEX_FILE, model_index("DPMSolverMultistepScheduler"))
+    write_json(folder / INDEX_FILE, model_index(type(solver).__name__))
 
 
 def _write_slow_tokenizer(folder: Path) -> None:

@@ -1,8 +1,6 @@
 """Schedule tables, from diffusers' own scheduler objects.
 
-A row is (timestep, s, p, q, a, b, c, d) of `seas_runtime.manifest.schedule`. The coefficients are worked out
-in float64 from the scheduler's timesteps and noise levels; the tests prove each table against its
-own `step`.
+The rows are `schedule_rows`'; the tests prove each table against its scheduler's own `step`.
 """
 
 from __future__ import annotations
@@ -12,39 +10,63 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from seas_export.graphs.schedule_rows import Rows, ddim_rows, lcm_rows, multistep_rows, unipc_rows
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import COLUMNS, Schedule
 from seas_runtime.methods.seas import START_TIMESTEPS
 from seas_train.bases.model_folders import EPSILON, V_PREDICTION
+from seas_train.diffusion.consistency import LCM, MOST_STEPS, lcm_scheduler
 from seas_train.diffusion.solver import SolverRules, base_spacing, dpm_solver
 
 DPMPP_2M = "dpmpp_2m"
 DDIM = "ddim"
 DDIM_ETA1 = "ddim_eta1"
 """DDIM with eta 1, which adds fresh noise in its steps; only in bundles whose default it is."""
+UNIPC_1 = "unipc_1"
+"""UniPC of order 1, predictor and corrector; of higher orders no table can hold it."""
+DPMPP_2M_SDE = "dpmpp_2m_sde"
+DPMPP_2M_KARRAS, DPMPP_2M_SDE_KARRAS = "dpmpp_2m_karras", "dpmpp_2m_sde_karras"
+"""At the noise levels of Karras et al. 2022; they end without noise, as diffusers' do."""
+NOISY = (DDIM_ETA1, DPMPP_2M_SDE, DPMPP_2M_SDE_KARRAS, LCM)
+"""Those that add fresh noise in their steps; a step's graph must take it."""
 STEP_COUNTS = (10, 15, 20, 25, 50)
-"""Tabulated for every sampler; a bundle's default number of steps is added where it is not among them."""
-_DIFFUSERS_SHORT = 15
-"""Below this many steps diffusers' `lower_order_final` takes effect."""
-
-_Float64 = npt.NDArray[np.float64]
+"""Tabulated for every sampler but `lcm`; a bundle's default number of steps is added where it is not among
+them."""
+LCM_COUNTS = tuple(range(1, 9))
 
 
 def make_scheduler(sampler: str, config: Any, steps: int, rules: SolverRules | None = None) -> Any:
     """Return diffusers' scheduler object for `sampler`, with the base's configuration and its timesteps set.
 
-    `rules` are DPM-Solver++ 2M's (the authors' sampler). DDIM spaces its timesteps as the configuration says,
-    but for linspace: its steps are of one length, which those timesteps are not.
+    `rules` are those of DPM-Solver++ 2M (the authors' sampler) and its relatives. DDIM spaces its timesteps
+    as the configuration says, but for linspace: its steps are of one length, which those timesteps are not.
     """
     from diffusers import DDIMScheduler
 
-    if sampler == DPMPP_2M:
-        return dpm_solver(config, steps, rules)
+    if sampler in _MULTISTEP:
+        return dpm_solver(config, steps, rules, **_MULTISTEP[sampler])
+    if sampler == UNIPC_1:
+        return _unipc(config, steps, rules)
+    if sampler == LCM:
+        return lcm_scheduler(config, steps)
     spacing = base_spacing(config)
     options = {} if spacing != "linspace" else {"timestep_spacing": "leading"}
     scheduler = DDIMScheduler.from_config(config, clip_sample=False, set_alpha_to_one=False, **options)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def _unipc(config: Any, steps: int, rules: SolverRules | None) -> Any:
+    from diffusers import UniPCMultistepScheduler
+
+    scheduler = UniPCMultistepScheduler.from_config(
+        config,
+        solver_order=1,
+        solver_type="bh2",
+        final_sigmas_type="sigma_min",
+        timestep_spacing=(rules or SolverRules()).spacing or base_spacing(config),
+    )
     scheduler.set_timesteps(steps)
     return scheduler
 
@@ -78,8 +100,9 @@ def make_schedule(
     if sampler not in _ROWS:
         raise UserError(f"sampler: expected one of {', '.join(_ROWS)}, found {sampler!r}")
     trained = int(config["num_train_timesteps"])
-    if not 1 <= steps < trained:
-        raise UserError(f"steps: expected 1 to {trained - 1}, found {steps}")
+    most = MOST_STEPS if sampler == LCM else trained - 1
+    if not 1 <= steps <= most:
+        raise UserError(f"steps: expected 1 to {most}, found {steps}")
     _check_config(config)
     scheduler = make_scheduler(sampler, config, steps, rules)
     table = _ROWS[sampler](scheduler)
@@ -95,29 +118,50 @@ def make_schedule(
     return Schedule(sampler, table.astype(np.float32), start.astype(np.float32))
 
 
+def checked_samplers(names: Sequence[str]) -> tuple[str, ...]:
+    """Return samplers once each, in their order; UserError for one that no table holds."""
+    for name in names:
+        if name not in _ROWS:
+            raise UserError(
+                f"sampler: expected one of {', '.join(SAMPLERS)}, found {name!r}: a table holds what is "
+                "linear in the sample and the last two predictions, in one U-Net run a step"
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def adds_noise(samplers: Sequence[str]) -> bool:
+    """Whether a step's graph must take fresh noise for any of the samplers."""
+    return any(name in NOISY for name in samplers)
+
+
 def make_schedules(
     config: Any,
     steps: int,
     *,
+    sampler: str = DPMPP_2M,
     rules: SolverRules | None = None,
     blend: bool = False,
     add_noise_step: int = START_TIMESTEPS,
     samplers: Sequence[str] = (),
     counts: Sequence[int] = (),
 ) -> dict[str, Schedule]:
-    """Return every table of a bundle by key; `steps` is its default number of steps.
+    """Return every table of a bundle by key; `sampler` and `steps` are its defaults.
 
-    `samplers` and `counts`, numbers of steps, are those beside the ones that every bundle has.
+    `samplers` and `counts`, numbers of steps, are those beside the ones that every bundle has. A bundle whose
+    default is `lcm` is of a student, which no other sampler suits: it has those tables alone, and `samplers`.
     """
+    every = (LCM, *samplers) if sampler == LCM else (DPMPP_2M, DDIM, sampler, *samplers)
     made = (
-        make_schedule(sampler, config, count, rules=rules, blend=blend, add_noise_step=add_noise_step)
-        for sampler in dict.fromkeys((DPMPP_2M, DDIM, *samplers))
-        for count in _counts((steps, *counts), config)
+        make_schedule(name, config, count, rules=rules, blend=blend, add_noise_step=add_noise_step)
+        for name in dict.fromkeys(every)
+        for count in _counts(name, (*([steps] if (name == LCM) == (sampler == LCM) else []), *counts), config)
     )
     return {schedule.key: schedule for schedule in made}
 
 
-def _counts(steps: Sequence[int], config: Any) -> Iterable[int]:
+def _counts(sampler: str, steps: Sequence[int], config: Any) -> Iterable[int]:
+    if sampler == LCM:
+        return sorted({*steps, *LCM_COUNTS})
     trained = int(config["num_train_timesteps"])
     return sorted({*steps, *(count for count in STEP_COUNTS if count < trained)})
 
@@ -147,66 +191,23 @@ def _check_config(config: Any) -> None:
             )
 
 
-def _dpmpp_2m_rows(scheduler: Any) -> _Float64:
-    """DPM-Solver++ 2M, midpoint (Lu et al. 2022, algorithm 2), first step of first order.
-
-    The last one too where diffusers' `step` would have it so: fewer than 15, with `lower_order_final`.
-    """
-    sigmas = np.asarray(scheduler.sigmas, np.float64)  # [N + 1], ratio of noise to signal
-    alpha = 1 / np.sqrt(1 + sigmas**2)
-    sigma = sigmas * alpha
-    log_snr = -np.log(sigmas)  # lambda
-    timesteps = np.asarray(scheduler.timesteps, np.float64)
-    ends_low = scheduler.config.lower_order_final and len(timesteps) < _DIFFUSERS_SHORT
-    first_order = {0, len(timesteps) - 1} if ends_low else {0}
-    rows = []
-    for i, timestep in enumerate(timesteps):
-        step = log_snr[i + 1] - log_snr[i]
-        gain = -alpha[i + 1] * np.expm1(-step)
-        ratio = 0.0 if i in first_order else 0.5 * step / (log_snr[i] - log_snr[i - 1])  # 1 / (2 r)
-        rows.append(
-            (
-                timestep,
-                1.0,
-                1 / alpha[i],
-                -sigma[i] / alpha[i],
-                sigma[i + 1] / sigma[i],
-                gain * (1 + ratio),
-                -gain * ratio,
-                0.0,
-            )
-        )
-    return np.array(rows)
-
-
-def _ddim_rows(scheduler: Any, eta: float = 0.0) -> _Float64:
-    """DDIM (Song et al. 2021, equations 12 and 16), ending at the signal level of t = 0."""
-    levels = np.asarray(scheduler.alphas_cumprod, np.float64)
-    timesteps = np.asarray(scheduler.timesteps)
-    stride = scheduler.config.num_train_timesteps // len(timesteps)
-    rows = []
-    for timestep in timesteps:
-        here = levels[timestep]
-        following = levels[timestep - stride] if timestep >= stride else float(scheduler.final_alpha_cumprod)
-        fresh = eta * np.sqrt((1 - following) / (1 - here)) * np.sqrt(1 - here / following)
-        kept = np.sqrt((1 - following - fresh**2) / (1 - here))
-        rows.append(
-            (
-                timestep,
-                1.0,
-                1 / np.sqrt(here),
-                -np.sqrt((1 - here) / here),
-                kept,
-                np.sqrt(following) - kept * np.sqrt(here),
-                0.0,
-                fresh,
-            )
-        )
-    return np.array(rows)
-
-
-_ROWS: dict[str, Callable[[Any], _Float64]] = {
-    DPMPP_2M: _dpmpp_2m_rows,
-    DDIM: _ddim_rows,
-    DDIM_ETA1: partial(_ddim_rows, eta=1.0),
+_ROWS: dict[str, Callable[[Any], Rows]] = {
+    DPMPP_2M: multistep_rows,
+    DDIM: ddim_rows,
+    DDIM_ETA1: partial(ddim_rows, eta=1.0),
+    UNIPC_1: unipc_rows,
+    DPMPP_2M_SDE: multistep_rows,
+    DPMPP_2M_KARRAS: multistep_rows,
+    DPMPP_2M_SDE_KARRAS: multistep_rows,
+    LCM: lcm_rows,
 }
+_SDE = "sde-dpmsolver++"
+_MULTISTEP: dict[str, dict[str, Any]] = {
+    DPMPP_2M: {},
+    DPMPP_2M_SDE: {"algorithm": _SDE},
+    DPMPP_2M_KARRAS: {"karras": True},
+    DPMPP_2M_SDE_KARRAS: {"algorithm": _SDE, "karras": True},
+}
+"""What `dpm_solver` is told of each."""
+SAMPLERS = tuple(name for name in _ROWS if name != DDIM_ETA1)
+"""Those that a bundle can be exported with."""

@@ -163,7 +163,10 @@ def how_made(descriptions: Sequence[Mapping[str, Any]], manifest: Manifest) -> s
         return ""
     from seas_runtime.methods.table import find_method
 
-    placing, measured = descriptions[0].get("placing"), bool(find_method(manifest.method).readouts(manifest))
+    placing, measured = (
+        descriptions[0].get("placing"),
+        bool(find_method(manifest.method).readouts(manifest, None)),
+    )
     if placing is None:
         what = "read by the mask head" if measured else "given to the model"
         return f"Whole pictures, made from noise; their masks are {what}."

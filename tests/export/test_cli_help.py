@@ -12,6 +12,7 @@ COMMANDS = (
     ("data",),
     ("data", "inspect"),
     ("train",),
+    ("distill",),
     ("import-seas",),
     ("base",),
     ("base", "random"),

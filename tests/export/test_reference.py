@@ -77,6 +77,22 @@ def test_a_background_is_noised_anew_where_the_bundle_says_so(
     assert apart[0] <= 1 < apart[1]
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_masks_of_fewer_steps_are_the_last_steps(
+    checkpoint: Checkpoint, generator: Generator, count: int
+) -> None:
+    """A request's choice, by the runtime's maps against those that PyTorch reads in the last steps alone."""
+    (theirs,) = ReferenceLoop(checkpoint, STEPS, mask_steps=count).generate("scratch", 1, seed=4)
+    options = SeasOptions(mask_steps=count)
+    (ours,) = generator.generate("scratch", 1, seed=4, gate=False, options=options)
+    assert np.abs(ours.image.astype(int) - theirs.image).max() <= 1
+    assert np.abs(ours.probability - theirs.probability).max() < 1e-3
+    assert ours.record.to_dict()["options"] == {"mask_steps": count}
+    (whole,) = generator.generate("scratch", 1, seed=4, gate=False)
+    assert np.array_equal(whole.image, ours.image)
+    assert np.array_equal(whole.probability, ours.probability) == (count == 3)
+
+
 def test_another_sampler_is_the_runtimes_too(checkpoint: Checkpoint, generator: Generator) -> None:
     """DDIM by its table against diffusers' DDIMScheduler."""
     (theirs,) = ReferenceLoop(checkpoint, 20, "ddim").generate("chip", 1)

@@ -8,7 +8,14 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, PNDMScheduler
 from seas_export.graphs.schedules import (
     DDIM,
     DPMPP_2M,
+    DPMPP_2M_KARRAS,
+    DPMPP_2M_SDE,
+    DPMPP_2M_SDE_KARRAS,
+    LCM_COUNTS,
+    NOISY,
+    SAMPLERS,
     STEP_COUNTS,
+    UNIPC_1,
     make_schedule,
     make_scheduler,
     make_schedules,
@@ -17,6 +24,7 @@ from seas_export.graphs.schedules import (
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.schedule import Schedule, schedules_from_tensors
 from seas_runtime.methods.seas import START_TIMESTEPS
+from seas_train.diffusion.consistency import LCM, boundary_scalings, student_timesteps
 from seas_train.diffusion.solver import SolverRules, base_spacing
 from tests.schedules import apply_step, scaled_input
 
@@ -59,6 +67,58 @@ def test_table_is_diffusers_scheduler_step_by_step(sampler: str, steps: int, pre
         latents, previous = apply_step(schedule, index, latents, previous, predicted)
         theirs = scheduler.step(torch.from_numpy(predicted), timestep, theirs).prev_sample
         assert np.abs(latents - theirs.numpy()).max() <= 2e-5 * np.abs(theirs.numpy()).max()
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sampler", [UNIPC_1, DPMPP_2M_SDE, DPMPP_2M_KARRAS, DPMPP_2M_SDE_KARRAS, LCM])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 15, 25, 50])
+def test_other_tables_are_diffusers_schedulers_too(sampler: str, steps: int, prediction: str) -> None:
+    """With the noise that each draws itself, from a generator of the same seed."""
+    settings = config(prediction_type=prediction)
+    schedule = make_schedule(sampler, settings, steps)
+    scheduler = make_scheduler(sampler, settings, steps)
+    latents = _guess(1000)
+    theirs, previous = torch.from_numpy(latents), np.zeros(SHAPE, np.float32)
+    assert schedule.table[:, 0].tolist() == scheduler.timesteps.tolist()
+    for index, timestep in enumerate(scheduler.timesteps):
+        noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(index))
+        draws = {"generator": torch.Generator().manual_seed(index)} if sampler in NOISY else {}
+        predicted = _guess(index)
+        latents, previous = apply_step(schedule, index, latents, previous, predicted, noise.numpy())
+        theirs = scheduler.step(torch.from_numpy(predicted), timestep, theirs, **draws).prev_sample
+        assert np.abs(latents - theirs.numpy()).max() <= 5e-5 * np.abs(theirs.numpy()).max()
+    assert bool(schedule.noisy_steps) == (sampler in NOISY and steps > 1) or sampler == DPMPP_2M_SDE
+
+
+def test_lcm_is_the_papers() -> None:
+    """1 to 8 steps of the teacher's 50, noised anew but for the last, whose x0 is the result."""
+    made = make_schedules(config(), 4, sampler=LCM, blend=True)
+    assert set(made) == {f"lcm/{steps}" for steps in LCM_COUNTS}
+    assert student_timesteps(config(), 4) == made["lcm/4"].table[:, 0].tolist() == [999, 759, 499, 259]
+    assert made["lcm/4"].noisy_steps == (0, 1, 2)
+    *_, a, b, c, d, r, n = made["lcm/4"].table[-1].tolist()
+    assert (a, b, c, d) == pytest.approx((0, 1, 0, 0), abs=1e-6)
+    levels = DDPMScheduler.from_config(config()).alphas_cumprod
+    assert (r, n) == pytest.approx((float(levels[259]) ** 0.5, float(1 - levels[259]) ** 0.5), abs=1e-6)
+    skip, out = boundary_scalings(torch.tensor([0, 259]))
+    assert (skip.flatten().tolist()[0], out.flatten().tolist()[0]) == (1, 0)
+    theirs = make_scheduler(LCM, config(), 4).get_scalings_for_boundary_condition_discrete(259)
+    assert (float(skip[1]), float(out[1])) == pytest.approx(tuple(map(float, theirs)))
+
+
+def test_lcm_has_no_more_steps_than_its_teacher_skips_over() -> None:
+    with pytest.raises(UserError, match=r"steps: expected 1 to 50, found 51"):
+        make_schedule(LCM, config(), 51)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_table_begun_late_is_of_first_order_there(sampler: str) -> None:
+    """What a strength below 1 leaves: x0 counts as both of the last two, so that nothing is lost."""
+    schedule = make_schedule(sampler, config(), 8)
+    late = schedule.last(3)
+    assert late.table[0, 6] == 0
+    assert late.table[0, 5] == pytest.approx(schedule.table[5, 5] + schedule.table[5, 6], abs=1e-6)
+    assert np.array_equal(late.table[1:], schedule.table[6:])
 
 
 @pytest.mark.parametrize("steps", [3, 10, 25])
@@ -110,7 +170,7 @@ def test_every_table_of_a_bundle_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("changes", "sampler", "steps", "message"),
     [
-        ({}, "euler", 25, r"sampler: expected one of dpmpp_2m, ddim, ddim_eta1, found 'euler'"),
+        ({}, "euler", 25, r"sampler: expected one of dpmpp_2m, ddim, .*, lcm, found 'euler'"),
         ({}, DPMPP_2M, 0, r"steps: expected 1 to 999, found 0"),
         ({}, DDIM, 1000, r"steps: expected 1 to 999, found 1000"),
         (

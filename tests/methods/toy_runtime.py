@@ -59,7 +59,7 @@ def check_tables(manifest: Manifest, tables: Tables, files: Mapping[str, str]) -
         raise UserError(f"{files['backgrounds']}: no tensor 'latents'")
 
 
-def readouts(manifest: Manifest) -> tuple[Readout, ...]:
+def readouts(manifest: Manifest, options: object = None) -> tuple[Readout, ...]:
     return ()
 
 

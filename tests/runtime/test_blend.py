@@ -17,7 +17,7 @@ from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.methods.blending.inputs import latent_mask, steps_left
 from seas_runtime.methods.noise import PairNoise, Stream
-from seas_runtime.methods.request import PairRequest, PlacedInputs, Request
+from seas_runtime.methods.request import PairRequest, PlacedInputs, Placing, Request
 from seas_runtime.methods.seas_options import SeasOptions
 from tests.runtime.bundles import CHANNELS, FACTOR, SIZE, Toy, channel_mix, encoding, write_tiny_bundle
 from tests.runtime.fake_gpu import FakeDriver, build_engines, fake_backend
@@ -269,6 +269,50 @@ def test_a_strength_out_of_range(strength: float) -> None:
 def test_a_strength_needs_a_background(blending: Generator) -> None:
     with pytest.raises(UserError, match=r"strength: whole pictures have no background to start from"):
         list(blending.generate("stain", 1, options=SeasOptions(strength=0.5)))
+
+
+@pytest.mark.parametrize("count", [0, 4, 1.5, True])
+def test_mask_steps_out_of_range(count: Any) -> None:
+    with pytest.raises(UserError, match=r"mask_steps: expected a whole number from 1 to 3"):
+        SeasOptions(mask_steps=count)
+
+
+def test_no_more_masks_than_steps(blending: Generator) -> None:
+    """Of whole pictures all steps count, of placed pairs those that their strength leaves."""
+    sampler, steps = SAMPLERS[0]
+    sampling = {"sampler": sampler, "steps": steps}
+    blending.request("stain", options=SeasOptions(mask_steps=3), **sampling)
+    options = SeasOptions(mask_steps=2, strength=0.01)
+    with pytest.raises(UserError, match=r"mask_steps: expected at most 1, as many as a pair's steps here"):
+        blending.request("stain", options=options, placing=Placing(), **sampling)
+
+
+def test_plans_of_other_mask_steps_stand_beside_each_other(bundle: Path) -> None:
+    used = Generator.open(bundle, threads=1)
+    for count in (3, 1, 2, 1, None):
+        options = SeasOptions(mask_steps=count)
+        (made,), (alone,) = (
+            generator.generate("stain", 1, 5, gate=False, options=options)
+            for generator in (used, Generator.open(bundle, threads=1))
+        )
+        assert np.array_equal(made.probability, alone.probability)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "rtx"])
+def test_masks_of_x0_leave_the_picture_as_it_was(tmp_path: Path, blending: Generator, backend: str) -> None:
+    """x0 is also carried to the next step: what is read and what is carried share their places."""
+    generation = {**blending.manifest.generation, "decoded": "x0"}
+    rule = blending.manifest.generation["blend"]
+    made = write_tiny_bundle(tmp_path / "own", Toy(blend=rule), generation=generation)
+    generator = opened(made, tmp_path, backend)
+    assert [item.sources for item in generator._loop._method.readouts(generator.manifest, None)] == [
+        {"latents": "x0"}
+    ]
+    for sampler, steps in SAMPLERS:
+        request = generator.request(
+            "stain", 3, options=SeasOptions(), sampler=sampler, steps=steps, guidance=2.0, gate=False
+        )
+        check(generator, request, make(generator, request, range(3)))
 
 
 def test_a_batch_is_placed_or_not(blending: Generator) -> None:

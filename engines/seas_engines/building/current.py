@@ -72,9 +72,8 @@ class TargetEngines:
         if self.target is Target.CUDA:
             return BatchRange(1, 1, 1024)
         manifest = self.bundle.manifest
-        together = next(
-            (item.steps for item in find_method(manifest.method).readouts(manifest) if item.graph == graph), 1
-        )
+        readouts = find_method(manifest.method).readouts(manifest, None)
+        together = next((item.steps for item in readouts if item.graph == graph), 1)
         return BatchRange(batch.minimum, batch.preferred * together, batch.maximum * together)
 
     def current(self, graph: str, say: Callable[[str], None]) -> Engine | None:

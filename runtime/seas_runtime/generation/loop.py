@@ -136,7 +136,8 @@ class Loop:
     def _plan(self, request: Request, inputs: Inputs) -> Plan:
         graph, sampling = self._step_graph(request), request.sampling
         schedule = self._bundle.schedule(sampling.sampler, sampling.steps)
-        key = (graph, schedule.key, *layout(inputs))
+        readouts = self._method.readouts(self._bundle.manifest, request.options)
+        key = (graph, schedule.key, *(item.steps for item in readouts), *layout(inputs))
         if key not in self._plans:
             while len(self._plans) >= _PLANS_KEPT:
                 self._plans.popitem(last=False)
@@ -146,6 +147,7 @@ class Loop:
                 self._sessions,
                 inputs.schedule or schedule,
                 graph,
+                readouts,
                 inputs,
                 self._joins,
             )

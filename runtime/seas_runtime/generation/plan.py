@@ -34,8 +34,7 @@ class Plan:
 
     Pictures are encoded first, each into the input that it is for, of all steps or of the first alone. Step i
     reads each carried tensor's state i and writes state i + 1. States alternate between two places.
-    What readouts need of the last steps has places of its own, one whole where one call reads them all
-    (`join`).
+    What readouts need of the last steps has places of its own, or one where one call reads them all (`join`).
     """
 
     def __init__(
@@ -45,18 +44,17 @@ class Plan:
         sessions: Sessions,
         schedule: Schedule,
         step_graph: str,
+        readouts: tuple[Readout, ...],
         inputs: Inputs,
         join: bool,
     ) -> None:
         self._bundle, self._backend, self._sessions = bundle, backend, sessions
-        method = find_method(bundle.manifest.method)
         self._batch, self._steps = len(inputs.origins), schedule.steps
         self._step_graph, self._graph = step_graph, bundle.manifest.graphs[step_graph]
-        self._carries = {name: to for name, to in method.carries.items() if self._graph.input(name)}
-        self._readouts = method.readouts(bundle.manifest)
-        self._beforehand = inputs.beforehand
-        self._kept = min(max((item.steps for item in self._readouts), default=0), self._steps)
-        self._observed = inputs.observed
+        carries = find_method(bundle.manifest.method).carries
+        self._carries = {name: to for name, to in carries.items() if self._graph.input(name)}
+        self._readouts, self._beforehand, self._observed = readouts, inputs.beforehand, inputs.observed
+        self._kept = min(max((item.steps for item in readouts), default=0), self._steps)
         self._join = join and self._joins()
         self._held: dict[str, Array] = {}  # what places hold that outlasts a batch
         self._allocate(schedule, inputs)
@@ -149,6 +147,9 @@ class Plan:
         self._outputs = {
             spec.name: self._side_by_side(spec) for spec in self._graph.outputs if spec.name in kept
         }
+        for name, to in self._carries.items():  # one place for what is kept and carried
+            if to in self._outputs:
+                self._states[name][self._steps - self._kept + 1 :] = self._outputs[to]
         for name in self._observed:
             if name not in self._outputs:
                 self._outputs[name] = [self._place(named(self._graph.outputs, name))]

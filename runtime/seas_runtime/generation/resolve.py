@@ -74,7 +74,7 @@ def _check_placing(bundle: Bundle, placing: Placing) -> None:
             f"{bundle.path}: this bundle draws whole pictures alone: a version of seas-export wrote it that "
             "had no placed pairs; export the checkpoint again, or make whole pictures with --from noise"
         )
-    measures = find_method(bundle.manifest.method).readouts(bundle.manifest)
+    measures = find_method(bundle.manifest.method).readouts(bundle.manifest, None)
     if placing.mask == REFINED and not measures:
         raise UserError(
             f"--mask {REFINED}: method {bundle.manifest.method} measures no masks; leave it out, or give "

@@ -149,8 +149,9 @@ class Method:
     """Refuse, by a UserError, a manifest's `generation` section that the method cannot use."""
     check_tables: Callable[[Manifest, Tables, Mapping[str, str]], None]
     """Refuse, by a UserError that names its file, a table that the method cannot use."""
-    readouts: Callable[[Manifest], tuple[Readout, ...]]
-    """Return the graphs that are read beside the last steps; none where masks are given."""
+    readouts: Callable[[Manifest, Any], tuple[Readout, ...]]
+    """Return the graphs that are read beside the last steps of a request with these options, None for the
+    bundle's own; none where masks are given."""
     inputs: Callable[[Content, Sequence[PairRequest], int], Inputs]
     """Return what an attempt, counted from 0, at pairs is fed. They share sampling and options; a defect may
     be `good`, a normal, whose mask must come out empty."""

@@ -41,6 +41,7 @@ from seas_runtime.methods.placed.bounds import GATES
 from seas_runtime.methods.placed.normals import check_normals
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Request
+from seas_runtime.methods.seas_options import MASK_STEPS as MASK_STEPS
 from seas_runtime.methods.seas_options import RESCALE, SeasOptions, check_options
 from seas_runtime.placement.masks.shapes import TABLE as PLACEMENT
 
@@ -49,13 +50,11 @@ START_TIMESTEPS = 1500
 """The schedule is stretched to this many steps for the start alone (authors' inference)."""
 ADD_NOISE_STEP, MAX_ADD_NOISE_STEP = "add_noise_step", 100_000
 """The steps that the schedule was stretched to for the start, where they are not the authors' 1500."""
-MASK_STEPS = 3
-"""The last steps whose probability maps are averaged (section 3.4); no pair has fewer steps."""
-SCALED, IN_ORDER, ABOVE = "scaled", "in_order", "above"
-RULES = {"references": SCALED, "start": IN_ORDER, "threshold": ABOVE}
+SCALED, IN_ORDER, ABOVE, X0 = "scaled", "in_order", "above", "x0"
+RULES = {"references": SCALED, "start": IN_ORDER, "threshold": ABOVE, "decoded": X0}
 """Keys of the section `generation` that a bundle has where it leaves our rules, each with its only value:
 the references are scaled already; pairs start from the first references in their order, as in the authors'
-code; a pixel is defective above tau, not at tau."""
+code; a pixel is defective above tau, not at tau; masks are read of a step's x0, not of what the U-Net saw."""
 FIRST_REFERENCES = 10
 """With `start`: how many of the references are used (authors' inference)."""
 _WORDS = {
@@ -119,11 +118,14 @@ def defective(generation: Mapping[str, Any], probabilities: Array, tau: Array) -
     return probabilities > tau if follows(generation, "threshold") else probabilities >= tau
 
 
-def readouts(manifest: Manifest) -> tuple[Readout, ...]:
+def readouts(manifest: Manifest, options: SeasOptions | None = None) -> tuple[Readout, ...]:
     """Return that the last steps' masks are read (section 3.4: three), of what the U-Net saw."""
     generation = manifest.generation
     sources = {"latents": BLENDED} if BLEND in generation else {}
-    return (Readout(DECODE_MASK, "probability", generation["mask_steps"], sources),)
+    if follows(generation, "decoded"):
+        sources = {"latents": X0}
+    count = (options or SeasOptions()).masked(generation)
+    return (Readout(DECODE_MASK, "probability", count, sources),)
 
 
 def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inputs:

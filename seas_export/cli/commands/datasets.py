@@ -79,6 +79,12 @@ def generate(
             "--strength", help="Of placed pairs: the part of the steps that are run, from the photograph on."
         ),
     ] = None,
+    mask_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--mask-steps", help="1 to 3: how many of the last steps give a mask; by default the bundle's."
+        ),
+    ] = None,
     source: Annotated[
         str,
         typer.Option(
@@ -171,6 +177,7 @@ def generate(
         guidance_rescale=guidance_rescale,
         start=start,
         strength=strength,
+        mask_steps=mask_steps,
         reweight=reweight,
         caption=caption,
     )

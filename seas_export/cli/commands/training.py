@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from seas_export.config.build import ExportConfig
 
 
+Run = Annotated[
+    Path | None,
+    typer.Option("--run", help="Folder for saves, losses and previews; OUT-training by default."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last save in the run folder.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Estimate memory and time, and train nothing.")]
+
+
 @output.command("Add --resume to the same command: training goes on from its last save.")
 def train(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A product's folder.")],
@@ -23,15 +32,10 @@ def train(
     base: options.Base = "micro",
     allow_pickle: options.AllowPickle = False,
     reproduce: options.Reproduce = None,
-    run: Annotated[
-        Path | None,
-        typer.Option("--run", help="Folder for saves, losses and previews; OUT-training by default."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last save in the run folder.")
-    ] = False,
+    run: Run = None,
+    resume: Resume = False,
     force: options.Force = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="The same seed gives the same weights.")] = None,
+    seed: Seed = None,
     save_every: Annotated[
         int | None,
         typer.Option("--save-every", help="Steps between saves: the most that a killed run loses."),
@@ -52,9 +56,7 @@ def train(
     lora: options.Lora = None,
     image_encoder: options.ImageEncoder = None,
     captions: options.Captions = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Estimate memory and time, and train nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE.yaml", help="Training options; the command line wins."),
@@ -111,6 +113,88 @@ def train(
     output.report(made.to_dict(), text, json)
 
 
+@output.command("Add --resume to the same command: training goes on from its last save.")
+def distill(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder: the teacher.")
+    ],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of its product.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Checkpoint folder to make; --dry-run needs none.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the student, 1 to 8; 4.")] = None,
+    mask_steps: Annotated[
+        int | None, typer.Option("--mask-steps", help="1 to 3: how many of its last steps give a mask; 1.")
+    ] = None,
+    run: Run = None,
+    resume: Resume = False,
+    force: options.Force = False,
+    seed: Seed = None,
+    preset: options.Preset = None,
+    layout: options.Layout = None,
+    fit: options.Fit = None,
+    regions: options.Regions = None,
+    window: options.Window = None,
+    masks: options.Masks = None,
+    shots: options.Shots = None,
+    normals: options.Normals = None,
+    defect: options.Defects = None,
+    memory: options.Memory = None,
+    lora: options.Lora = None,
+    dry_run: DryRun = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE.yaml", help="Options of distillation; the command line wins."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any option, such as distill.steps=200."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Train a student of a checkpoint: pairs in few steps without guidance, and a mask head of its own."""
+    from seas_export.pipeline.training.distill import (
+        DistillRequest,
+        distill_checkpoint,
+        estimate_distillation,
+    )
+    from seas_runtime.errors import UserError
+
+    if out is None and not dry_run:
+        raise UserError("--out: expected the checkpoint's folder, found none. Give it: --out CKPT")
+    folder = out if out is not None else Path("student")
+    request = DistillRequest(
+        checkpoint=checkpoint,
+        directory=directory,
+        out=folder,
+        run=run if run is not None else folder.with_name(folder.name + "-training"),
+        photographs=options.photographs(
+            defect,
+            layout=layout,
+            fit=fit,
+            regions=regions,
+            window=window,
+            masks=masks,
+            shots=shots,
+            normals=normals,
+        ),
+        resume=resume,
+        force=force,
+        memory=memory,
+        lora=lora,
+        preset=preset,
+        options=options.given(student_steps=steps, mask_steps=mask_steps, seed=seed),
+    )
+    words = set_ or []
+    if dry_run:
+        found = estimate_distillation(request, file=config, assignments=words, say=output.say)
+        output.report(found.to_dict(), found.to_text(), json)
+        return
+    made = distill_checkpoint(request, file=config, assignments=words, say=output.say)
+    text = f"{made.checkpoint}: a student of {checkpoint}; {made.seconds:.0f} s"
+    output.report(made.to_dict(), text, json)
+
+
 @output.command("Run the same command again: the bundle appears whole or not at all.")
 def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder.")],
@@ -144,6 +228,13 @@ def export(
             "--add-noise-step", help="Steps that the noise schedule is stretched to for the start; 1500."
         ),
     ] = None,
+    sampler: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sampler",
+            help="One more: unipc_1, dpmpp_2m_sde, dpmpp_2m_karras, dpmpp_2m_sde_karras, lcm; repeat.",
+        ),
+    ] = None,
     backgrounds: Annotated[
         int | None,
         typer.Option(
@@ -163,7 +254,11 @@ def export(
 
     options_given = {"precision": precision, "target": target, "own_prompts": own_prompts}
     options_given |= options.given(
-        steps=steps, guidance_rescale=guidance_rescale, add_noise_step=add_noise_step, backgrounds=backgrounds
+        steps=steps,
+        guidance_rescale=guidance_rescale,
+        add_noise_step=add_noise_step,
+        samplers=tuple(sampler) if sampler else None,
+        backgrounds=backgrounds,
     )
     config = overlay(ExportConfig(), options_given, COMMAND_LINE, "export")
     if choice(ExportLayout, layout, "--layout") is ExportLayout.OPTIMUM:
@@ -197,8 +292,8 @@ def _export_optimum(checkpoint: Path, out: Path, config: ExportConfig, force: bo
         )
     if config.extras != ExportConfig().extras:
         raise UserError(
-            "--own-prompts, --guidance-rescale, --add-noise-step, --backgrounds: are a bundle's. Leave them "
-            "out with --layout optimum."
+            "--own-prompts, --guidance-rescale, --add-noise-step, --sampler, --backgrounds: are a bundle's. "
+            "Leave them out with --layout optimum."
         )
     export_optimum(checkpoint, out, precision=config.precision, force=force, progress=output.say)
     data = {"folder": str(out), "layout": "optimum", "precision": config.precision}

@@ -111,7 +111,8 @@ def expect(bundle: Path, checkpoint: Checkpoint, requests: Iterable[Request] | N
     graphs = expect_graphs(reference, manifest.graphs, checkpoint, schedule, effort.batch)
     if requests is None:
         requests = _in_turn(checkpoint, range(effort.pairs), _places(content))
-        schedule = content.schedule(steps=effort.steps)
+        if effort.steps is not None and effort.steps < schedule.steps:
+            schedule = content.schedule(steps=effort.steps)
     place = None if reference.placed is None else partial(reference.placed, checkpoint)
     pairs = tuple(expect_pairs(reference.loop(checkpoint, schedule, manifest), requests, place))
     return Expected(graphs, pairs, schedule.steps)

@@ -13,7 +13,7 @@ from torch import Tensor
 from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import Extras
 from seas_export.graphs.finishing import finish
-from seas_export.graphs.schedules import DDIM
+from seas_export.graphs.schedules import DDIM, adds_noise
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.inpainting import reference
@@ -43,7 +43,9 @@ def compose(
     extras: Extras,
 ) -> dict[str, ir.Model]:
     """Return the graphs that generation runs; see `ExportMethod.compose`."""
-    return finish(compose_base(parts, geometry, dtype, spec.opset, noisy=False), spec, store)
+    return finish(
+        compose_base(parts, geometry, dtype, spec.opset, noisy=adds_noise(extras.samplers)), spec, store
+    )
 
 
 def tables(checkpoint: Checkpoint, extras: Extras) -> dict[str, dict[str, Array]]:

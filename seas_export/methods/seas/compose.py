@@ -16,6 +16,7 @@ from seas_engines.targets.targets import TargetSpec
 from seas_export.extras import NONE, Extras
 from seas_export.graphs.finishing import finish
 from seas_export.graphs.graph_builder import GraphBuilder
+from seas_export.graphs.schedules import adds_noise
 from seas_export.graphs.trace import UNET, VAE_DECODER, VAE_ENCODER
 from seas_export.graphs.weights import WeightStore
 from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS
@@ -49,15 +50,13 @@ def compose_step(
 ) -> ir.Model:
     """Return the graph of one denoising step: blend, scheduler, guidance and U-Net.
 
-    The step starts from `blended`: the latents where `mask` is 1, elsewhere the background, noised as far as
-    the step's latents are.
-
-    Guidance 1 leaves the unconditional half unread: without `guided` the U-Net runs on the conditional half
-    alone, and the inputs `guidance` and `negative_context` are not there. With `rescaled` it also takes
-    `guidance_rescale`: see `_rescaled`; with `noisy` the input `noise`, which samplers add in their steps.
-    `attention` adds inputs, and returns what a U-Net without guidance takes besides, of the step's own:
-    `latents`, `noised`, the background, `previous_x0` and `step_index`. `name` is the graph's.
-    With `per_step` it takes a row of `contexts` [steps, B, L, D].
+    The step starts from `blended`: the latents where `mask` is 1, elsewhere the background, noised as far
+    as the step's latents are. Guidance 1 leaves the unconditional half unread: without `guided` the U-Net
+    runs on the conditional half alone, and the inputs `guidance` and `negative_context` are not there. With
+    `rescaled` it also takes `guidance_rescale`: see `_rescaled`; with `noisy` the input `noise`, which
+    samplers add in their steps. `attention` adds inputs, and returns what a U-Net without guidance takes
+    besides, of the step's `latents`, `noised`, the background, `previous_x0` and `step_index`. `name` is
+    the graph's. With `per_step` it takes a row of `contexts` [steps, B, L, D].
     """
     build = GraphBuilder(name or (STEP if guided else STEP_UNGUIDED), opset)
     float32 = ir.DataType.FLOAT
@@ -266,17 +265,16 @@ def compose(
     """Return `step`, with and without guidance, both decodes and `encode_image`, as a target wants them.
 
     Args:
-        parts: whose weights are in `store`; new ones go there.
+        parts: whose weights are in `store`, the bundle's; new ones go there.
         geometry: of the base.
         dtype: of embeddings and U-Net taps.
         spec: the target's.
-        store: of the bundle's weights.
-        extras: whether a step takes guidance rescale.
+        extras: whether a step takes guidance rescale, or a sampler's noise.
     """
-    opset, rescaled = spec.opset, extras.guidance_rescale is not None
+    opset, rescaled, noisy = spec.opset, extras.guidance_rescale is not None, adds_noise(extras.samplers)
     composed = {
-        STEP: compose_step(parts[UNET], geometry, dtype, opset, rescaled=rescaled),
-        STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False),
+        STEP: compose_step(parts[UNET], geometry, dtype, opset, rescaled=rescaled, noisy=noisy),
+        STEP_UNGUIDED: compose_step(parts[UNET], geometry, dtype, opset, guided=False, noisy=noisy),
         DECODE_MASK: compose_decode_mask(parts[VAE_DECODER], parts[MASK_HEAD], geometry, dtype, opset),
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
         ENCODE_IMAGE: compose_encode_image(parts[VAE_ENCODER], geometry, opset),

@@ -62,6 +62,7 @@ def _make_tensors(
         MASK: (random.random((batch, 1, *scaled.shape[2:])) < 0.5).astype(np.float32),
         BACKGROUND: scaled.flip(0, -1),
         BLEND_NOISE: random.standard_normal(scaled.shape).astype(np.float32),
+        "noise": random.standard_normal(scaled.shape).astype(np.float32),  # only where the graph takes it
     }
     return {
         TEXT_ENCODER: {"input_ids": ids},

@@ -40,8 +40,8 @@ from seas_runtime.placement.masks.shapes import TABLE as PLACEMENT
 from seas_train import Checkpoint
 from seas_train.data import Product
 from seas_train.diffusion.prompt_encoding import tokenize
-from seas_train.diffusion.solver import SolverRules
 from seas_train.methods.seas.mask_head.evaluation import evaluate_masks
+from seas_train.methods.seas.mask_head.latents import Reading
 
 
 def tables(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, dict[str, Array]]:
@@ -65,7 +65,12 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
     bounds of placed pairs' gates."""
     settings = checkpoint.meta["generation"]
     rules = {key: value for key, value in RULES.items() if follows(settings, key)}
-    made: dict[str, Any] = {"mask_steps": MASK_STEPS, "tau": float(settings["tau"]), BLEND: FIXED, **rules}
+    made: dict[str, Any] = {
+        "mask_steps": int(settings.get("mask_steps", MASK_STEPS)),
+        "tau": float(settings["tau"]),
+        BLEND: FIXED,
+        **rules,
+    }
     if settings.get(STRENGTH, 1.0) != 1:
         made[STRENGTH] = float(settings[STRENGTH])
     if extras.guidance_rescale is not None:
@@ -125,7 +130,7 @@ def mask_scores(
         limit=pairs,
         normals=normals,
         half_precision=bool(trained.get("half_precision", False)),
-        rules=SolverRules.of(checkpoint.meta["generation"]),
+        reading=Reading.of(checkpoint.scheduler, checkpoint.meta["generation"]),
     )
     return scores.to_dict()
 

@@ -161,9 +161,11 @@ class _TapReader:
     """Reads the coarse tap of latents in the last step, with a defect's context [1, L, D]."""
 
     def __init__(self, checkpoint: Checkpoint, context: Tensor) -> None:
-        rules = SolverRules.of(checkpoint.meta["generation"])
+        generation = checkpoint.meta["generation"]
+        rules, sampler = SolverRules.of(generation), generation.get("sampler", DPMPP_2M)
+        steps = generation.get("steps", STEPS)
         config = checkpoint.scheduler.config
-        table = make_schedule(DPMPP_2M, config, STEPS, rules=rules, blend=True).table
+        table = make_schedule(sampler, config, steps, rules=rules, blend=True).table
         self._unet = checkpoint.unet
         self._context = context
         last = dict(zip(COLUMNS + BLEND_COLUMNS, table[-1].tolist(), strict=True))

@@ -22,7 +22,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD, SCHEMA
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PlacedInputs
-from seas_runtime.methods.seas import MASK_STEPS, START_TIMESTEPS, choose_reference, defective
+from seas_runtime.methods.seas import MASK_STEPS, START_TIMESTEPS, choose_reference, defective, follows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,7 +161,7 @@ class ReferenceLoop:
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         import torch
 
-        from seas_export.graphs.schedules import make_scheduler
+        from seas_export.graphs.schedules import adds_noise, make_scheduler
         from seas_export.methods.seas.drawn import Drawn
         from seas_train.diffusion.sampling import denoise
         from seas_train.diffusion.solver import SolverRules
@@ -175,21 +175,33 @@ class ReferenceLoop:
         contexts = contexts.to(self._device, self._dtype)
         probabilities: list[Tensor] = []
         taps: list[Tensor] = []
+        predictions: list[Tensor] = []
+        of_x0 = follows(self.checkpoint.meta["generation"], "decoded")
 
         def predict(doubled: Tensor, timestep: Tensor, words: Tensor) -> Tensor:
             predicted, taps[:] = self._predict(doubled, timestep, words)
+            predictions[:] = predicted.float().chunk(2)
             return predicted
 
         def read_mask(step: int, before: Tensor) -> None:
             if step >= self.steps - self.mask_steps:
+                if of_x0:
+                    guided = predictions[0] + guidance * (predictions[1] - predictions[0])
+                    before = self._x0(before, guided, scheduler.timesteps[step])
                 _, vae_taps = self._decode(before)
                 conditional_taps = [tap.chunk(2)[1] for tap in taps]
                 probabilities.append(self.checkpoint.artifacts["mask_head"](*conditional_taps, vae_taps))
 
+        noises = [PairNoise(seed, index, 0, defect, self._schema) for index in indices]
+        shape = tuple(latents.shape[1:])
+
+        def fresh(step: int) -> Tensor:
+            drawn = np.stack([noise.normal(Stream.STEP, shape, step) for noise in noises])
+            return torch.from_numpy(drawn).to(self._device)
+
         first, blend = 0, {}
         if placed:
             first = self.steps - math.ceil(round(self._strength * self.steps, 6))
-            noises = [PairNoise(seed, index, 0, defect, self._schema) for index in indices]
             whole = first if self._strength < 1 else None
             drawn = Drawn(self.checkpoint, placed, noises, self._fresh_blend, whole)
             blend["before"] = partial(drawn.before, scheduler.timesteps)
@@ -202,6 +214,7 @@ class ReferenceLoop:
             read_mask,
             rescale=self._rescale,
             first=first,
+            fresh=fresh if adds_noise([self.sampler]) else None,
             **blend,
         )
         pixels, _ = self._decode(latents)
@@ -224,6 +237,13 @@ class ReferenceLoop:
         last = torch.tensor([len(self._start.alphas_cumprod) - 1])
         result: Tensor = self._start.add_noise(references[chosen], fresh, last)
         return result
+
+    def _x0(self, latents: Tensor, prediction: Tensor, timestep: Tensor) -> Tensor:
+        """The x0 that a step predicts."""
+        from seas_train.diffusion.prediction import predicted_noise, predicted_x0
+
+        base, every = self.checkpoint.scheduler, timestep.to(latents.device).expand(latents.shape[0])
+        return predicted_x0(base, latents, predicted_noise(base, latents, prediction, every), every)
 
     def _context(self, prompt: str) -> Tensor:
         if prompt not in self._contexts:

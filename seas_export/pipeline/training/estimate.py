@@ -13,6 +13,8 @@ from seas_runtime.units import size_words
 if TYPE_CHECKING:
     from seas_train.bases.base import Base
     from seas_train.data import Product
+    from seas_train.methods.contract import Estimate
+    from seas_train.training.precision import Precision
 
 _CONTEXT = 500 * 2**20
 """Device memory of a CUDA context and its libraries; between 300 and 600 MB by NVIDIA's accounts."""
@@ -102,26 +104,29 @@ class TrainingEstimate:
 
 def estimate_training(method: str, base: Base, product: Product, config: Any) -> TrainingEstimate:
     """Estimate a training on the device that it would use here; UserError where a method has no estimate."""
-    import torch
-
     from seas_train.methods.table import find_method
-    from seas_train.training.precision import Precision
 
     measure = find_method(method).estimate
     if measure is None:
         raise UserError(f"--dry-run: method {method} has no estimate of its training; leave it out")
-    found = measure(base, product, config)
+    return estimated(measure(base, product, config), product, base.name, config.precision)
+
+
+def estimated(found: Estimate, product: Product, base: str, precision: Precision) -> TrainingEstimate:
+    """Return a method's estimate with what this machine has and how fast it computes."""
+    import torch
+
+    from seas_train.training.precision import Precision
+
     cuda = torch.cuda.is_available()
-    half = config.precision is not Precision.FP32
-    kind = torch.float32 if not half else torch.bfloat16
-    if config.precision is Precision.FP16:
-        kind = torch.float16
+    kinds = {Precision.FP32: torch.float32, Precision.FP16: torch.float16}
+    kind = kinds.get(precision, torch.bfloat16)
     device = torch.device("cuda" if cuda else "cpu")
     return TrainingEstimate(
         product=product.name,
-        base=base.name,
+        base=base,
         device=torch.cuda.get_device_name() if cuda else "the CPU",
-        precision=config.precision.value,
+        precision=precision.value,
         steps=found.steps,
         trained_parameters=found.trained,
         device_parts={**found.parts, "the device's context": _CONTEXT} if cuda else None,

@@ -76,7 +76,8 @@ def train_checkpoint(
     """
     from seas_train import train_product
 
-    _check_way(request)
+    inputs = {"DIR": request.directory, "--base": Path(request.base).expanduser()}
+    check_way(request.out, request.run, inputs, resume=request.resume, force=request.force)
     begun = time.perf_counter()
     base, product, config = _inputs(request, file, assignments, given, say)
     train_product(
@@ -177,22 +178,21 @@ def training_config(
     return overlay(find_method(method).defaults(base, product, reproduce), values, source, "train")
 
 
-def _check_way(request: TrainRequest) -> None:
+def check_way(out: Path, run: Path, inputs: Mapping[str, Path], *, resume: bool, force: bool) -> None:
     """Refuse to write over a checkpoint or a run, unless asked to, and over anything else."""
     from seas_train.checkpoint import CHECKPOINT
     from seas_train.training.state import RUN
 
-    if request.resume and request.force:
+    if resume and force:
         raise UserError("--resume: continues a run, and --force starts it over. Give one of them.")
     if int(os.environ.get("RANK", "0")) > 0:
         return  # of several processes the first one asks
-    inputs = {"DIR": request.directory, "--base": Path(request.base).expanduser()}
     advice = "continue with --resume, replace it with --force, or choose another"
-    refuse_overlap(request.run, {"--out": request.out}, "--run", missing=True)
-    for option, path, kind in (("--out", request.out, CHECKPOINT), ("--run", request.run, RUN)):
-        if request.resume:  # other files are left alone
+    refuse_overlap(run, {"--out": out}, "--run", missing=True)
+    for option, path, kind in (("--out", out, CHECKPOINT), ("--run", run, RUN)):
+        if resume:  # other files are left alone
             refuse_overlap(path, inputs, option)
             holds_ours(path, kind, option)
             check_writable(path, option)
         else:
-            check_out(path, kind, option, force=request.force, advice=advice, inputs=inputs)
+            check_out(path, kind, option, force=force, advice=advice, inputs=inputs)

@@ -87,6 +87,7 @@ def test_a_job_draws_into_uploaded_photographs_in_a_legal_area(
         ({"count": 0}, "count"),
         ({"count": 900_000}, "100000 pairs at most"),
         ({"steps": 7}, "no schedule"),
+        ({"mask_steps": 4}, "mask_steps"),
         ({"where": "foreground"}, "where: places are of pairs"),
         ({"oversample": 2.0}, "no score"),
         ({"surprise": 1}, "surprise"),
@@ -102,6 +103,15 @@ def test_what_cannot_be_made_is_refused_before_it_is_queued(
     assert answer.status_code in (404, 422), answer.text
     assert words in answer.json()["error"]
     assert operator.get("/v1/jobs").json()["counts"] == before
+
+
+def test_a_job_may_read_fewer_masks(box: Box, operator: TestClient, ids: dict[str, str]) -> None:
+    made = operator.post("/v1/jobs", json=whole(ids, count=2, seed=9, mask_steps=1))
+    assert made.status_code == 201, made.text
+    done = ended(operator, made.json()["id"])
+    assert done["status"] == "done", done["message"]
+    records = [pair.record for pair in box.pairs_of(done["id"]).all()]
+    assert [record["options"] for record in records] == [{"mask_steps": 1}] * 2
 
 
 def test_progress_is_told_by_events(operator: TestClient, ids: dict[str, str]) -> None:

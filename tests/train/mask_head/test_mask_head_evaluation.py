@@ -19,6 +19,7 @@ from seas_train.methods.seas.mask_head.evaluation import (
 from seas_train.methods.seas.mask_head.latents import (
     Features,
     Models,
+    Reading,
     generation_features,
     mask_timesteps,
     previous_sample,
@@ -72,8 +73,10 @@ def test_generation_decodes_the_latents_before_the_step(tuned: FineTuned) -> Non
 
 def test_probability_is_the_mean_over_timesteps(tuned: FineTuned, head: MaskHead) -> None:
     latents, noise, context = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.randn(2, 16, 16)
-    one_by_one = [mask_probability(tuned.models, head, latents, noise, context, [t]) for t in (80, 40)]
-    together = mask_probability(tuned.models, head, latents, noise, context, [80, 40])
+    one_by_one = [
+        mask_probability(tuned.models, head, latents, noise, context, Reading((t,))) for t in (80, 40)
+    ]
+    together = mask_probability(tuned.models, head, latents, noise, context, Reading((80, 40)))
     torch.testing.assert_close(together, (one_by_one[0] + one_by_one[1]) / 2)
     assert not torch.equal(one_by_one[0], one_by_one[1])
 
@@ -128,8 +131,10 @@ def test_half_precision_scores_nearly_the_same(
     seen: list[torch.dtype] = []
     taps = evaluate.generation_features
 
-    def watched(models: Models, sample: torch.Tensor, timestep: int, context: torch.Tensor) -> Features:
-        features = taps(models, sample, timestep, context)
+    def watched(
+        models: Models, sample: torch.Tensor, timestep: int, context: torch.Tensor, *more: bool
+    ) -> Features:
+        features = taps(models, sample, timestep, context, *more)
         seen.extend((sample.dtype, features.fine.dtype))
         return features
 

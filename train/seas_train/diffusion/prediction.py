@@ -34,6 +34,12 @@ def predicted_noise(scheduler: Any, sample: Tensor, prediction: Tensor, timestep
     return signal * prediction + spread * sample
 
 
+def predicted_x0(scheduler: Any, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """The x0 [B, C, h, w] that x_t is made of, by the noise in it."""
+    signal, spread = signal_and_spread(scheduler.alphas_cumprod, timesteps)
+    return (sample - spread * noise) / signal
+
+
 def signal_and_spread(alphas_cumprod: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
     """Return sqrt(abar_t) and sqrt(1 - abar_t), each [B, 1, 1, 1]; 1 and 0 at timestep -1."""
     kept = alphas_cumprod.to(timesteps.device)[timesteps.clamp(min=0)].float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ def denoise(
     rescale: float = 0.0,
     before: Callable[[int, Tensor], Tensor] = lambda step, latents: latents,
     first: int = 0,
+    fresh: Callable[[int], Tensor] | None = None,
 ) -> Tensor:
     """Take latents [B, C, h, w] f32 through all steps of a diffusers scheduler with classifier-free guidance.
 
@@ -40,6 +42,7 @@ def denoise(
         rescale: phi, by which the guided prediction's deviation is drawn to the conditional one's.
         before: returns what a step starts from, of its number and the latents: as they are, or blended.
         first: the step to begin with.
+        fresh: returns the noise [B, C, h, w] that a step adds, for schedulers that add some.
     """
     if first and hasattr(solver, "set_begin_index"):  # others tell a step by its timestep alone
         solver.set_begin_index(first)
@@ -51,8 +54,24 @@ def denoise(
         guided = unconditional + guidance * (conditional - unconditional)
         if rescale:
             guided = rescaled(guided, conditional, rescale)
-        latents = solver.step(guided, timestep, latents, return_dict=False)[0]
+        noise = None if fresh is None else fresh(number)
+        latents = _stepped(solver, guided, timestep, latents, noise)
     return latents
+
+
+def _stepped(solver: Any, guided: Tensor, timestep: Tensor, latents: Tensor, noise: Tensor | None) -> Tensor:
+    """Return what a scheduler's step makes of latents, with `noise` where it would draw its own."""
+    given = {}
+    if noise is not None and "variance_noise" in signature(solver.step).parameters:
+        given["variance_noise"] = noise
+    made = solver.step(guided, timestep, latents, **given)
+    following: Tensor = made.prev_sample
+    if noise is None or not hasattr(made, "denoised"):
+        return following
+    result: Tensor = made.denoised  # of LCM's, which takes no noise
+    if solver.step_index < len(solver.timesteps):
+        result = solver.add_noise(result, noise, solver.timesteps[solver.step_index][None])
+    return result
 
 
 def rescaled(guided: Tensor, conditional: Tensor, phi: float | Tensor) -> Tensor:
@@ -71,8 +90,9 @@ def sample(
     steps: int = 12,
     guidance: float = 4.0,
     seed: int = 0,
+    solver: Any = None,
 ) -> Tensor:
-    """Generate scaled latents [B, C, h, w] f32 from pure noise with DPM-Solver++ 2M.
+    """Generate scaled latents [B, C, h, w] f32 from pure noise with DPM-Solver++ 2M, or as a student.
 
     Args:
         unet: predicts noise.
@@ -83,18 +103,25 @@ def sample(
         steps: of the sampler; few, as this is a preview.
         guidance: classifier-free guidance.
         seed: the images are the same at every step of training.
+        solver: LCM's, with its timesteps set: then without guidance.
     """
-    solver = dpm_solver(scheduler.config, steps)
+    student = solver is not None
+    solver = solver or dpm_solver(scheduler.config, steps)
     shape = (contexts.shape[0], geometry.latent_channels, geometry.latent_size, geometry.latent_size)
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(shape, generator=generator).to(contexts.device)
     both = torch.cat([unconditional.expand_as(contexts), contexts])
+
+    def fresh(step: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(contexts.device)
 
     def predict(doubled: Tensor, timestep: Tensor, words: Tensor) -> Tensor:
         noise: Tensor = unet(doubled, timestep.to(words.device), words).sample
         return noise
 
     with torch.no_grad():
+        if student:
+            return denoise(solver, predict, latents, both, 1.0, fresh=fresh)
         return denoise(solver, predict, latents, both, guidance)
 
 
@@ -108,6 +135,7 @@ def preview_sheet(
     geometry: Geometry,
     per_prompt: int = 2,
     attention: Callable[[Tensor], list[Tensor]] | None = None,
+    solver: Any = None,
 ) -> NDArray[np.uint8]:
     """A sheet [P * H, columns * W, 3] of generated images, a row for each of P contexts [P, L, D].
 
@@ -121,6 +149,7 @@ def preview_sheet(
         per_prompt: images of each.
         attention: from a row's first latents [P, C, h, w], a row's maps [tokens, h', w'], laid over its first
             image behind the others; the rows may have different numbers of them.
+        solver: as in `sample`.
     """
     latents = sample(
         unet=unet,
@@ -128,6 +157,7 @@ def preview_sheet(
         contexts=contexts.repeat_interleave(per_prompt, dim=0),
         unconditional=unconditional,
         geometry=geometry,
+        solver=solver,
     )
     with torch.no_grad():
         images = to_uint8(decode_image(vae, latents)).cpu().numpy()  # [P * per_prompt, H, W, 3]

@@ -42,18 +42,30 @@ def base_spacing(config: Any) -> str:
     return _SOLVERS_OWN if unsaid else str(said)
 
 
-def dpm_solver(config: Any, steps: int, rules: SolverRules | None = None) -> Any:
+def dpm_solver(
+    config: Any,
+    steps: int,
+    rules: SolverRules | None = None,
+    *,
+    algorithm: str = "dpmsolver++",
+    karras: bool = False,
+) -> Any:
     """Return DPM-Solver++ 2M for a base's scheduler configuration, with `steps` timesteps set; it ends at
-    t = 0."""
+    t = 0.
+
+    `algorithm` is diffusers' name of it or of its SDE form. With `karras` the noise levels are those of
+    Karras et al. 2022 (arXiv 2206.00364, equation 5), and it ends without noise: their last is t = 0's.
+    """
     from diffusers import DPMSolverMultistepScheduler
 
     rules = rules or SolverRules()
     solver = DPMSolverMultistepScheduler.from_config(
         config,
-        algorithm_type="dpmsolver++",
+        algorithm_type=algorithm,
         solver_order=2,
         solver_type="midpoint",
-        final_sigmas_type="sigma_min",
+        final_sigmas_type="zero" if karras else "sigma_min",
+        use_karras_sigmas=karras,
         lower_order_final=rules.short_first_order,
         euler_at_final=False,
         timestep_spacing=rules.spacing or base_spacing(config),

@@ -48,6 +48,37 @@ class Estimate:
     """Whether the optimizer keeps its state in eight bits."""
 
 
+class Distill(Protocol):
+    """Distills a checkpoint and writes the checkpoint folder `out`."""
+
+    def __call__(
+        self,
+        checkpoint: Checkpoint,
+        product: Product,
+        out: Path,
+        run_dir: Path,
+        config: Any,
+        *,
+        resume: bool = False,
+        progress: bool = True,
+    ) -> None:
+        """Train a student of the checkpoint on its own product."""
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a method's checkpoints become those of students, which take few steps without guidance."""
+
+    check: Callable[[Checkpoint, Product], None]
+    """Raises UserError for a checkpoint that cannot be a teacher, or photographs that are not its own."""
+    defaults: Callable[[Checkpoint, Product], Any]
+    """The configuration, a `Settings` dataclass."""
+    run: Distill
+    estimate: Callable[[Checkpoint, Product, Any], Estimate]
+    memory: Callable[[str | None, int | None], Mapping[str, Any]]
+    """As `Method.memory`."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A way to train a base on a product, as `METHOD` of the module that the table names."""
@@ -70,6 +101,8 @@ class Method:
     """Training options that `--memory` and `--lora` stand for; None for a method that has no such levels."""
     estimate: Callable[[Base, Product, Any], Estimate] | None = None
     """Memory and operations of the stage that takes most, before it is trained; None where nothing tells."""
+    distillation: Distillation | None = None
+    """None for a method that has no U-Net of its own."""
     longer: str = "finetune.steps"
     """The key of its configuration, with dots, by which it trains longer."""
     files: Mapping[str, str] = field(default_factory=dict)

@@ -118,6 +118,8 @@ class _Run:
             }
         if path is not None:
             self._restore(read_state(path), optimizer)
+        if self.average is not None:
+            self.stage.follow(self.average)
         losses = self._train(model, optimizer, progress)
         if self.average is not None:
             load_tensors(self.stage.module, self.average)
@@ -241,8 +243,8 @@ class _Run:
         optimizer.load_state_dict(state.optimizer)
         match_memory(optimizer)
         if self.average is not None and state.average is not None:
-            device = self.accelerator.device
-            self.average = {name: tensor.to(device) for name, tensor in state.average.items()}
+            for name, tensor in state.average.items():  # in its place: memory's layout decides the last bits
+                self.average[name].copy_(tensor)
         if state.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(dict(state.scaler))
         self.step = state.step

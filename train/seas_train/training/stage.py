@@ -79,6 +79,13 @@ class Stage(ABC):
         """Scalar losses of a batch on the device. "loss" is what is minimised; the others are shown and
         logged."""
 
+    def follow(self, average: Mapping[str, Tensor]) -> None:
+        """Be handed the weights' moving average, by the names of `module`'s parameters, where there is one.
+
+        Its contents change from step to step; a stage whose losses read it keeps it.
+        """
+        del average
+
     def preview(self) -> NDArray[np.uint8] | None:
         """A sheet [H, W, 3] that shows how far training has come, from `self.module`; None for none.
 

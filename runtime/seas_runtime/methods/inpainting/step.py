@@ -25,7 +25,7 @@ def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
     return step_signatures(manifest, blends=True)
 
 
-def no_readouts(manifest: Manifest) -> tuple[Readout, ...]:
+def no_readouts(manifest: Manifest, options: Any = None) -> tuple[Readout, ...]:
     """Return that no graph is read beside the steps: masks are given."""
     return ()
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from seas_runtime.dataset.choosing import MAX_OVERSAMPLE
 from seas_runtime.generation.records import MAX_BATCH, MAX_COUNT
 from seas_runtime.methods.noise import MAX_SEED
+from seas_runtime.methods.seas_options import MASK_STEPS
 from seas_runtime.service.state.queue import PRIORITIES, Job
 from seas_runtime.service.state.reviews import MOST_TEXT
 
@@ -56,6 +57,7 @@ class NewJob(BaseModel):
     guidance: float | None = Field(None, ge=0, le=100)
     tau: float | None = Field(None, ge=0, le=1)
     strength: float | None = Field(None, ge=0, le=1)
+    mask_steps: int | None = Field(None, ge=1, le=MASK_STEPS)
     oversample: float = Field(1.0, ge=1, le=MAX_OVERSAMPLE)
     gate: bool = True
     priority: int = Field(0, ge=PRIORITIES[0], le=PRIORITIES[1], description="Higher ones go first.")

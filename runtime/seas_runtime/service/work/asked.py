@@ -44,6 +44,7 @@ class Asked:
     guidance: float | None = None
     tau: float | None = None
     strength: float | None = None
+    mask_steps: int | None = None
     oversample: float = 1.0
     gate: bool = True
 
@@ -69,14 +70,15 @@ class Asked:
         """Return what the generation is asked; UserError for what cannot be, as its own commands say it."""
         from seas_runtime.dataset.folder import DatasetRequest
 
-        strength = {} if self.strength is None else {"strength": self.strength}
+        own = {"strength": self.strength, "mask_steps": self.mask_steps}
+        given = {name: value for name, value in own.items() if value is not None}
         return DatasetRequest(
             defects=self.defects,
             count=self.count,
             seed=self.seed,
             batch=self.batch,
             sampling=Sampling(self.sampler, self.steps, self.guidance, self.tau, self.gate),
-            options=find_method(bundle.manifest.method).make_options(strength),
+            options=find_method(bundle.manifest.method).make_options(given),
             placing=self._placing(bundle, folder),
             oversample=self.oversample,
         )

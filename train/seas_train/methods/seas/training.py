@@ -12,12 +12,14 @@ from typing import Any
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.diffusion.solver import SolverRules
-from seas_train.methods.contract import Estimate, Method
+from seas_train.methods.contract import Distillation, Estimate, Method
 from seas_train.methods.seas.checkpoint import MASK_HEAD, check_checkpoint, save_checkpoint
 from seas_train.methods.seas.config import ReferenceScale, TrainConfig
+from seas_train.methods.seas.distill import training as distilling
 from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
 from seas_train.methods.seas.finetune.stage import FinetuneStage
+from seas_train.methods.seas.mask_head.latents import Reading
 from seas_train.methods.seas.mask_head.network.head import load_mask_head
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.methods.seas.reproduce import Reproduced, reproduced, reproduced_photographs
@@ -67,9 +69,9 @@ def train(
     fine_tuned = first.result(stage_fingerprint(product, base, config))
 
     generation = config.generation.described(base.scheduler)
-    rules = SolverRules.of(generation)
-    logger.info("sampler: timestep spacing %s", rules.spacing)
-    second = MaskHeadStage(fine_tuned, first.examples, config.mask_head, config.seed, rules)
+    logger.info("sampler: timestep spacing %s", SolverRules.of(generation).spacing)
+    reading = Reading.of(base.scheduler, generation)
+    second = MaskHeadStage(fine_tuned, first.examples, config.mask_head, config.seed, reading)
     mask_losses = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
     mask_head = second.finish()
 
@@ -152,4 +154,11 @@ METHOD = Method(
     stages={"finetune": "Stage 1: U-Net and prompt tokens", "mask_head": "Stage 2: mask head"},
     memory=memory,
     estimate=estimate,
+    distillation=Distillation(
+        check=distilling.check_teacher,
+        defaults=distilling.defaults,
+        run=distilling.distill,
+        estimate=distilling.estimate,
+        memory=lambda level, lora: distilling.memory(memory(level, lora)),
+    ),
 )

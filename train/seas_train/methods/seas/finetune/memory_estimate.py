@@ -63,7 +63,12 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    base: Base, config: FinetuneConfig, precision: Precision = Precision.FP32, image_size: int | None = None
+    base: Base,
+    config: FinetuneConfig,
+    precision: Precision = Precision.FP32,
+    image_size: int | None = None,
+    *,
+    alone: bool = False,
 ) -> MemoryEstimate:
     """Estimate stage 1's memory and operations from shapes alone.
 
@@ -78,6 +83,7 @@ def estimate_memory(
         config: for the batch, the optimizer, gradient checkpointing, LoRA and the average.
         precision: half precision halves the activations, and keeps a half copy of the weights for a step.
         image_size: of the product, where it is not the base's own.
+        alone: the U-Net is trained without the prompts, and its attention is not recorded.
     """
     unet = _meta_unet(base, config)
     trained = sum(p.numel() for p in unet.parameters() if p.requires_grad)
@@ -88,13 +94,13 @@ def estimate_memory(
     cuda = torch.cuda.is_available()
     half = precision is not Precision.FP32 or (config.half_precision and not cuda and computes_bfloat16())
     moments = 2 * (1 if uses_eight_bit(config.optimizer) else _FLOAT)
-    saved, largest, flops = _activations(unet, base, config, image_size or base.geometry.image_size)
+    saved, largest, flops = _activations(unet, base, config, image_size or base.geometry.image_size, alone)
     number = _HALF if half else _FLOAT
     parts = {
         "weights": trained * _FLOAT + frozen * (_HALF if config.half_frozen else _FLOAT) + others * _FLOAT,
         "gradients": trained * _FLOAT,
         "optimizer": trained * moments,
-        "activations": (saved + _text_activations(base, config)) * number,
+        "activations": (saved + (0 if alone else _text_activations(base, config))) * number,
         "their gradients": largest * number,
     }
     if half:  # autocast casts float32 weights once a batch, and the way back through them needs the copies
@@ -136,7 +142,9 @@ def _text_activations(base: Base, config: FinetuneConfig) -> int:
     return counter.total
 
 
-def _activations(unet: Any, base: Base, config: FinetuneConfig, image_size: int) -> tuple[int, int, float]:
+def _activations(
+    unet: Any, base: Base, config: FinetuneConfig, image_size: int, alone: bool
+) -> tuple[int, int, float]:
     """Of one batch's forward pass: numbers kept for the backward pass, by all layers and by the largest, and
     operations."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -145,7 +153,7 @@ def _activations(unet: Any, base: Base, config: FinetuneConfig, image_size: int)
     batch, size = config.defect_images + config.normal_images, geometry.latent_size
     layers = [layer for block in _blocks(unet) for layer in _checkpointed(block)]
     counter = _SavedNumbers(unet)
-    recorder = AttentionRecorder(unet, config.attention)
+    recorder = None if alone else AttentionRecorder(unet, config.attention)
     kept, inside, largest = 0, 0, 0
 
     def before(module: Any, inputs: tuple[Any, ...]) -> None:
@@ -164,14 +172,16 @@ def _activations(unet: Any, base: Base, config: FinetuneConfig, image_size: int)
     unet.train()
     context = torch.empty(batch, geometry.context_length, geometry.context_width, device="meta")
     with FlopCounterMode(display=False) as flops, counter.counting(), _flash_attention():
-        recorder.start()
+        if recorder is not None:
+            recorder.start()
         unet(
             # The context asks for a gradient, as the prompts' tokens do: frozen layers save what leads there.
             torch.empty(batch, geometry.latent_channels, size, size, device="meta"),
             torch.empty(batch, device="meta"),
-            context.requires_grad_(),
+            context.requires_grad_(not alone),
         )
-        recorder.stop()
+        if recorder is not None:
+            recorder.stop()
     saved = counter.total - inside + kept + largest if config.gradient_checkpointing else counter.total
     return saved, largest, float(flops.get_total_flops())
 

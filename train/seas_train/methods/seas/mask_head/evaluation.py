@@ -17,8 +17,7 @@ from seas_runtime.manifest.types import GOOD
 from seas_train.data import Product
 from seas_train.data.regions import View
 from seas_train.diffusion.prompt_encoding import encode_prompts
-from seas_train.diffusion.solver import SolverRules
-from seas_train.methods.seas.mask_head.latents import Models, generation_features, mask_timesteps
+from seas_train.methods.seas.mask_head.latents import Models, Reading, generation_features, mask_timesteps
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.training.precision import native_autocast
 from seas_train.training.random import step_random
@@ -107,7 +106,12 @@ class MaskScores:
 
 @torch.no_grad()
 def mask_probability(
-    models: Models, head: MaskHead, latents: Tensor, noise: Tensor, context: Tensor, timesteps: Sequence[int]
+    models: Models,
+    head: MaskHead,
+    latents: Tensor,
+    noise: Tensor,
+    context: Tensor,
+    reading: Reading,
 ) -> Tensor:
     """Return the defect's probability [B,H,W], the mean over the timesteps.
 
@@ -119,13 +123,13 @@ def mask_probability(
         latents: [B,C,h,w], scaled.
         noise: [B,C,h,w], standard normal.
         context: [B,L,D], the conditional half's.
-        timesteps: from `mask_timesteps`.
+        reading: where generation reads masks.
     """
     maps = []
-    for timestep in timesteps:
+    for timestep in reading.timesteps:
         at = torch.full((latents.shape[0],), timestep, device=latents.device)
         sample = models.scheduler.add_noise(latents, noise, at)
-        features = generation_features(models, sample, timestep, context)
+        features = generation_features(models, sample, timestep, context, reading.of_x0)
         maps.append(head.predict(features.coarse, features.fine, features.vae))
     return torch.stack(maps).mean(dim=0)
 
@@ -142,7 +146,7 @@ def evaluate_masks(
     normals: int | None = None,
     batch: int = 4,
     half_precision: bool = False,
-    rules: SolverRules | None = None,
+    reading: Reading | None = None,
 ) -> MaskScores:
     """Score the head on the pairs and normals that the product keeps for testing, or on a region of each.
 
@@ -158,14 +162,14 @@ def evaluate_masks(
         normals: normal images; None for all.
         batch: images at once; changes nothing but the time.
         half_precision: run the models in bfloat16 on a CPU that computes it natively.
-        rules: of the sampler, which decide the timesteps.
+        reading: where generation reads masks; None for where it does by default.
 
     A defect without a held-out pair is left out.
 
     Raises:
         UserError: a defect has no prompt.
     """
-    timesteps = mask_timesteps(models.scheduler, rules=rules)
+    reading = reading or Reading(tuple(mask_timesteps(models.scheduler)))
     scores = []
     for defect in product.defects:
         pairs = defect.test[:limit]
@@ -175,7 +179,7 @@ def evaluate_masks(
         masks = [product.mask(pair, view.region) for pair, view in zip(pairs, views, strict=True)]
         predicted = _predict(
             models, head, _prompt(prompts, defect.name), product, views,
-            defect.name, timesteps, tau, seed, batch, half_precision,
+            defect.name, reading, tau, seed, batch, half_precision,
         )  # fmt: skip
         scores.append(
             DefectScore(
@@ -190,11 +194,11 @@ def evaluate_masks(
     views = [product.judged_normal(path, seed) for path in product.test_normals[:normals]]
     of_normals = _predict(
         models, head, _prompt(prompts, GOOD), product, views,
-        GOOD, timesteps, tau, seed, batch, half_precision,
+        GOOD, reading, tau, seed, batch, half_precision,
     )  # fmt: skip
     return MaskScores(
         tau=tau,
-        timesteps=tuple(timesteps),
+        timesteps=reading.timesteps,
         defects=tuple(scores),
         normals=len(of_normals),
         empty_normals=sum(not mask.any() for mask in of_normals),
@@ -215,7 +219,7 @@ def _predict(
     product: Product,
     views: Sequence[View],
     name: str,
-    timesteps: Sequence[int],
+    reading: Reading,
     tau: float,
     seed: int,
     batch: int,
@@ -234,7 +238,7 @@ def _predict(
             latents = encode(models, torch.from_numpy(pixels).to(device)).float()
             noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators]).to(device)
             probability = mask_probability(
-                models, head, latents, noise, context.expand(len(some), -1, -1), timesteps
+                models, head, latents, noise, context.expand(len(some), -1, -1), reading
             )
         masks += list((probability >= tau).cpu().numpy())
     return masks

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from seas_runtime.methods.seas import MASK_STEPS
-from seas_train.diffusion.prediction import predicted_noise, signal_and_spread
+from seas_runtime.methods.seas import MASK_STEPS, follows
+from seas_train.diffusion.consistency import LCM, student_timesteps
+from seas_train.diffusion.prediction import predicted_noise, predicted_x0, signal_and_spread
 from seas_train.diffusion.solver import SolverRules, dpm_solver
 from seas_train.diffusion.taps import decode_taps, unet_with_taps
 
@@ -50,6 +52,23 @@ class Features:
     """[D,V,2h,2w], [D,V,4h,4w], [D,V,8h,8w], the VAE decoder's."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """Where generation reads masks."""
+
+    timesteps: tuple[int, ...]
+    of_x0: bool = False
+    """Whether the VAE decodes the step's x0, not what the U-Net saw: few steps end noisily."""
+
+    @classmethod
+    def of(cls, scheduler: Any, generation: Mapping[str, Any]) -> Reading:
+        """By a checkpoint's section `generation`: a student's last steps, or those of DPM-Solver++."""
+        if generation.get("sampler") != LCM:
+            return cls(tuple(mask_timesteps(scheduler, rules=SolverRules.of(generation))))
+        timesteps = student_timesteps(scheduler.config, generation["steps"])[-generation["mask_steps"] :]
+        return cls(tuple(timesteps), follows(generation, "decoded"))
+
+
 def previous_sample(scheduler: Any, sample: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
     """Return x_{t-1} [B,C,h,w] of x_t and the predicted noise: one step of the schedule (DDIM with eta 0).
 
@@ -59,8 +78,7 @@ def previous_sample(scheduler: Any, sample: Tensor, prediction: Tensor, timestep
         prediction: the noise in it, of that shape.
         timesteps: [B] int64; x_{-1} is the sample without noise.
     """
-    signal, spread = signal_and_spread(scheduler.alphas_cumprod, timesteps)
-    original = (sample - spread * prediction) / signal
+    original = predicted_x0(scheduler, sample, prediction, timesteps)
     signal, spread = signal_and_spread(scheduler.alphas_cumprod, timesteps - 1)
     return signal * original + spread * prediction
 
@@ -90,6 +108,7 @@ def training_features(
     context: Tensor,
     defects: int,
     noise: Tensor | None = None,
+    of_x0: bool = False,
 ) -> Features:
     """Return the features of x_t as stage 2 reads them.
 
@@ -104,22 +123,36 @@ def training_features(
         context: [B,L,D].
         defects: how many samples to decode.
         noise: [defects,C,h,w], standard normal, for a step of DDPM; None for one of DDIM.
+        of_x0: decode the predicted x0 instead, as generation does then.
     """
     prediction, coarse, fine = unet_with_taps(models.unet, sample, timesteps, context)
     sample, timesteps = sample[:defects], timesteps[:defects]
     predicted = predicted_noise(models.scheduler, sample, prediction[:defects].float(), timesteps)
     step = (models.scheduler, sample, predicted, timesteps)
+    if of_x0:
+        return Features(coarse, fine, _decoded(models, predicted_x0(*step)))
     previous = previous_sample(*step) if noise is None else ancestral_sample(*step, noise)
-    return Features(coarse, fine, decode_taps(models.vae, previous / models.vae.config.scaling_factor))
+    return Features(coarse, fine, _decoded(models, previous))
 
 
 @torch.no_grad()
-def generation_features(models: Models, sample: Tensor, timestep: int, context: Tensor) -> Features:
-    """Return the features of x_t as generation reads them: U-Net and VAE both see x_t [B,C,h,w], scaled."""
-    _, coarse, fine = unet_with_taps(
-        models.unet, sample, torch.tensor(timestep, device=sample.device), context
-    )
-    return Features(coarse, fine, decode_taps(models.vae, sample / models.vae.config.scaling_factor))
+def generation_features(
+    models: Models, sample: Tensor, timestep: int, context: Tensor, of_x0: bool = False
+) -> Features:
+    """Return the features of x_t as generation reads them: U-Net and VAE both see x_t [B,C,h,w], scaled; with
+    `of_x0` the VAE sees the predicted x0."""
+    at = torch.tensor(timestep, device=sample.device)
+    prediction, coarse, fine = unet_with_taps(models.unet, sample, at, context)
+    if of_x0:
+        every = at.expand(sample.shape[0])
+        predicted = predicted_noise(models.scheduler, sample, prediction.float(), every)
+        sample = predicted_x0(models.scheduler, sample, predicted, every)
+    return Features(coarse, fine, _decoded(models, sample))
+
+
+def _decoded(models: Models, latents: Tensor) -> list[Tensor]:
+    """The VAE's features of scaled latents."""
+    return decode_taps(models.vae, latents / models.vae.config.scaling_factor)
 
 
 def mask_timesteps(

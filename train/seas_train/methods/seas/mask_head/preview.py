@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from seas_train.methods.seas.mask_head.evaluation import mask_probability
-from seas_train.methods.seas.mask_head.latents import Models
+from seas_train.methods.seas.mask_head.latents import Models, Reading
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 
 
@@ -21,7 +21,7 @@ def preview_sheet(
     models: Models,
     head: MaskHead,
     contexts: Tensor,
-    timesteps: Sequence[int],
+    reading: Reading,
 ) -> NDArray[np.uint8]:
     """Return a sheet [n*H, 3*W, 3]: in each row a photograph, its mask, and the predicted probability.
 
@@ -32,12 +32,12 @@ def preview_sheet(
         models: what the features come from.
         head: the head.
         contexts: [n,L,D], on the models' device.
-        timesteps: where generation reads masks.
+        reading: where generation reads masks.
     """
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     device = contexts.device
     probability = mask_probability(
-        models, head, latents.to(device), noise.to(device), contexts, timesteps
+        models, head, latents.to(device), noise.to(device), contexts, reading
     ).cpu()
     rows = []
     for image, mask, predicted in zip(images, masks, probability, strict=True):

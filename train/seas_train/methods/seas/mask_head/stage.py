@@ -14,10 +14,9 @@ from torch.nn import functional
 
 from seas_train.diffusion.examples import Augmentation, Example, Examples
 from seas_train.diffusion.prompt_encoding import encode_prompts
-from seas_train.diffusion.solver import SolverRules
 from seas_train.methods.seas.mask_head.calibration import best_threshold, move_threshold
 from seas_train.methods.seas.mask_head.config import DecodedStep, DrawnBy, MaskHeadConfig, NormalPath
-from seas_train.methods.seas.mask_head.latents import mask_timesteps, training_features
+from seas_train.methods.seas.mask_head.latents import Reading, mask_timesteps, training_features
 from seas_train.methods.seas.mask_head.losses import FocalRules, mask_loss
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
@@ -79,7 +78,7 @@ class MaskHeadStage(Stage):
         examples: the product's training images.
         config: stage 2's configuration.
         seed: what the head's first weights, and the batches of `finish`, follow from.
-        rules: of generation's sampler, which decide the timesteps at which masks are read.
+        reading: where generation reads masks, None for its default; a student's head is trained there alone.
     """
 
     name: ClassVar[str] = "mask_head"
@@ -90,7 +89,7 @@ class MaskHeadStage(Stage):
         examples: Examples,
         config: MaskHeadConfig,
         seed: int = 0,
-        rules: SolverRules | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self.config = config
         self.optimizer = config.optimizer
@@ -100,7 +99,8 @@ class MaskHeadStage(Stage):
         self._examples = examples
         self._seed = seed
         self._contexts = torch.empty(0)
-        self._timesteps = mask_timesteps(tuned.models.scheduler, rules=rules)
+        self._reading = reading or Reading(tuple(mask_timesteps(tuned.models.scheduler)))
+        self._where_read = torch.tensor(self._reading.timesteps)
         self._device = torch.device("cpu")
         self._ready = False
         self._finished = False
@@ -119,11 +119,11 @@ class MaskHeadStage(Stage):
 
     def identity(self) -> dict[str, Any]:
         """Configuration, stage 1 and native bfloat16."""
-        native = self.config.half_precision and computes_bfloat16()
         return {
             "config": self.config.to_dict(),
             "finetune": self._tuned.fingerprint,
-            "native_bfloat16": native,
+            "native_bfloat16": self.config.half_precision and computes_bfloat16(),
+            **({"timesteps": [*self._reading.timesteps]} if self._reading.of_x0 else {}),
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -151,6 +151,8 @@ class MaskHeadStage(Stage):
         highest = self._models.scheduler.config.num_train_timesteps
         if self.config.max_timestep is not None:
             highest = min(highest, self.config.max_timestep)
+        if self._reading.of_x0:
+            return self._draw(random, self._where_read)
         return self._draw(random, torch.arange(highest))
 
     def losses(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -176,7 +178,7 @@ class MaskHeadStage(Stage):
             self._models,
             self.head,
             self._contexts[1:],
-            self._timesteps,
+            self._reading,
         )
 
     def finish(self) -> MaskHead:
@@ -206,7 +208,7 @@ class MaskHeadStage(Stage):
         for index in range(self.config.statistics_batches):
             for norm in norms:
                 norm.momentum = 1 / (index + 1)  # the plain mean over all batches so far
-            batch = self._draw(step_random(self._seed, _STATISTICS, index), torch.tensor(self._timesteps))
+            batch = self._draw(step_random(self._seed, _STATISTICS, index), self._where_read)
             with torch.no_grad():
                 self._forward(measured, {name: t.to(self._device) for name, t in batch.tensors.items()})
         for norm, momentum in zip(norms, before, strict=True):
@@ -216,12 +218,17 @@ class MaskHeadStage(Stage):
         """Normals are refined too, as in generation."""
         probabilities, masks, kinds = [], [], []
         for index in range(_CALIBRATION_BATCHES):
-            batch = self._draw(step_random(self._seed, _CALIBRATION, index), torch.tensor(self._timesteps))
+            batch = self._draw(step_random(self._seed, _CALIBRATION, index), self._where_read)
             tensors = {name: tensor.to(self._device) for name, tensor in batch.tensors.items()}
             sample, prompts = tensors["sample"], tensors["prompts"]
             with native_autocast(self._device, self.config.half_precision):
                 features = training_features(
-                    self._models, sample, tensors["timesteps"], self._contexts[prompts], len(sample)
+                    self._models,
+                    sample,
+                    tensors["timesteps"],
+                    self._contexts[prompts],
+                    len(sample),
+                    of_x0=self._reading.of_x0,
                 )
                 probability = self.head.predict(features.coarse, features.fine, features.vae)
             probabilities.append(probability.float().cpu())
@@ -276,6 +283,7 @@ class MaskHeadStage(Stage):
                 context,
                 tensors["masks"].shape[0],
                 tensors.get("step_noise"),
+                self._reading.of_x0,
             )
             # On CPUs convolutions and batch norms over channels-last tensors take about half the time.
             vae_taps = [tap.contiguous(memory_format=torch.channels_last) for tap in features.vae]

@@ -1,0 +1,1 @@
+"""Distillation: a student of few steps without guidance, and a mask head that reads its features."""

@@ -27,6 +27,7 @@ from seas_runtime.outputs.kinds import Kind, entries, mark
 
 if TYPE_CHECKING:
     from seas_train.data import Product
+    from seas_train.proof.fitting import Recipe
     from seas_train.proof.pictures import Pictures, Sample
 
 PROOF = Kind("a proof", "proof.json")
@@ -120,6 +121,7 @@ def _prepare(request: ProveRequest, say: Say) -> _Prepared:
     """Read the product and the data sets, paste, and name the jobs."""
     from seas_train.data import load_product
     from seas_train.proof.pictures import Pictures
+    from seas_train.proof.segmenters.table import DRAWING
 
     options = request.options
     if request.device == "cuda":
@@ -141,9 +143,14 @@ def _prepare(request: ProveRequest, say: Say) -> _Prepared:
         pasted = make_pasted(pictures, pairs, normals, folder, count, seed=0)
         notes.append(f"copy-paste: {count} pairs of each defect, by {pasted.way}")
         _mark(request.out)
+    drawing = options.recipe.segmenter in DRAWING
+    if drawing:
+        notes.append(
+            f"{options.recipe.segmenter}: half of the crops around defects are {_drawn(options.recipe)}"
+        )
     for note in notes:
         say(note)
-    arms = make_arms(pairs, normals, pasted, named, options.recipe.share, options.alone)
+    arms = make_arms(pairs, normals, pasted, named, options.recipe.share, options.alone, drawing)
     known: dict[Sample, str] = {}
     jobs = []
     for seed in range(options.seeds):
@@ -164,6 +171,15 @@ def _prepare(request: ProveRequest, say: Say) -> _Prepared:
             )
     about = _about(request, product, scale, tested, named, len(pairs), len(normals))
     return _Prepared(product, pictures, tested, tuple(arms), tuple(jobs), tuple(notes), about)
+
+
+def _drawn(recipe: Recipe) -> str:
+    """Say what is drawn into normals; checks the folder of textures."""
+    from seas_train.proof.anomalies import texture_files
+
+    if recipe.textures is None:
+        return "normals with anomalies drawn from the product's own photographs, shuffled (no --textures)"
+    return f"normals with anomalies drawn from {len(texture_files(recipe.textures))} pictures of --textures"
 
 
 def _pasting_key(pairs: tuple[Sample, ...], normals: tuple[Sample, ...]) -> str:

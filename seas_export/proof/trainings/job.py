@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_export.proof.measures.counts import LEVELS, RANGE, Counts, count, levels_of
-from seas_runtime.files import atomic_write_bytes
+from seas_runtime.files import atomic_write_bytes, sha256_file
 
 if TYPE_CHECKING:
     from seas_train.data.images import Preprocessing
@@ -61,14 +62,25 @@ class Tested:
 
 def job_key(recipe: Recipe, seed: int, contents: dict[str, list[str]], preprocessing: Preprocessing) -> str:
     """Return what a job is called by its content. contents: hashes of the samples by what they are for."""
+    options = recipe.to_dict()
+    textures = options.pop("textures")
     said = {
         "version": VERSION,
-        "recipe": recipe.to_dict(),
+        "recipe": options,
         "seed": seed,
         "contents": contents,
         "preprocessing": preprocessing.to_dict(),
+        **({"textures": textures_content(Path(textures))} if textures else {}),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def textures_content(folder: Path) -> str:
+    """Return the hash of a folder's textures."""
+    from seas_train.proof.anomalies import texture_files
+
+    return hashlib.sha256("/".join(sha256_file(file) for file in texture_files(folder)).encode()).hexdigest()
 
 
 def run_job(job: Job, folder: Path, done: Callable[[int], object] = lambda steps: None) -> None:

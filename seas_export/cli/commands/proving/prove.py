@@ -32,7 +32,11 @@ def prove(
     ] = "development",
     seeds: Annotated[int, typer.Option("--seeds", help="Trainings of each set.")] = 3,
     segmenter: Annotated[
-        str, typer.Option("--segmenter", help="unet, upernet, or small (needs no extra, not pretrained).")
+        str,
+        typer.Option(
+            "--segmenter",
+            help="unet, upernet (both of the extra), bisenet, draem, draem-narrow, or small.",
+        ),
     ] = "unet",
     pretrained: Annotated[
         bool, typer.Option("--pretrained/--from-scratch", help="Begin with ImageNet's weights, or without.")
@@ -45,6 +49,14 @@ def prove(
         float,
         typer.Option("--share", help="Of the crops with a defect, those of generated or pasted pairs."),
     ] = 0.5,
+    textures: Annotated[
+        Path | None,
+        typer.Option(
+            "--textures",
+            help="With draem: a folder of pictures that its own anomalies look like, such as DTD's; without "
+            "one they are the product's photographs, shuffled.",
+        ),
+    ] = None,
     copy_paste: Annotated[
         bool,
         typer.Option("--copy-paste/--no-copy-paste", help="Prove real defects pasted onto normals beside."),
@@ -93,6 +105,7 @@ def prove(
         "crop": crop,
         "rate": rate,
         "share": share,
+        "textures": textures,
     }
     chosen = options.given(
         recipe=recipe,

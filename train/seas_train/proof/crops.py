@@ -100,7 +100,7 @@ def draw_batch(
             draws = at_defect and not (there and random.random() < OWN)
             drawn += [index] if draws else []
             at_defect, pair = at_defect and not draws, there and not draws
-        sample = _evenly(random, sources.pairs(made)) if pair else _normal(random, sources, made)
+        sample = evenly(random, sources.pairs(made)) if pair else _normal(random, sources, made)
         image, mask = pictures.read(sample)
         row, column = _centre(random, mask, size, at_defect)
         around = math.ceil(_AROUND * size)
@@ -109,20 +109,18 @@ def draw_batch(
         weak.append(sample.weak)
     stacked = torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).float() / 255
     both = torch.cat([stacked, torch.from_numpy(np.stack(marks)).float()[:, None]], 1)
-    moved = _moved(random, both, size)
-    masks = (moved[:, 3] > 0.5).float()
-    gain = _uniform(random, 1 - GAIN, 1 + GAIN, count)
-    offset = _uniform(random, -OFFSET, OFFSET, count)
-    lit = ((moved[:, :3] - 0.5) * gain + 0.5 + offset).clamp(0, 1)
+    crops = moved(random, both, size)
+    masks = (crops[:, 3] > 0.5).float()
+    shown = lit(random, crops[:, :3])
     boxes = masks * torch.tensor(weak).float()[:, None, None] if any(weak) else None
-    clean, hidden = lit, masks
+    clean, hidden = shown, masks
     if anomalies is not None and drawn:
-        lit, masks = lit.clone(), masks.clone()
+        shown, masks = shown.clone(), masks.clone()
         for index in drawn:
             texture = anomalies.texture(random, size, lambda: _anywhere(random, pictures, sources, size))
-            lit[index], shape = anomalies.draw(random, lit[index], texture)
+            shown[index], shape = anomalies.draw(random, shown[index], texture)
             masks[index] = torch.maximum(masks[index], shape)
-    return Batch(lit, masks, masks.flatten(1).any(1), boxes, clean, hidden)
+    return Batch(shown, masks, masks.flatten(1).any(1), boxes, clean, hidden)
 
 
 def _normal(random: np.random.Generator, sources: Sources, made: bool) -> Sample:
@@ -138,7 +136,7 @@ def _anywhere(
     return np.asarray(_window(image, *_centre(random, mask, size, False), size), np.uint8)
 
 
-def _evenly(random: np.random.Generator, pairs: Sequence[Sample]) -> Sample:
+def evenly(random: np.random.Generator, pairs: Sequence[Sample]) -> Sample:
     """Draw a defect, then one of its pairs."""
     names = sorted({pair.defect for pair in pairs})
     name = names[random.integers(len(names))]
@@ -174,20 +172,38 @@ def _window(pixels: NDArray[np.generic], row: int, column: int, side: int) -> ND
     return pixels[np.ix_(*places)]
 
 
-def _moved(random: np.random.Generator, both: Tensor, size: int) -> Tensor:
-    """Turn, mirror and scale windows [B, C, w, w] into crops [B, C, size, size]."""
+def moved(
+    random: np.random.Generator,
+    both: Tensor,
+    size: int,
+    *,
+    zoom: tuple[float, float] = ZOOM,
+    quarters: bool = True,
+) -> Tensor:
+    """Turn, mirror and scale windows [B, C, w, w] into crops [B, C, size, size].
+
+    zoom: by how much more, or less, of a window is seen; quarters: turn by quarters too.
+    """
     count, around = both.shape[0], both.shape[-1]
-    angle = random.integers(4, size=count) * (math.pi / 2) + random.uniform(-TURN, TURN, count)
-    zoom = np.exp(random.uniform(math.log(ZOOM[0]), math.log(ZOOM[1]), count)) * size / around
+    turns = random.integers(4, size=count) if quarters else np.zeros(count)
+    angle = turns * (math.pi / 2) + random.uniform(-TURN, TURN, count)
+    scale = np.exp(random.uniform(math.log(zoom[0]), math.log(zoom[1]), count)) * size / around
     flip = np.where(random.random(count) < 0.5, -1.0, 1.0)
     zeros = np.zeros(count)
     rows = [
-        [zoom * np.cos(angle) * flip, -zoom * np.sin(angle), zeros],
-        [zoom * np.sin(angle) * flip, zoom * np.cos(angle), zeros],
+        [scale * np.cos(angle) * flip, -scale * np.sin(angle), zeros],
+        [scale * np.sin(angle) * flip, scale * np.cos(angle), zeros],
     ]
     matrix = torch.from_numpy(np.array(rows).transpose(2, 0, 1)).float()
     grid = functional.affine_grid(matrix, [count, both.shape[1], size, size], align_corners=False)
     return functional.grid_sample(both, grid, padding_mode="reflection", align_corners=False)
+
+
+def lit(random: np.random.Generator, pictures: Tensor) -> Tensor:
+    """Make each picture [B, 3, h, w] of 0 to 1 brighter or darker, and its contrast higher or lower."""
+    gain = _uniform(random, 1 - GAIN, 1 + GAIN, len(pictures))
+    offset = _uniform(random, -OFFSET, OFFSET, len(pictures))
+    return ((pictures - 0.5) * gain + 0.5 + offset).clamp(0, 1)
 
 
 def _uniform(random: np.random.Generator, low: float, high: float, count: int) -> Tensor:

@@ -79,11 +79,9 @@ def fitting(
     model = make_segmenter(recipe.segmenter, recipe.pretrained).to(device, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=1e-4)
     anomalies = Anomalies.of(recipe.textures, pictures) if model.draws_anomalies else None
-    rise = max(1, round(WARM_UP * recipe.steps))
     for step in range(recipe.steps):
-        rate = min((step + 1) / rise, 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * rate
+            group["lr"] = recipe.rate * rate_at(step, recipe.steps)
         random = step_random(seed, _STAGE, step)
         batch = draw_batch(random.numpy, pictures, sources, recipe.crop, recipe.batch, anomalies)
         loss = model.loss(batch.to(device, layout), random.torch)
@@ -91,3 +89,9 @@ def fitting(
         loss.backward()
         optimizer.step()
         yield model, step + 1
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Return the share of the learning rate's height at a step: a rise, then half a cosine."""
+    rise = max(1, round(WARM_UP * steps))
+    return min((step + 1) / rise, 0.5 * (1 + math.cos(math.pi * step / steps)))

@@ -10,8 +10,8 @@ from typing import Any
 
 from seas_export.proof.preparing import PASTED_PAIRS, Prepared, Say, prepare
 from seas_export.proof.request import ProveRequest
-from seas_export.proof.results.summary import Summary
-from seas_export.proof.results.table import markdown
+from seas_export.proof.results.summary import POOLED, Summary
+from seas_export.proof.results.table import heads, markdown, rows, sentences
 from seas_export.proof.trainings.estimate import ProofEstimate, estimate
 from seas_export.proof.trainings.job import Arrays
 from seas_export.proof.trainings.run import finished, run_jobs
@@ -99,6 +99,12 @@ def _write(
         "seconds": seconds,
         "estimate": None if expected is None else expected.to_dict(),
         "notes": list(ready.notes),
+        "model": ready.task.in_words(request.options),
+        "table": {
+            "titles": heads(outcome.columns),
+            "rows": rows(outcome.summary, POOLED, outcome.columns),
+        },
+        "sentences": sentences(outcome.summary, POOLED),
         **outcome.summary.to_dict(),
         **outcome.more,
     }
@@ -107,7 +113,7 @@ def _write(
         "product": ready.shown.product.name,
         "trained on": f"{trained['pairs']} pairs, {trained['normals']} normals and what is named",
         "tested on": f"{half['pairs']} pairs and {half['normals']} normals, held out, {half['half']} half",
-        "model": ready.task.in_words(request.options),
+        "model": result["model"],
         "machine": ready.about["machine"],
         "time": f"{seconds['trainings']} trainings in {duration(seconds['measured'])}",
     }

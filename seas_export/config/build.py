@@ -150,6 +150,19 @@ class GenerateConfig(Settings):
 
 
 @dataclass(frozen=True)
+class ProveConfig(Settings):
+    """Options of the proof at a build's end."""
+
+    run: bool = False
+    segmenter: str | None = None
+    """None for `unet` where its packages are installed, else `small`."""
+    steps: Count = 300
+    """Of each training."""
+    seeds: Count = 3
+    """Trainings of each set."""
+
+
+@dataclass(frozen=True)
 class BuildConfig(Settings):
     """All options of `seas-export build`."""
 
@@ -180,6 +193,7 @@ class BuildConfig(Settings):
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
+    prove: ProveConfig = field(default_factory=ProveConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,13 +9,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seas_export.config.build import BuildConfig
+from seas_export.config.build import BuildConfig, ProveConfig
 from seas_export.machine.machine import describe_machine
 from seas_export.pipeline.digests import bundle_digest, clear_damaged, folder_digest
 from seas_export.pipeline.engines import build_engines, engine_options
 from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, check_place, only_build
 from seas_export.pipeline.parts.generation import generate
 from seas_export.pipeline.parts.judging import evaluate, judge, set_aside
+from seas_export.pipeline.parts.proving import check_proof, has_pairs, prove
 from seas_export.pipeline.parts.reporting import write_report
 from seas_export.pipeline.result import ASIDE, BuildResult
 from seas_export.pipeline.source import Source, find_source
@@ -72,7 +73,9 @@ class _Build:
         self.mask_scores = out / MASK_SCORES_FILE
         self.verdict = out / VERDICT_FILE
         self.bundle, self.dataset, self.aside = out / "bundle", out / "dataset", out / SET_ASIDE
+        self.proof = out / "proof"
         self.report, self.overview = out / "report.html", out / "overview.png"
+        self.photographs = photographs_by(config.reproduce, config.preset, config.photographs, config.method)
         self.label = shown_label(config.product)
         ledger.check_free(
             {
@@ -84,6 +87,7 @@ class _Build:
                 "generate": (self.dataset,),
                 # An earlier build's may still be there, though its part is forgotten.
                 ASIDE: () if (self.aside / DATASET_NAME).is_file() else (self.aside,),
+                "prove": (self.proof,) if config.prove.run else (),
                 "report": (self.report, self.overview),
             }
         )
@@ -103,6 +107,7 @@ class _Build:
             check_engines(options)  # before hours of training, not after
         base = load_trainable(self.config.base, self.config.allow_pickle, self.config.method)
         product = self._product(base)
+        proof = check_proof(self.config.prove, product) if self.config.prove.run else None
         values = {**self.config.train, "seed": self.config.seed}
         train = training_config(base, product, values, "train", self.config.reproduce, self.config.method)
         self._note(base, product, train)
@@ -114,6 +119,7 @@ class _Build:
         verdicts = judge(self.ledger, self.config, self.bundle, self.mask_scores, self.verdict)
         folders = {"generate": self.dataset, ASIDE: self.aside}
         generate(self.ledger, self.config, verdicts, self.bundle, folders, self.restore, self.say)
+        proved = proof is not None and self._prove(proof)
         reported = write_report(self.ledger, product, self.report, self.overview, self.say)
         seconds = time.perf_counter() - begun
         self.ledger.note(finished=True, seconds=seconds)
@@ -127,6 +133,7 @@ class _Build:
             "dataset": self.dataset,
             **({ASIDE: self.aside} if set_aside(verdicts, self.config) else {}),
             "contact sheet": self.dataset / CONTACT_SHEET_NAME,
+            **({"proof": self.proof} if proved else {}),
             **({"overview": self.overview} if reported else {}),
             "record": self.out / BUILD_FILE,
             **({"report": self.report} if reported else {}),
@@ -145,9 +152,7 @@ class _Build:
             self._sample(size)
         product = load_product(
             self.source.directory,
-            photographs_by(
-                self.config.reproduce, self.config.preset, self.config.photographs, self.config.method
-            ),
+            self.photographs,
             size=size,
             latent_factor=base.geometry.latent_factor,
         )
@@ -273,6 +278,15 @@ class _Build:
 
         inputs = {"version": version(), "checkpoint": self._output("train"), "config": asdict(wanted)}
         self.ledger.part("export", inputs, self.bundle, make, digest)
+
+    def _prove(self, options: ProveConfig) -> bool:
+        """What the pairs are worth; False where there are none."""
+        if not has_pairs(self.dataset):
+            self.say("prove: left out, for the data set has no pairs")
+            return False
+        folders = (self.source.directory, self.dataset, self.proof)
+        prove(self.ledger, self.config, options, self.photographs, folders, self.say)
+        return True
 
     def _output(self, part: str) -> str:
         """The hash of what a part made."""

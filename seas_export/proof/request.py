@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 from seas_export.proof.sets.held_out import Half
 from seas_runtime.errors import UserError
 from seas_train.data import PhotographsConfig
+from seas_train.proof.classifiers.table import check_classifier
 from seas_train.proof.fitting import Recipe
 from seas_train.settings import Bound, Count, Settings
+
+
+class Kind(str, Enum):
+    """What models are tried at."""
+
+    SEGMENT = "segment"  # to find the pixels of defects
+    CLASSIFY = "classify"  # to name a photograph's defect
+    IMAGES = "images"  # to tell photographs with a defect from normals
+
 
 LEAST_SEEDS = 3
 """Fewer say nothing of the spread; they are taken for a quick look, and said to be too few."""
@@ -20,7 +31,14 @@ LEAST_SEEDS = 3
 class ProofOptions(Settings):
     """Options of a proof."""
 
+    task: Kind = Kind.SEGMENT
     recipe: Recipe = field(default_factory=Recipe)
+    """Of segmenters; classifiers take its steps, batch, rate and share."""
+    classifier: str = "resnet-small"
+    side: Annotated[int, Bound("32 to 1024", lambda value: 32 <= value <= 1024)] = 128
+    """Pixels of the square that classifiers see a whole photograph as."""
+    few: Count = 5
+    """Real normals that nearest neighbours are taken of."""
     seeds: Count = LEAST_SEEDS
     half: Half = Half.DEVELOPMENT
     copy_paste: bool = True
@@ -31,6 +49,10 @@ class ProofOptions(Settings):
     """Whether each data set is proved without the real pairs too."""
     scale: Annotated[float, Bound("more than 0, at most 1", lambda value: 0 < value <= 1)] | None = None
     """Of the photographs, for segmenters; None to choose."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_classifier(self.classifier)
 
 
 @dataclass(frozen=True)
@@ -47,6 +69,12 @@ class ProveRequest:
     """Trainings at a time; None for as many as there are cores, one on a GPU."""
 
     def __post_init__(self) -> None:
+        images = self.options.task is Kind.IMAGES
+        if not self.named and images:
+            raise UserError(
+                "--images: expected a data set with normals, --with NAME=DATASET, found none; generate one: "
+                "--defect good"
+            )
         if not self.named and not self.options.copy_paste:
             raise UserError("--with: expected a data set to prove, NAME=DATASET, found none, nor copy-paste")
         if self.workers is not None and self.workers < 1:

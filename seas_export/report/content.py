@@ -104,6 +104,16 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Proven:
+    """What the pairs are worth to a segmenter: how it was measured, a table, sentences, and notes."""
+
+    words: str
+    table: Table
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Content:
     """The whole report."""
 
@@ -120,6 +130,7 @@ class Content:
     gates: tuple[GateCounts, ...] = ()
     parity: Sequence[Table] = ()
     mask_scores: MaskScores | None = None
+    proven: Proven | None = None
     timings: tuple[tuple[str, str, float], ...] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)

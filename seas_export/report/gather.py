@@ -22,6 +22,7 @@ from seas_export.report.content import (
     parts_of,
 )
 from seas_export.report.pictures import REAL, SHOWN, GeneratedPictures, RealPictures
+from seas_export.report.proven import proven
 from seas_export.verdict import Verdict
 from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, read_verdicts
 from seas_runtime.bundle.placement.backgrounds import FOLDER
@@ -84,6 +85,7 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
         gates=gates,
         notes=tuple(notes(gates)),
         mask_scores=_mask_scores(out / "mask_scores.json", labels),
+        proven=proven(out, build),
         parity=tuple(parity_tables(manifest.parity)),
         timings=tuple(
             (name, part["path"], part["seconds"]) for name, part in build["parts"].items() if part["output"]

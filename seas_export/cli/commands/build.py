@@ -89,6 +89,14 @@ def build(
         bool | None,
         typer.Option("--strict/--no-strict", help="End with code 1 where a defect is not usable."),
     ] = None,
+    prove: Annotated[
+        bool | None,
+        typer.Option(
+            "--prove/--no-prove",
+            help="Measure at the end what the pairs are worth to a segmenter on held-out photographs, as the "
+            "command prove does.",
+        ),
+    ] = None,
     backend: Annotated[
         str | None,
         typer.Option("--backend", help=f"What generates the pairs: {options.BACKENDS} By default auto."),
@@ -132,6 +140,8 @@ def build(
     }
     values = given(product=product, data=data, method=method, base=base, out=out, seed=seed, threads=threads)
     values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce, strict=strict, preset=preset))
+    if prove is not None:
+        groups["prove"] = {"run": prove}
     values.update({name: group for name, group in groups.items() if group})
     trained = options.memory_options(memory, lora, method or "seas")
     trained.update(options.method_files(method or "seas", image_encoder=image_encoder, captions=captions))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ SHARE = 0.95
 FIGURES = ("iou", "ap")
 """What is compared so."""
 
+Result = TypeVar("Result")
 FloatArray = NDArray[np.float64]
 
 
@@ -43,19 +45,30 @@ class Difference:
 def compare(
     ours: Sequence[Counts], theirs: Sequence[Counts], groups: Sequence[str], seed: int = 0
 ) -> list[Difference]:
+    """Compare segmenters by IoU and average precision, see `differences`."""
+    return differences(FIGURES, _resampled, ours, theirs, groups, seed)
+
+
+def differences(
+    figures: Sequence[str],
+    resampled: Callable[[str, Result, FloatArray], FloatArray],
+    ours: Sequence[Result],
+    theirs: Sequence[Result],
+    groups: Sequence[str],
+    seed: int = 0,
+) -> list[Difference]:
     """Compare trainings, one of each seed on either side, by resampling photographs and seeds.
 
-    groups: [P], what each photograph shows; each group keeps its number of photographs. Trainings of the same
+    resampled: returns a figure [R] of results whose photographs count as weights [R, P] say. groups: [P],
+    what each photograph shows; each group keeps its number of photographs. Trainings of the same
     seed are compared with each other, and seeds are drawn too: the interval says what other photographs and
     other seeds would change.
     """
     weights = _draws(groups, seed)
     seeds = _draws(["seed"] * len(ours), seed + 1).T / len(ours)  # [S, 1 + DRAWS]
     made = []
-    for figure in FIGURES:
-        own, other = (
-            np.stack([_resampled(figure, counts, weights) for counts in side]) for side in (ours, theirs)
-        )
+    for figure in figures:
+        own, other = (np.stack([resampled(figure, one, weights) for one in side]) for side in (ours, theirs))
         gap = np.einsum("sr,sr->r", own - other, seeds)  # [1 + DRAWS], all photographs and seeds first
         if np.isnan(gap[0]):
             continue

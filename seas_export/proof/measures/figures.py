@@ -22,6 +22,8 @@ TITLES = {
     "image_ap_pooled": "image AP, pooled map",
     "detected": "defects detected",
     "false_regions": "false regions a normal",
+    "accuracy": "accuracy",
+    "balanced": "accuracy, mean over defects",
 }
 
 

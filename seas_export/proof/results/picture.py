@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from seas_export.proof.measures.counts import Counts
-from seas_export.proof.trainings.job import probability_of
+from seas_export.proof.measures.maps import probability_of
 from seas_runtime.dataset.contact_sheet import outline_mask
 from seas_runtime.files import atomic_write_bytes
 from seas_runtime.manifest.types import GOOD

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seas_export.proof.measures.bootstrap import Difference, compare
 from seas_export.proof.measures.counts import Counts
-from seas_export.proof.measures.figures import Figures, measure
+from seas_export.proof.measures.figures import TITLES, Figures, measure
 from seas_runtime.manifest.types import GOOD
 
 POOLED = "pooled"
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Comparison:
 
     def words(self) -> str:
         """Say it in a line."""
-        title = {"iou": "IoU", "ap": "pixel AP"}[self.difference.figure]
+        title = TITLES[self.difference.figure]
         return f"{self.arm} against {self.against}, {self.scope}, {title}: {self.difference.words()}"
 
 
@@ -98,17 +100,33 @@ def summarize(
             pixels = np.ones(len(normal), np.bool_) if scope == POOLED else ~normal
             found = [measure(one.of(chosen), normal, pixels).to_dict() for one in seeds]
             figures[arm][scope] = {name: Spread.of([one[name] for one in found]) for name in _FIGURES}
-    comparisons = []
+    groups = {POOLED: names == names, **{defect: names == defect for defect in defects}}
+    return Summary(
+        figures, compared(counts, against, groups, names, lambda one, chosen: one.of(chosen), compare)
+    )
+
+
+def compared(
+    results: Mapping[str, Sequence[Result]],
+    against: Mapping[str, Sequence[str]],
+    scopes: Mapping[str, NDArray[np.bool_]],
+    names: NDArray[np.str_],
+    cut: Callable[[Result, NDArray[np.bool_]], Result],
+    compare_sets: Callable[[Sequence[Result], Sequence[Result], Sequence[str]], Sequence[Difference]],
+) -> tuple[Comparison, ...]:
+    """Compare sets with those that they stand against, in each scope.
+
+    results: of each set, one of each seed; cut: returns those of some photographs; scopes: which of the
+    photographs [P] each scope has; names: what these show.
+    """
+    made = []
     for arm, others in against.items():
         for other in others:
-            for scope in scopes:
-                chosen = scopes[scope] if scope == POOLED else names == scope
-                groups = names[chosen].tolist()
-                pairs = [[one.of(chosen) for one in counts[name]] for name in (arm, other)]
-                comparisons += [
-                    Comparison(arm, other, scope, found) for found in compare(pairs[0], pairs[1], groups)
-                ]
-    return Summary(figures, tuple(comparisons))
+            for scope, chosen in scopes.items():
+                ours, theirs = ([cut(one, chosen) for one in results[name]] for name in (arm, other))
+                found = compare_sets(ours, theirs, names[chosen].tolist())
+                made += [Comparison(arm, other, scope, difference) for difference in found]
+    return tuple(made)
 
 
 _FIGURES = tuple(Figures.__dataclass_fields__)

@@ -7,7 +7,19 @@ from collections.abc import Mapping, Sequence
 from seas_export.proof.measures.figures import TITLES
 from seas_export.proof.results.summary import POOLED, Spread, Summary
 
-COLUMNS = ("iou", "ap", "auroc", "f1_max", "image_auroc", "image_ap", "detected", "false_regions")
+SEGMENTER_COLUMNS = (
+    "iou",
+    "ap",
+    "auroc",
+    "f1_max",
+    "image_auroc",
+    "image_ap",
+    "image_auroc_pooled",
+    "image_ap_pooled",
+    "detected",
+    "false_regions",
+)
+"""The figures of a segmenter, as tables show them."""
 NOT_MEASURED = "not measured"
 
 
@@ -20,17 +32,17 @@ def cell(figure: str, spread: Spread | None) -> str:
     return text if spread.spread is None else f"{text} ± {factor * spread.spread:.{digits}f}"
 
 
-def rows(summary: Summary, scope: str) -> list[tuple[str, ...]]:
+def rows(summary: Summary, scope: str, columns: Sequence[str] = SEGMENTER_COLUMNS) -> list[tuple[str, ...]]:
     """Return the rows of a scope: the set, then its figures."""
     return [
-        (arm, *(cell(name, scopes[scope][name]) for name in COLUMNS))
+        (arm, *(cell(name, scopes[scope][name]) for name in columns))
         for arm, scopes in summary.figures.items()
     ]
 
 
-def heads() -> tuple[str, ...]:
+def heads(columns: Sequence[str] = SEGMENTER_COLUMNS) -> tuple[str, ...]:
     """Return the titles of the columns."""
-    return ("trained on", *(TITLES[name] for name in COLUMNS))
+    return ("trained on", *(TITLES[name] for name in columns))
 
 
 def sentences(summary: Summary, scope: str | None = None) -> list[str]:
@@ -43,18 +55,30 @@ def worse(summary: Summary) -> list[str]:
     return [one.words() for one in summary.comparisons if one.difference.verdict == "worse"]
 
 
-def markdown(summary: Summary, about: Mapping[str, str], notes: Sequence[str]) -> str:
-    """Return the whole as a page."""
+def markdown(
+    summary: Summary,
+    about: Mapping[str, str],
+    notes: Sequence[str],
+    columns: Sequence[str] = SEGMENTER_COLUMNS,
+    pages: Sequence[str] = (),
+) -> str:
+    """Return the whole as a page. pages: what follows the tables, in Markdown."""
     scopes = list(next(iter(summary.figures.values())))
     lines = ["# Proof", "", *(f"- {name}: {value}" for name, value in about.items())]
     lines += [f"- {note}" for note in notes]
     for scope in scopes:
         lines += ["", f"## {scope if scope != POOLED else 'All defects, pooled'}", ""]
-        lines += [_line(heads()), _line(["---"] * len(heads()))]
-        lines += [_line(row) for row in rows(summary, scope)]
+        lines += grid(heads(columns), rows(summary, scope, columns))
         if said := sentences(summary, scope):
             lines += ["", *(f"- {sentence}" for sentence in said)]
+    for page in pages:
+        lines += ["", page]
     return "\n".join(lines) + "\n"
+
+
+def grid(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    return [_line(titles), _line(["---"] * len(titles)), *(_line(row) for row in cells)]
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from seas_train.proof.pictures import Sample
 
 REAL, PASTED = "real", "real + copy-paste"
+DRAWN = "normals alone"
+"""Trained on anomalies that a segmenter such as DRAEM draws into normals, without any pair."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,18 @@ def make_arms(
     named: Sequence[NamedSet],
     share: float,
     alone: bool,
+    drawing: bool = False,
 ) -> list[Arm]:
     """Return the sets in the order of the table: real first.
 
-    A data set alone has its own normals, and the product's where it has none.
+    A data set alone has its own normals, and the product's where it has none. drawing: the segmenter draws
+    anomalies itself, and is trained on these alone too.
     """
     from seas_train.proof.crops import Sources
 
-    made = [Arm(REAL, Sources(pairs, normals, share=share))]
+    made = [Arm(REAL, Sources(pairs, normals, share=share), (DRAWN,) if drawing else ())]
+    if drawing:
+        made.append(Arm(DRAWN, Sources((), normals, share=share)))
     others: tuple[str, ...] = (REAL,)
     if pasted is not None:
         made.append(Arm(PASTED, Sources(pairs, normals, pasted.pairs, normals, share), (REAL,)))
@@ -47,7 +53,8 @@ def make_arms(
     for one in named:
         sources = Sources(pairs, normals, one.pairs, one.normals, share)
         made.append(Arm(f"real + {one.name}", sources, others))
+        drawn = (DRAWN,) if drawing else ()
         if alone:
             own = Sources((), () if one.normals else normals, one.pairs, one.normals, share)
-            made.append(Arm(f"{one.name} alone", own, (REAL,)))
+            made.append(Arm(f"{one.name} alone", own, (REAL, *drawn)))
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -40,11 +41,20 @@ def real_pairs(product: Product, scale: float) -> tuple[Sample, ...]:
     """Return the pairs that train, as segmenters see them."""
     from seas_train.proof.pictures import Sample
 
+    weak = weak_files(product.root)
     return tuple(
-        Sample(pair.image, pair.mask, defect.name, scale)
+        Sample(pair.image, pair.mask, defect.name, scale, weak=pair.mask.resolve() in weak)
         for defect in product.defects
         for pair in defect.train
     )
+
+
+def weak_files(folder: Path) -> set[Path]:
+    """Return the masks in a product's folder that its `weak.json` says to be boxes."""
+    from seas_train.data.layouts.mask_files import weak_masks
+    from seas_train.data.problems import Problems
+
+    return {mask.resolve() for mask in weak_masks(folder, Problems())}
 
 
 def real_normals(product: Product, scale: float) -> tuple[Sample, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from seas_export.proof.sets.held_out import rescaled, weak_files
 from seas_runtime.dataset.formats.finished import read_finished
 from seas_runtime.dataset.layout import DATASET_NAME, RECORDS_NAME
 from seas_runtime.dataset.record_file import RecordFile
@@ -75,10 +76,13 @@ def read_named(name: str, path: Path, product: Product, scale: float, tested: Se
             f"found {names}"
         )
     factor = scale * _size_factor(product, [*own, *normals])
-    from seas_export.proof.sets.held_out import rescaled
-
     warnings = [f"{name}: {len(pairs) - len(own)} pairs of other defects are left out"]
     warnings = warnings if len(own) < len(pairs) else []
+    if weak := sum(pair.weak for pair in own):
+        warnings.append(
+            f"{name}: {weak} of its masks are boxes: pixels in them that a segmenter holds for normal count "
+            "nothing"
+        )
     hashes = {sha256_file(sample.image) for sample in tested}
     if copies := sum(sha256_file(sample.image) in hashes for sample in (*own, *normals)):
         warnings.append(
@@ -99,7 +103,7 @@ def _generated(path: Path) -> tuple[list[Sample], list[Sample]]:
 
     found = read_finished(path)
     whole = "placing" not in found.description  # their values are the base's; placed pairs' the photograph's
-    samples = [Sample(one.image, one.mask, one.defect, ready=whole) for one in found.pictures]
+    samples = [Sample(one.image, one.mask, one.defect, ready=whole, weak=one.weak) for one in found.pictures]
     return [s for s in samples if s.defect != GOOD], [s for s in samples if s.defect == GOOD]
 
 
@@ -119,7 +123,12 @@ def _foreign(path: Path, product: Product) -> tuple[list[Sample], list[Sample]]:
             f"{path}: expected normals in train/good beside the pairs, as a product has them, found none; "
             "link some of the product's own there"
         ) from None
-    pairs = [Sample(pair.image, pair.mask, one.name) for one in found.defects for pair in one.train]
+    weak = weak_files(path)
+    pairs = [
+        Sample(pair.image, pair.mask, one.name, weak=pair.mask.resolve() in weak)
+        for one in found.defects
+        for pair in one.train
+    ]
     return pairs, [Sample(normal) for normal in (*found.normals, *found.test_normals)]
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
-from seas_export.proof.trainings.job import Job, test
+from seas_export.proof.trainings.job import Job
 from seas_runtime.units import duration
-
-STEPS, PHOTOGRAPHS = 3, 2
-"""That are measured; a first step and a first photograph, which take longer, come before."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +44,22 @@ class ProofEstimate:
 
 
 def estimate(jobs: Sequence[Job], kept: int, workers: int) -> ProofEstimate:
-    """Measure a few steps and photographs of the first job that is to be done, with one thread."""
+    """Measure a few steps and photographs of the longest job that is to be done, with one thread."""
     import torch
 
-    from seas_train.proof.fitting import fitting
-    from seas_train.proof.pictures import Pictures
-
-    job = jobs[0]
+    job = max(jobs, key=lambda one: one.steps)
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if workers > 1 else threads)
     try:
-        pictures = Pictures(job.preprocessing)
-        steps = fitting(job.recipe, pictures, job.sources, job.seed, job.device)
-        model, _ = next(steps)
-        start = time.monotonic()
-        done = sum(1 for _ in islice(steps, STEPS))
-        step = (time.monotonic() - start) / max(done, 1)
-        model.eval()
-        spread = job.tested[:: max(1, len(job.tested) // (PHOTOGRAPHS + 1))][: PHOTOGRAPHS + 1]
-        times = []
-        for sample in spread:
-            start = time.monotonic()
-            test(model, pictures, sample, pictures.marking(sample).shape, job.device)
-            times.append(time.monotonic() - start)
+        cost = job.work.measure(job)
     finally:
         torch.set_num_threads(threads)
-    photograph = sum(times[1:]) / len(times[1:]) if len(times) > 1 else times[0]
-    return ProofEstimate(len(jobs) + kept, kept, job.recipe.steps, len(job.tested), workers, step, photograph)
+    return ProofEstimate(
+        len(jobs) + kept,
+        kept,
+        cost.steps,
+        len(job.tested),
+        workers,
+        cost.step_seconds,
+        cost.photograph_seconds,
+    )

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from pathlib import Path
 from typing import Any
 
-from seas_export.proof.trainings.job import Job, Tested, read_tested, run_job
+from seas_export.proof.trainings.job import Arrays, Job, read_arrays, write_arrays
 
 _STEPS: Any = None
 """In a worker: where it tells its steps."""
@@ -23,12 +23,19 @@ _LOOK = 0.5
 Say = Callable[[str], object]
 
 
-def finished(job: Job, folder: Path) -> Tested | None:
+def finished(job: Job, folder: Path) -> Arrays | None:
     """Return a job's results; None where there are none, or its file is damaged."""
     try:
-        return read_tested(job.file(folder))
+        found = read_arrays(job.file(folder))
+        job.work.check(found, len(job.tested))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
+    return found
+
+
+def run_job(job: Job, folder: Path, done: Callable[[int], object] = lambda steps: None) -> None:
+    """Train and test, and write the results' file, whole or not at all. done: told the steps done."""
+    write_arrays(job.file(folder), job.work.run(job, done))
 
 
 def run_jobs(
@@ -42,13 +49,13 @@ def run_jobs(
 
     Whatever a job raises ends the others too; files that were written stay.
     """
-    total = sum(job.recipe.steps for job in jobs)
+    total = sum(job.steps for job in jobs)
     if workers < 2 or len(jobs) < 2:
         before = 0
         for job in jobs:
             start = time.monotonic()
             run_job(job, folder, lambda steps, before=before: progress(before + steps, total))  # type: ignore[misc]
-            before += job.recipe.steps
+            before += job.steps
             say(f"{job.name}: {time.monotonic() - start:.0f} s")
         return
     _side_by_side(jobs, folder, min(workers, len(jobs)), lambda done: progress(done, total), say)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from seas_train.proof.anomalies import Anomalies
 from seas_train.proof.pictures import Pictures, Sample
 
 TURN = math.radians(15)
@@ -20,6 +21,8 @@ GAIN, OFFSET = 0.15, 0.08
 """Of the brightness: how much larger or smaller, and how much lighter or darker (of 0 to 1)."""
 OFF = 0.35
 """How far from a crop's middle, in its sides, the pixel of a defect may lie that it is drawn around."""
+OWN = 0.5
+"""Of the crops around defects, those of normals with drawn anomalies, where a segmenter asks for them."""
 _AROUND = 1.6
 """Sides of a crop that are cut out, so that nothing is missing in a corner when it is turned and scaled."""
 
@@ -49,43 +52,91 @@ class Sources:
 
 @dataclass(frozen=True)
 class Batch:
-    """pictures [B, 3, S, S] of 0 to 1, masks [B, S, S] of 0 and 1, defective [B]: what shows any defect."""
+    """Crops [B, 3, S, S] of 0 to 1 and their masks [B, S, S] of 0 and 1."""
 
     pictures: Tensor
     masks: Tensor
     defective: Tensor
+    """[B]: what shows any defect."""
+    boxes: Tensor | None
+    """[B, S, S]: 1 inside of the masks of weak pairs; None without one."""
+    clean: Tensor
+    """[B, 3, S, S]: the pictures before anomalies were drawn."""
+    hidden: Tensor
+    """[B, S, S]: 1 where what is beneath a defect is not known, for nobody drew it here."""
+
+    def to(self, device: str, memory_format: torch.memory_format) -> Batch:
+        """Return the batch on a device, its pictures in a layout."""
+        return Batch(
+            self.pictures.to(device, memory_format=memory_format),
+            self.masks.to(device),
+            self.defective.to(device),
+            None if self.boxes is None else self.boxes.to(device),
+            self.clean.to(device, memory_format=memory_format),
+            self.hidden.to(device),
+        )
 
 
 def draw_batch(
-    random: np.random.Generator, pictures: Pictures, sources: Sources, size: int, count: int
+    random: np.random.Generator,
+    pictures: Pictures,
+    sources: Sources,
+    size: int,
+    count: int,
+    anomalies: Anomalies | None = None,
 ) -> Batch:
     """Draw `count` crops of `size` pixels: half around defects, a quarter anywhere in pictures with one,
-    a quarter of normals. Defects are drawn evenly by their names, then their pairs."""
-    windows, marks = [], []
+    a quarter of normals. Defects are drawn evenly by their names, then their pairs.
+
+    anomalies: of the crops around defects, half become normals that anomalies are drawn into; all without
+    pairs, and what would be anywhere in a pair's picture is of a normal.
+    """
+    windows, marks, weak, drawn = [], [], [], []
     for index in range(count):
         made = random.random() < sources.share
-        at_defect = index % 2 == 0
-        if at_defect or index % 4 == 1:
-            sample = _evenly(random, sources.pairs(made))
-        else:
-            normals = sources.normals(made)
-            sample = normals[random.integers(len(normals))]
+        at_defect, pair = index % 2 == 0, index % 4 != 3
+        if anomalies is not None and pair:
+            there = bool(sources.pairs(made))
+            draws = at_defect and not (there and random.random() < OWN)
+            drawn += [index] if draws else []
+            at_defect, pair = at_defect and not draws, there and not draws
+        sample = evenly(random, sources.pairs(made)) if pair else _normal(random, sources, made)
         image, mask = pictures.read(sample)
         row, column = _centre(random, mask, size, at_defect)
         around = math.ceil(_AROUND * size)
         windows.append(_window(image, row, column, around))
         marks.append(_window(mask, row, column, around))
+        weak.append(sample.weak)
     stacked = torch.from_numpy(np.stack(windows)).permute(0, 3, 1, 2).float() / 255
     both = torch.cat([stacked, torch.from_numpy(np.stack(marks)).float()[:, None]], 1)
-    moved = _moved(random, both, size)
-    masks = (moved[:, 3] > 0.5).float()
-    gain = _uniform(random, 1 - GAIN, 1 + GAIN, count)
-    offset = _uniform(random, -OFFSET, OFFSET, count)
-    lit = ((moved[:, :3] - 0.5) * gain + 0.5 + offset).clamp(0, 1)
-    return Batch(lit, masks, masks.flatten(1).any(1))
+    crops = moved(random, both, size)
+    masks = (crops[:, 3] > 0.5).float()
+    shown = lit(random, crops[:, :3])
+    boxes = masks * torch.tensor(weak).float()[:, None, None] if any(weak) else None
+    clean, hidden = shown, masks
+    if anomalies is not None and drawn:
+        shown, masks = shown.clone(), masks.clone()
+        for index in drawn:
+            texture = anomalies.texture(random, size, lambda: _anywhere(random, pictures, sources, size))
+            shown[index], shape = anomalies.draw(random, shown[index], texture)
+            masks[index] = torch.maximum(masks[index], shape)
+    return Batch(shown, masks, masks.flatten(1).any(1), boxes, clean, hidden)
 
 
-def _evenly(random: np.random.Generator, pairs: Sequence[Sample]) -> Sample:
+def _normal(random: np.random.Generator, sources: Sources, made: bool) -> Sample:
+    normals = sources.normals(made)
+    return normals[random.integers(len(normals))]
+
+
+def _anywhere(
+    random: np.random.Generator, pictures: Pictures, sources: Sources, size: int
+) -> NDArray[np.uint8]:
+    """Cut [size, size, 3] from a normal, or from a pair without one."""
+    image, mask = pictures.read(_normal(random, sources, False))
+    return np.asarray(_window(image, *_centre(random, mask, size, False), size), np.uint8)
+
+
+def evenly(random: np.random.Generator, pairs: Sequence[Sample]) -> Sample:
     """Draw a defect, then one of its pairs."""
     names = sorted({pair.defect for pair in pairs})
     name = names[random.integers(len(names))]
@@ -121,20 +172,38 @@ def _window(pixels: NDArray[np.generic], row: int, column: int, side: int) -> ND
     return pixels[np.ix_(*places)]
 
 
-def _moved(random: np.random.Generator, both: Tensor, size: int) -> Tensor:
-    """Turn, mirror and scale windows [B, C, w, w] into crops [B, C, size, size]."""
+def moved(
+    random: np.random.Generator,
+    both: Tensor,
+    size: int,
+    *,
+    zoom: tuple[float, float] = ZOOM,
+    quarters: bool = True,
+) -> Tensor:
+    """Turn, mirror and scale windows [B, C, w, w] into crops [B, C, size, size].
+
+    zoom: by how much more, or less, of a window is seen; quarters: turn by quarters too.
+    """
     count, around = both.shape[0], both.shape[-1]
-    angle = random.integers(4, size=count) * (math.pi / 2) + random.uniform(-TURN, TURN, count)
-    zoom = np.exp(random.uniform(math.log(ZOOM[0]), math.log(ZOOM[1]), count)) * size / around
+    turns = random.integers(4, size=count) if quarters else np.zeros(count)
+    angle = turns * (math.pi / 2) + random.uniform(-TURN, TURN, count)
+    scale = np.exp(random.uniform(math.log(zoom[0]), math.log(zoom[1]), count)) * size / around
     flip = np.where(random.random(count) < 0.5, -1.0, 1.0)
     zeros = np.zeros(count)
     rows = [
-        [zoom * np.cos(angle) * flip, -zoom * np.sin(angle), zeros],
-        [zoom * np.sin(angle) * flip, zoom * np.cos(angle), zeros],
+        [scale * np.cos(angle) * flip, -scale * np.sin(angle), zeros],
+        [scale * np.sin(angle) * flip, scale * np.cos(angle), zeros],
     ]
     matrix = torch.from_numpy(np.array(rows).transpose(2, 0, 1)).float()
     grid = functional.affine_grid(matrix, [count, both.shape[1], size, size], align_corners=False)
     return functional.grid_sample(both, grid, padding_mode="reflection", align_corners=False)
+
+
+def lit(random: np.random.Generator, pictures: Tensor) -> Tensor:
+    """Make each picture [B, 3, h, w] of 0 to 1 brighter or darker, and its contrast higher or lower."""
+    gain = _uniform(random, 1 - GAIN, 1 + GAIN, len(pictures))
+    offset = _uniform(random, -OFFSET, OFFSET, len(pictures))
+    return ((pictures - 0.5) * gain + 0.5 + offset).clamp(0, 1)
 
 
 def _uniform(random: np.random.Generator, low: float, high: float, count: int) -> Tensor:

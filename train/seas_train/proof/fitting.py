@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import torch
 
+from seas_train.proof.anomalies import Anomalies
 from seas_train.proof.crops import Sources, draw_batch
 from seas_train.proof.pictures import Pictures
 from seas_train.proof.segmenters.contract import Segmenter
-from seas_train.proof.segmenters.table import check_segmenter, make_segmenter
+from seas_train.proof.segmenters.table import DRAWING, check_segmenter, make_segmenter
 from seas_train.settings import Bound, Count, Positive, Settings, Share, require
 from seas_train.training.random import step_random
 
@@ -34,10 +36,18 @@ class Recipe(Settings):
     rate: Positive = 1e-3
     share: Share = 0.5
     """Of the crops with a defect, those of generated or pasted pairs."""
+    textures: Path | None = None
+    """The folder of pictures that drawn anomalies look like; None for the product's own, shuffled."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_segmenter(self.segmenter)
+        require(
+            self.textures is None or self.segmenter in DRAWING,
+            "--textures",
+            f"a segmenter that draws anomalies ({', '.join(DRAWING)})",
+            self.segmenter,
+        )
         require(self.crop % 32 == 0, "--crop", "a multiple of 32", self.crop)
 
 
@@ -68,16 +78,20 @@ def fitting(
     layout = torch.channels_last if device == "cpu" else torch.contiguous_format
     model = make_segmenter(recipe.segmenter, recipe.pretrained).to(device, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=1e-4)
-    rise = max(1, round(WARM_UP * recipe.steps))
+    anomalies = Anomalies.of(recipe.textures, pictures) if model.draws_anomalies else None
     for step in range(recipe.steps):
-        rate = min((step + 1) / rise, 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
         for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * rate
+            group["lr"] = recipe.rate * rate_at(step, recipe.steps)
         random = step_random(seed, _STAGE, step)
-        batch = draw_batch(random.numpy, pictures, sources, recipe.crop, recipe.batch)
-        shown = batch.pictures.to(device, memory_format=layout)
-        loss = model.loss(shown, batch.masks.to(device), batch.defective.to(device), random.torch)
+        batch = draw_batch(random.numpy, pictures, sources, recipe.crop, recipe.batch, anomalies)
+        loss = model.loss(batch.to(device, layout), random.torch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         yield model, step + 1
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Return the share of the learning rate's height at a step: a rise, then half a cosine."""
+    rise = max(1, round(WARM_UP * steps))
+    return min((step + 1) / rise, 0.5 * (1 + math.cos(math.pi * step / steps)))

@@ -33,6 +33,8 @@ class Sample:
     """Of the picture's own size: what segmenters see of it."""
     ready: bool = False
     """Whether its values are those that segmenters see, of 8 bits; else they are read as a photograph's."""
+    weak: bool = False
+    """Whether its mask is a box around the defect rather than its outline."""
 
     def content(self) -> str:
         """Return the hash of what is seen: both files and the scale."""
@@ -41,6 +43,7 @@ class Sample:
             sha256_file(self.mask) if self.mask else "",
             f"{self.scale:.6f}",
             str(self.ready),
+            *(["weak"] if self.weak else []),
         ]
         return hashlib.sha256("/".join([*parts, self.defect]).encode()).hexdigest()
 

@@ -30,9 +30,29 @@ def prove(
             "reported once, or all.",
         ),
     ] = "development",
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task",
+            help="segment: find the pixels of defects. classify: name the defect of a photograph. images: "
+            "tell photographs with a defect from normals.",
+        ),
+    ] = "segment",
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images",
+            help="The same as --task images: nearest neighbours of few real normals, with and without "
+            "generated ones.",
+        ),
+    ] = False,
     seeds: Annotated[int, typer.Option("--seeds", help="Trainings of each set.")] = 3,
     segmenter: Annotated[
-        str, typer.Option("--segmenter", help="unet, upernet, or small (needs no extra, not pretrained).")
+        str,
+        typer.Option(
+            "--segmenter",
+            help="unet, upernet (both of the extra), bisenet, draem, draem-narrow, or small.",
+        ),
     ] = "unet",
     pretrained: Annotated[
         bool, typer.Option("--pretrained/--from-scratch", help="Begin with ImageNet's weights, or without.")
@@ -45,6 +65,24 @@ def prove(
         float,
         typer.Option("--share", help="Of the crops with a defect, those of generated or pasted pairs."),
     ] = 0.5,
+    textures: Annotated[
+        Path | None,
+        typer.Option(
+            "--textures",
+            help="With draem: a folder of pictures that its own anomalies look like, such as DTD's; without "
+            "one they are the product's photographs, shuffled.",
+        ),
+    ] = None,
+    classifier: Annotated[
+        str,
+        typer.Option("--classifier", help="With classify: resnet-small, resnet34, or lite0 (of the extra)."),
+    ] = "resnet-small",
+    side: Annotated[
+        int, typer.Option("--side", help="With classify: pixels of the square that a photograph becomes.")
+    ] = 128,
+    real_normals: Annotated[
+        int, typer.Option("--real-normals", help="With images: real normals that are remembered.")
+    ] = 5,
     copy_paste: Annotated[
         bool,
         typer.Option("--copy-paste/--no-copy-paste", help="Prove real defects pasted onto normals beside."),
@@ -75,7 +113,7 @@ def prove(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the time, and train nothing.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Train segmenters with and without generated pairs, and test them on held-out real photographs."""
+    """Train models with and without generated pairs, and test them on held-out real photographs."""
     from seas_export.progress import pairs_progress
     from seas_export.proof.prove import PICTURE, TABLE, Proof
     from seas_export.proof.prove import prove as prove_sets
@@ -83,6 +121,7 @@ def prove(
     from seas_export.proof.results.summary import POOLED
     from seas_export.proof.results.table import heads, rows, sentences, worse
     from seas_export.proof.sets.named import parse_named
+    from seas_runtime.errors import UserError
     from seas_train.settings import COMMAND_LINE, overlay
 
     recipe = {
@@ -93,8 +132,15 @@ def prove(
         "crop": crop,
         "rate": rate,
         "share": share,
+        "textures": textures,
     }
+    if images and task not in ("segment", "images"):
+        raise UserError(f"--images: expected no other --task beside it, found {task!r}; leave one out")
     chosen = options.given(
+        task="images" if images else task,
+        classifier=classifier,
+        side=side,
+        few=real_normals,
         recipe=recipe,
         seeds=seeds,
         half=half,
@@ -127,10 +173,16 @@ def prove(
     if not isinstance(found, Proof):
         output.report(found.to_dict(), found.words(), json)
         return
+    columns = found.columns
     said = sentences(found.summary, POOLED)
     said += [sentence for sentence in worse(found.summary) if sentence not in said]
+    picture = f"; {out / PICTURE}" if found.drawn else ""
     text = output.group(
-        output.table(*heads(), rows=list(rows(found.summary, POOLED)), title="All defects, pooled, per cent"),
-        "\n".join([*said, *found.notes, f"{out / TABLE}: each defect's figures; {out / PICTURE}"]),
+        output.table(
+            *heads(columns),
+            rows=list(rows(found.summary, POOLED, columns)),
+            title="All defects, pooled, per cent",
+        ),
+        "\n".join([*said, *found.notes, f"{out / TABLE}: each defect's figures{picture}"]),
     )
     output.report(found.result, text, json)

@@ -28,7 +28,14 @@ def weak_supervision_loss(loss: Tensor, anomaly: Tensor, boxes: Tensor, tau: flo
         raise ValueError(
             f"expected one shape, found {list(loss.shape)}, {list(anomaly.shape)} and {list(boxes.shape)}"
         )
-    with torch.no_grad():
-        sure = ((1 - anomaly) >= tau).to(loss.dtype)
-        weights = boxes.to(loss.dtype) * (1 - sure) + (1 - boxes.to(loss.dtype))
-    return (weights * loss).mean()
+    return (weak_weights(anomaly, boxes.to(loss.dtype), tau) * loss).mean()
+
+
+@torch.no_grad()
+def weak_weights(anomaly: Tensor, boxes: Tensor, tau: float = TAU) -> Tensor:
+    """Return what each pixel counts: 0 in a box where it is surely normal, 1 elsewhere.
+
+    Arguments are those of `weak_supervision_loss`.
+    """
+    sure = ((1 - anomaly) >= tau).to(boxes.dtype)
+    return boxes * (1 - sure) + (1 - boxes)

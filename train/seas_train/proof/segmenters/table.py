@@ -29,13 +29,36 @@ def _small(pretrained: bool) -> Segmenter:
     return SmallUNet()
 
 
+def _bisenet(pretrained: bool) -> Segmenter:
+    from seas_train.proof.segmenters.bisenet.network import BiSeNetV2
+
+    return BiSeNetV2()
+
+
+def _draem(pretrained: bool) -> Segmenter:
+    from seas_train.proof.segmenters.draem.segmenter import Draem
+
+    return Draem()
+
+
+def _draem_narrow(pretrained: bool) -> Segmenter:
+    from seas_train.proof.segmenters.draem.segmenter import NARROW, Draem
+
+    return Draem(NARROW)
+
+
 SEGMENTERS: dict[str, Callable[[bool], Segmenter]] = {
     "unet": _unet,
     "upernet": _upernet,
+    "bisenet": _bisenet,
+    "draem": _draem,
+    "draem-narrow": _draem_narrow,
     "small": _small,
 }
 PRETRAINED = ("unet", "upernet")
 """Those that have an encoder with ImageNet's weights."""
+DRAWING = ("draem", "draem-narrow")
+"""Those that draw anomalies into normals themselves."""
 
 
 def check_segmenter(name: str) -> None:

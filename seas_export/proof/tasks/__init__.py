@@ -1,0 +1,1 @@
+"""What models are tried at: to find defects' pixels, to name them, to tell photographs with one."""

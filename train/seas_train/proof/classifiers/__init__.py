@@ -1,0 +1,1 @@
+"""The networks that name the defect of a photograph."""

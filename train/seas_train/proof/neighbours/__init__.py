@@ -1,0 +1,1 @@
+"""Telling photographs with a defect from normals by their nearest neighbours, as PatchCore does."""

@@ -17,6 +17,7 @@ from seas_export.bundles.describe import describe_bundle, in_words
 from seas_export.bundles.differences import compare_bundles
 from seas_export.export import ExportResult, export_bundle
 from seas_export.export import int8 as int8_export
+from seas_export.export.optimum import export_optimum
 from seas_export.export.parity.report import BOUNDS, Bounds, PipelineBound
 from seas_runtime.bundle.reading import MANIFEST_NAME, Bundle
 from seas_runtime.errors import CheckFailed, UserError
@@ -155,7 +156,7 @@ def test_pairs_out_of_bounds_fail_with_the_figure_and_write_nothing(
     )
     with (
         already_traced(exported.bundle),
-        pytest.raises(CheckFailed, match=r"int8: over 2 whole pairs the images lie [0-9.]+ dB .* 90 dB"),
+        pytest.raises(CheckFailed, match=r"int8: over 4 whole pairs the images lie [0-9.]+ dB .* 90 dB"),
     ):
         export_bundle(checkpoint_folder, tmp_path / "bundle", precision="int8", steps=STEPS, parity=False)
     assert list(tmp_path.iterdir()) == []
@@ -201,6 +202,12 @@ def test_engines_of_another_precision_are_refused(int8: ExportResult, exported: 
         compile_bundle(exported.bundle, EngineOptions("rtx", "8.9", precision="int8"))
     with pytest.raises(UserError, match="target cuda: runs fp16, fp32, not int8"):
         compile_bundle(int8.bundle, EngineOptions("cuda"))
+
+
+def test_optimums_parts_are_not_written_in_int8(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected one of fp32, fp16 with --layout optimum, found int8"):
+        export_optimum(tmp_path / "checkpoint", tmp_path / "out", precision="int8")
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_rtx

@@ -5,8 +5,9 @@ output channel, its input is rounded to int8 with one scale; both are symmetric,
 TensorRT asks for. Written down in ONNX as QuantizeLinear and DequantizeLinear, so that one graph serves ONNX
 Runtime, OpenVINO, TensorRT and TensorRT-RTX. A layer whose input does not bear it keeps the input in float.
 
-Own code, and no library, for measured reasons (`benchmarks/int8.py --nncf`): NNCF 3.4 takes a model's weights
-inside one protobuf message, which ends at 2 GiB where Stable Diffusion's U-Net has 3.4, and it gathers its
-statistics of a graph that it is given inputs for. Here they are gathered while real pairs are made, weights
-stay in their file, and which inputs stay in float is tried on whole pairs without calibrating again.
+Own code, and no library: NNCF 3.4 was tried first (`benchmarks/int8.py --nncf`). It took minutes for `micro`'s
+step alone with three inputs, with its defaults it ended in an error of its own, it adds products for smoothing
+that run in every step, and it infers shapes with all weights in memory, which beyond 2 GiB, as in Stable
+Diffusion's U-Net, gives an empty model. Here ranges are gathered while real pairs are made, weights stay in
+their file, and which inputs stay in float is tried on whole pairs without calibrating again.
 """

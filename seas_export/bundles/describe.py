@@ -58,6 +58,7 @@ def describe_bundle(
         "files": len(manifest.files),
         "size": sum(entry.size for entry in manifest.files.values()),
         "half": dict(manifest.half),
+        "int8": dict(manifest.int8),
         "parity": dict(manifest.parity),
         "engines": describe_engines(bundle, verify),
         "clutter": find_clutter(path),
@@ -86,6 +87,7 @@ def in_words(facts: dict[str, Any]) -> str:
         *([f"Other schedules: {', '.join(tables)}."] if tables else []),
         f"Built for: {facts['target']}, {facts['precision']}, opset {facts['opset']}.",
         *_half_lines(facts["half"]),
+        *_int8_lines(facts["int8"]),
         f"Holds: {facts['files']} files, {mib(facts['size'])}; graphs {', '.join(facts['graphs'])}.",
         "Prompts:",
         *(f"  {name}: {prompt}" for name, prompt in facts["prompts"].items()),
@@ -186,6 +188,16 @@ def _half_lines(half: dict[str, Any]) -> list[str]:
         return []
     counts = [f"{len(names)} in {part}" for part, names in half["float32"].items() if names]
     return [f"Nodes that stay in float32, as measured: {', '.join(counts) or 'none'}."]
+
+
+def _int8_lines(int8: dict[str, Any]) -> list[str]:
+    """What stays in float in an int8 bundle, and how far its pairs are from float32."""
+    if not int8:
+        return []
+    counts = [f"{len(names)} in {graph}" for graph, names in int8["float32"].items() if names]
+    pairs = int8.get("pairs")
+    apart = f" Pairs: {pairs['psnr']:g} dB and IoU {pairs['iou']:g} from float32." if pairs else ""
+    return [f"Layers whose input stays in float, as measured: {', '.join(counts) or 'none'}.{apart}"]
 
 
 def _short(value: Any) -> str:

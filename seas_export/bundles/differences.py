@@ -34,6 +34,7 @@ _NESTED = {  # mappings and dataclasses that are said key by key
     "sampler": "sampler",
     "prompts": "prompt",
     "half": "half precision",
+    "int8": "int8",
     "parity": "parity",
     "provenance": "provenance",
 }

@@ -18,6 +18,7 @@ from seas_engines.precision.evaluator import Case
 from seas_engines.targets.targets import Precision, TargetSpec, require_target
 from seas_export.export import parity as parity_figures
 from seas_export.export.backgrounds import copy_backgrounds
+from seas_export.export.int8 import write_int8_graphs
 from seas_export.export.parity.report import ParityReport
 from seas_export.export.precision import choose_half, write_half_graphs, write_half_tables
 from seas_export.export.provenance import licences, provenance
@@ -94,8 +95,8 @@ def export_bundle(
     Args:
         checkpoint: folder that `seas-export train` wrote.
         out: folder of the bundle.
-        precision: fp32 or fp16: of weights and activations; in fp16 but for those that measuring finds to
-            need float32.
+        precision: fp32, fp16 or int8: of weights and activations; in fp16 and int8 but for those that
+            measuring finds to need float32.
         target: what it is for.
         steps: denoising steps of the default schedule; None for the method's.
         parity: whether to compare with PyTorch.
@@ -118,11 +119,12 @@ def export_bundle(
     steps = int(generation.get("steps", method.steps)) if steps is None else steps
     _check_steps(steps, loaded, int(generation.get("mask_steps", method.fewest_steps)))
     extras = replace(extras, samplers=checked_samplers((sampler, *extras.samplers)))
-    half, size = chosen is Precision.FP16, weight_bytes(loaded, split=spec.split_upsampling)
-    # In half, the float32 graphs and those that are measured lie on the disk until the others are written.
-    require_space(out, 2 * size if half else size, "this bundle")
+    half, rewritten = chosen is Precision.FP16, chosen is not Precision.FP32
+    size = weight_bytes(loaded, split=spec.split_upsampling)
+    # The float32 graphs, and in half those that are measured, lie on the disk until the others are written.
+    require_space(out, 2 * size if rewritten else size, "this bundle")
     with replace_directory(out, BUNDLE) as folder:
-        full = folder / _FLOAT32 if half else folder
+        full = folder / _FLOAT32 if rewritten else folder
         first = replace(spec, fused_attention=False, split_upsampling=False) if half else spec
         manifest = _write(loaded, method, full, first, target, steps, extras, say)
         fingerprint = write_manifest(full, manifest)
@@ -133,9 +135,12 @@ def export_bundle(
         cases, geometry = method.part_cases(loaded) if half else {}, loaded.geometry
         del loaded  # PyTorch's weights are freed before the graphs' are loaded:
         gc.collect()  # what tracing leaves are cycles that hold them
-        if half:
+        if rewritten:
             whole = Bundle.read(full, verify=False)
-            manifest = _in_half(whole, method, folder, cases, geometry, spec, extras, say)
+            if half:
+                manifest = _in_half(whole, method, folder, cases, geometry, spec, extras, say)
+            else:
+                manifest = _in_int8(whole, folder, say)
             fingerprint = write_manifest(folder, manifest)
         if expected is not None:
             say("compare with PyTorch: run the graphs")
@@ -236,16 +241,22 @@ def _in_half(
         graphs = write_half_graphs(full, method, choice, geometry, spec, store, extras)
     save_graphs(graphs, folder / GRAPHS_FOLDER)
     write_half_tables(full, method, folder)
+    return _instead(full, folder, graphs, precision=Precision.FP16.value, half=choice.to_dict())
+
+
+def _in_int8(full: Bundle, folder: Path, say: Progress) -> Manifest:
+    """Write a float32 bundle in int8 into `folder` and remove it; return the new manifest."""
+    graphs, choice = write_int8_graphs(full, folder, say)
+    (full.path / TABLES_FOLDER).rename(folder / TABLES_FOLDER)
+    return _instead(full, folder, graphs, precision=Precision.INT8.value, int8=choice.to_dict())
+
+
+def _instead(full: Bundle, folder: Path, graphs: Mapping[str, ir.Model], **changes: Any) -> Manifest:
+    """Remove a float32 bundle whose graphs and tables lie in `folder` in another precision."""
     if len(full.backgrounds):
         (full.path / BACKGROUNDS_FOLDER).rename(folder / BACKGROUNDS_FOLDER)
     shutil.rmtree(full.path)
-    return replace(
-        full.manifest,
-        precision=Precision.FP16.value,
-        graphs=signatures(graphs),
-        files=hash_files(folder),
-        half=choice.to_dict(),
-    )
+    return replace(full.manifest, graphs=signatures(graphs), files=hash_files(folder), **changes)
 
 
 def weight_bytes(checkpoint: Checkpoint, *, split: bool) -> int:
@@ -255,10 +266,7 @@ def weight_bytes(checkpoint: Checkpoint, *, split: bool) -> int:
     """
     modules = (checkpoint.unet, checkpoint.vae, checkpoint.text_encoder, *checkpoint.artifacts.values())
     count: int = sum(
-        parameter.numel()
-        for module in modules
-        if isinstance(module, torch.nn.Module)
-        for parameter in module.parameters()
+        p.numel() for one in modules if isinstance(one, torch.nn.Module) for p in one.parameters()
     )
     if split:
         count += sum(split_parameters(module) for module in (checkpoint.unet, checkpoint.vae.decoder))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from seas_engines.targets.targets import Precision, require_target
 from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER, Part, trace_or_fail
 from seas_export.graphs.weights import WeightStore
+from seas_runtime.errors import UserError
 from seas_runtime.files import require_space, write_json
 from seas_runtime.outputs.checking import check_out
 from seas_runtime.outputs.kinds import Kind
@@ -59,6 +60,11 @@ def export_optimum(
     """
     say = progress or (lambda line: None)
     _, chosen, spec = require_target("cpu", precision)
+    if chosen not in DTYPES:
+        raise UserError(
+            f"--precision: expected one of {', '.join(item.value for item in DTYPES)} with --layout optimum, "
+            f"found {chosen.value}; choose one, or export a bundle, without --layout"
+        )
     check_out(out, OPTIMUM, "--out", force=force, inputs={"CHECKPOINT": checkpoint})
     loaded = load_checkpoint(checkpoint)
     dtype = DTYPES[chosen]

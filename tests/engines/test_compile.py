@@ -214,7 +214,7 @@ def test_damaged_weights_of_a_graph_are_found_and_written_again(
         (EngineOptions("toaster"), "target: expected one of cpu"),
         (EngineOptions("rtx"), "no NVIDIA GPU here to build for; give compute capabilities"),
         (EngineOptions("rtx", "9.0"), "TensorRT-RTX does not build for it"),
-        (EngineOptions("rtx", "8.6", precision="int8"), "precision: expected one of fp32, fp16"),
+        (EngineOptions("rtx", "8.6", precision="int4"), "precision: expected one of fp32, fp16, int8"),
         (EngineOptions("rtx", "8.6", graphs=("unet",)), "--graph: expected one of step"),
         (EngineOptions("tensorrt"), "built on the device that runs them, and there is no NVIDIA GPU"),
         (EngineOptions("tensorrt", ship=True), "run only on the device that built them"),

@@ -21,7 +21,13 @@ def test_every_target_has_its_spec() -> None:
 
 @pytest.mark.parametrize("target", Target)
 @pytest.mark.parametrize("precision", Precision)
-def test_every_target_is_exported_for_in_both_precisions(target: Target, precision: Precision) -> None:
+def test_every_target_is_exported_for_in_every_precision_but_one(
+    target: Target, precision: Precision
+) -> None:
+    if (target, precision) == (Target.CUDA, Precision.INT8):
+        with pytest.raises(UserError, match="target cuda: runs fp16, fp32, not int8"):
+            require_target(target.value, precision.value)
+        return
     found, chosen, spec = require_target(target.value, precision.value)
     assert (found, chosen) == (target, precision)
     assert spec.builds_engine == (target in (Target.CUDA, Target.RTX, Target.TENSORRT))
@@ -38,7 +44,7 @@ def test_engines_are_half_where_a_gpu_runs_them() -> None:
 def test_words_are_checked() -> None:
     with pytest.raises(UserError, match="target: expected one of cpu"):
         require_target("gpu", "fp32")
-    with pytest.raises(UserError, match="precision: expected one of fp32, fp16, found 'bf16'"):
+    with pytest.raises(UserError, match="precision: expected one of fp32, fp16, int8, found 'bf16'"):
         require_target("cpu", "bf16")
 
 

@@ -297,6 +297,55 @@ def operators() -> Iterator[tuple[str, Attack]]:
     yield "sparse", remodelled(lambda model: model.graph.sparse_initializer.add())
 
 
+def quantized() -> Iterator[tuple[str, Attack]]:
+    """Yield graphs whose int8 is not as export writes it: the image's latents through bytes and back."""
+    step, zero = np.float32(0.1), np.int8(0)
+
+    def through(
+        first: dict[str, Any] | None = None,
+        last: dict[str, Any] | None = None,
+        attributes: dict[str, Any] | None = None,
+        **constants: Any,
+    ) -> Attack:
+        given = {"inputs": ["latents", "q", "z"], "op": "QuantizeLinear"} | (first or {})
+        taken = {"inputs": ["i", "q", "z"], "op": "DequantizeLinear"} | (last or {})
+        nodes = [
+            helper.make_node(given["op"], given["inputs"], ["i"], **(attributes or {})),
+            helper.make_node(taken["op"], taken["inputs"], ["more"], **(attributes or {})),
+        ]
+        return grown(*nodes, **({"q": step, "z": zero} | constants))
+
+    yield "a step of zero", through(q=np.float32(0))
+    yield "a step below zero", through(q=np.float32(-0.1))
+    yield "a step that is no number", through(q=np.float32(np.nan))
+    yield "a step of integers", through(q=np.int32(1))
+    yield "a step of another precision", through(q=np.float16(0.1))
+    yield "a zero point of 32 bits", through(z=np.int32(0))
+    yield "a zero point of floats", through(z=np.float32(0))
+    yield "no zero point", through({"inputs": ["latents", "q"]}, {"inputs": ["i", "q"]})
+    yield "another step on the way back", through(None, {"inputs": ["i", "p", "z"]}, p=np.float32(0.2))
+    yield "a zero point of one sort for a step of another", through(z=np.zeros(4, np.int8))
+    many = {"q": np.full(4, 0.1, np.float32), "z": np.zeros(4, np.int8)}
+    yield "steps along no axis", through(attributes={"axis": 7}, **many)
+    yield "steps along another axis", through(attributes={"axis": 0}, **many)
+    yield "an axis for one step", through(attributes={"axis": 1})
+    yield "blocks", through(attributes={"block_size": 2}, **many)
+    yield "a saturation", through({"inputs": ["latents", "q", "z"]}, attributes={"saturate": 0})
+    yield "dequantized floats", through({"op": "Identity", "inputs": ["latents"]})
+    yield "quantized bytes", through({"inputs": ["b", "q", "z"]}, b=np.zeros((1, 4, 1, 1), np.int8))
+    yield (
+        "a step that is computed",
+        grown(
+            helper.make_node("ReduceMax", ["latents"], ["s"], keepdims=0),
+            helper.make_node("QuantizeLinear", ["latents", "s", "z"], ["i"]),
+            helper.make_node("DequantizeLinear", ["i", "s", "z"], ["more"]),
+            z=zero,
+        ),
+    )
+    for op in ("DynamicQuantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger"):
+        yield f"operator {op} of bytes", grown(helper.make_node(op, ["latents"], ["more"]))
+
+
 def special(name: str, make: Callable[[Path], None]) -> Attack:
     """Return what puts something else in a file's place, which the manifest still lists."""
 
@@ -405,6 +454,6 @@ def files() -> Iterator[tuple[str, Attack]]:
 
 def attacks(bundle: Path) -> dict[str, Attack]:
     """Return all attacks on copies of a bundle with a file of weights, by what they do."""
-    found = [*forms(bundle), *locations(), *operators(), *files()]
+    found = [*forms(bundle), *locations(), *operators(), *quantized(), *files()]
     assert len(dict(found)) == len(found)
     return dict(found)

@@ -148,7 +148,7 @@ BAD_BUNDLES: dict[str, tuple[Spoil, str]] = {
     "method unknown": (setting("method", "magic"), r"\.method: expected one of seas, .*found 'magic'"),
     "precision unknown": (
         setting("precision", "int3"),
-        r"\.precision: expected one of fp32, fp16, found 'int3'",
+        r"\.precision: expected one of fp32, fp16, int8, found 'int3'",
     ),
     "tau out of range": (
         setting("generation", "tau", 1.5),

@@ -22,7 +22,7 @@ from seas_engines.targets.options import (
     refuse_engine_options,
     timing_cache_file,
 )
-from seas_engines.targets.targets import Target, require_known_target, require_precision
+from seas_engines.targets.targets import Precision, Target, require_known_target, require_precision
 from seas_runtime.backends.cuda.device import CudaDevice, find_cuda_device
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.engines.engine import Engine
@@ -85,7 +85,8 @@ def compile_bundle(
     if not spec.builds_engine:
         refuse_engine_options(options, target)
         return CompileResult(path, target.value, None, (), NOTHING_TO_BUILD[target])
-    precision = require_precision(target, options.precision or spec.precisions[0].value)
+    own = Precision.INT8 if bundle.manifest.precision == Precision.INT8.value else spec.precisions[0]
+    precision = require_precision(target, options.precision or own.value)
     check_precision(bundle, precision)
     version = installed_version(target)
     here = find_cuda_device(free=True)

@@ -55,7 +55,14 @@ class Prepared:
 
 
 def check_precision(bundle: Bundle, precision: Precision) -> None:
-    """Refuse to build what a bundle's rounding has already lost."""
+    """Refuse to build what a bundle's rounding has already lost, and int8 of one that is not."""
+    found, eight = bundle.manifest.precision, Precision.INT8
+    if (found == eight.value) != (precision is eight):
+        raise UserError(
+            f"{bundle.path}: the bundle is {found}, expected an {precision.value} one to build "
+            f"{precision.value} engines from; export the checkpoint with --precision {precision.value}"
+            + (", or build with --precision int8" if found == eight.value else "")
+        )
     if bundle.manifest.precision == Precision.FP16.value and precision is Precision.FP32:
         raise UserError(
             f"{bundle.path}: the bundle is fp16, expected an fp32 one to build fp32 engines from; "

@@ -56,12 +56,16 @@ class Pairs:
 
 def make_pairs(bundle: Bundle, graphs: Mapping[str, Run], count: int = PAIRS) -> Pairs:
     """Return pairs of a bundle's first defect by its default schedule, by the runtime's own loop."""
+    request = resolve(Request(bundle.manifest.defects[0], _SEED), bundle)
+    return run_pairs(bundle, graphs, [PairRequest(request, index) for index in range(count)])
+
+
+def run_pairs(bundle: Bundle, graphs: Mapping[str, Run], pairs: Sequence[PairRequest]) -> Pairs:
+    """Return one batch of pairs, made by the runtime's own loop of graphs that functions run."""
     specs = {name: spec for name, spec in bundle.manifest.graphs.items() if name in graphs}
     bundle = replace(bundle, manifest=replace(bundle.manifest, graphs=specs))
     backend = _Measured(graphs)
-    request = resolve(Request(bundle.manifest.defects[0], _SEED), bundle)
-    loop = Loop(bundle, backend, Sessions(bundle, backend))
-    made = loop.run([PairRequest(request, index) for index in range(count)], 0)
+    made = Loop(bundle, backend, Sessions(bundle, backend)).run(pairs, 0)
     return Pairs(made.images, made.masks.masks, made.masks.probabilities)
 
 

@@ -23,6 +23,7 @@ _BLOCK_CHANNELS = 256  # of that block's widest tensor, in Stable Diffusion 1.x
 _STREAMED_SHARE = 0.25
 """Share of the weights that stays in device memory where they are streamed."""
 _BYTES = {Precision.FP32: 4, Precision.FP16: 2}
+"""Of an activation, and of a weight that is not int8 already."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def weights_size(bundle: Bundle, graph: str, precision: Precision) -> int:
 
     model = ir.load(bundle.graph_path(graph))
     return sum(
-        int(value.const_value.size) * _BYTES[precision]
+        int(value.const_value.size) * min(_BYTES.get(precision, 4), value.const_value.dtype.itemsize)
         for value in model.graph.initializers.values()
         if value.const_value is not None
     )
@@ -123,4 +124,4 @@ def _activations(bundle: Bundle, precision: Precision, batch: int) -> int:
     """Return an estimate of the bytes of activations of the largest graph."""
     image = bundle.manifest.image
     assert DECODE_IMAGE in bundle.manifest.graphs
-    return ACTIVATIONS * batch * image.height * image.width * _BLOCK_CHANNELS * _BYTES[precision]
+    return ACTIVATIONS * batch * image.height * image.width * _BLOCK_CHANNELS * _BYTES.get(precision, 4)

@@ -24,6 +24,8 @@ class Precision(str, Enum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    INT8 = "int8"
+    """Weights, and what goes into products where that bears it; the rest is float32."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class TargetSpec:
     """Whether graphs are compiled before they run."""
 
 
-_FULL_FIRST = (Precision.FP32, Precision.FP16)
-_HALF_FIRST = (Precision.FP16, Precision.FP32)
+_FULL_FIRST = (Precision.FP32, Precision.FP16, Precision.INT8)
+_HALF_FIRST = (Precision.FP16, Precision.FP32, Precision.INT8)
+_NO_INT8 = (Precision.FP16, Precision.FP32)  # ONNX Runtime's CUDA provider multiplies floats alone
 
 # Every bundle is written in opset 20, the first with Gelu, which saves the U-Net four nodes a layer: ONNX
 # Runtime 1.18, OpenVINO and TensorRT 10.3 read it, and newer compilers are given the newer operators when
@@ -55,9 +58,7 @@ TARGETS: dict[Target, TargetSpec] = {
     Target.OPENVINO: TargetSpec(
         20, _FULL_FIRST, fused_attention=False, split_upsampling=True, builds_engine=False
     ),
-    Target.CUDA: TargetSpec(
-        20, _HALF_FIRST, fused_attention=True, split_upsampling=False, builds_engine=True
-    ),
+    Target.CUDA: TargetSpec(20, _NO_INT8, fused_attention=True, split_upsampling=False, builds_engine=True),
     Target.RTX: TargetSpec(
         20, _HALF_FIRST, fused_attention=False, split_upsampling=False, builds_engine=True
     ),

@@ -85,7 +85,8 @@ def read_manifest(value: object, where: str) -> Manifest:
         files=_read_files(fields),
         provenance=MappingProxyType(fields.mapping("provenance")),
         licences=_read_licences(fields),
-        half=_read_half(fields),
+        half=_read_choice(fields, "half"),
+        int8=_read_choice(fields, "int8"),
         product_label=_read_label(fields, "product_label") if fields.has("product_label") else "",
         labels=_read_labels(fields, defects),
     )
@@ -238,17 +239,17 @@ def _read_tables(fields: Fields, names: Sequence[str], optional: Sequence[str]) 
     return MappingProxyType(tables)
 
 
-def _read_half(fields: Fields) -> Mapping[str, Any]:
-    """Read which nodes of an fp16 bundle stay in float32; bundles of earlier versions do not say."""
-    if not fields.has("half"):
+def _read_choice(fields: Fields, key: str) -> Mapping[str, Any]:
+    """Read which nodes of an fp16 or int8 bundle stay in float32; earlier ones do not say."""
+    if not fields.has(key):
         return MappingProxyType({})
-    half = fields.mapping("half")
-    parts = half.get("float32")
+    choice = fields.mapping(key)
+    parts = choice.get("float32")
     if not isinstance(parts, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in parts.values()
     ):
-        fields.fail("half", "the names of nodes by part under `float32`", half)
-    return MappingProxyType(half)
+        fields.fail(key, "the names of nodes by part under `float32`", choice)
+    return MappingProxyType(choice)
 
 
 def _read_files(fields: Fields) -> Mapping[str, FileEntry]:

@@ -20,7 +20,7 @@ GOOD = "good"
 UNCONDITIONAL = "unconditional"
 """The key of the empty prompt's embedding."""
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "bool")
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 STEP, DECODE_MASK, DECODE_IMAGE = "step", "decode_mask", "decode_image"
 ENCODE_IMAGE = "encode_image"
 """Pixels to latents, for pairs drawn into a picture. Bundles of earlier versions have none."""
@@ -165,6 +165,8 @@ class Manifest:
     method: str = "seas"
     half: Mapping[str, Any] = field(default_factory=dict)
     """Of an fp16 bundle: which nodes stay in float32, and the figures that say why."""
+    int8: Mapping[str, Any] = field(default_factory=dict)
+    """Of an int8 bundle: the layers of each graph whose input stays in float, and how far pairs stray."""
     product_label: str = ""
     """The product's name as its people spell it, where that is no safe name for a folder."""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -202,9 +204,7 @@ class Manifest:
         for item in dataclasses.fields(self):
             if item.name not in result:
                 result[item.name] = _plain(getattr(self, item.name))
-        if not self.half:
-            del result["half"]  # bundles of float32 are written as they always were
-        for name in ("product_label", "labels"):  # and those whose names are as they are shown
+        for name in ("half", "int8", "product_label", "labels"):  # what a bundle has not is left out, as ever
             if not result[name]:
                 del result[name]
         if self.schema == 1:

@@ -55,7 +55,7 @@ def build(
     normals: options.Normals = None,
     defect: options.Defects = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="Of the bundle: fp32 (default) or fp16.")
+        str | None, typer.Option("--precision", help="Of the bundle: fp32 (default), fp16 or int8.")
     ] = None,
     target: Annotated[
         str | None,

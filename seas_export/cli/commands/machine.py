@@ -83,7 +83,7 @@ def engine(
     ] = "1",
     precision: Annotated[
         str | None,
-        typer.Option("--precision", help="fp16 or fp32; by default fp16."),
+        typer.Option("--precision", help="fp16 or fp32; by default fp16, and int8 of an int8 bundle."),
     ] = None,
     graph: Annotated[
         list[str] | None,

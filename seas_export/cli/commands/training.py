@@ -199,7 +199,7 @@ def distill(
 def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder.")],
     out: Annotated[Path, typer.Option("--out", help="Bundle folder to make.")],
-    precision: Annotated[str, typer.Option("--precision", help="fp32 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
     target: Annotated[
         str, typer.Option("--target", help="What it is for: cpu, openvino, cuda, rtx, tensorrt.")
     ] = "cpu",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from seas_runtime.bundle.graphs.model import Model, Node, Tensor, read_model
 from seas_runtime.bundle.graphs.operators import MICROSOFT, ONNX, OPERATORS
+from seas_runtime.bundle.graphs.quantized import check_quantized
 from seas_runtime.bundle.graphs.rules import Made, Sized
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import describe, is_portable_path
@@ -65,6 +66,7 @@ def check_graph(
     try:
         model = read_model(data)
         _check_operators(model)
+        check_quantized(model.nodes, model.tensors)
         found = _weights(model, where, name, files)
         _check_inputs(model, where, spec)
         _check_sizes(model, limits, {BATCH: PAIRS, STEPS: steps}, spec)

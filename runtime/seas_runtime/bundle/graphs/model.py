@@ -1,7 +1,7 @@
 """An ONNX model as our own reader has it: nodes, tensors and where their bytes lie.
 
 The schema (onnx.proto3 of ONNX 1.23) lacks what no graph of ours has, and what is not in it is refused:
-graphs within graphs, functions, training, sparse and quantized tensors, strings, distribution.
+graphs within graphs, functions, training, sparse tensors, annotations of quantization, strings, distribution.
 """
 
 from __future__ import annotations
@@ -60,11 +60,20 @@ _SCHEMA: Schema = {
         **{14: Field(ENUM), 16: _ENTRIES},
     },
 }
-DTYPES = {1: "float32", 2: "uint8", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64"}
+DTYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+}
 """ONNX's numbers of types that our graphs have, as numpy calls them."""
 _FLOAT, _INT, _STRING, _TENSOR, _FLOATS, _INTS = 1, 2, 3, 4, 6, 7
 _ATTRIBUTE_FIELDS = {_FLOAT: 2, _INT: 3, _STRING: 4, _TENSOR: 5, _FLOATS: 7, _INTS: 8}
-_PACKED_TYPES = {4: (1,), 5: (2, 6, 9, 10), 7: (7,), 10: (11,)}  # field of values -> types it is for
+_PACKED_TYPES = {4: (1,), 5: (2, 3, 6, 9, 10), 7: (7,), 10: (11,)}  # field of values -> types it is for
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}")
 _MOST_DIMENSIONS, _LARGEST = 8, 1 << 48
 KNOWN_ELEMENTS = 4096

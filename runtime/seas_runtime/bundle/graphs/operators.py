@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from seas_runtime.bundle.graphs import layouts, rules
+from seas_runtime.bundle.graphs import layouts, quantized, rules
 from seas_runtime.bundle.graphs.rules import Rule, elementwise
 
 ONNX, MICROSOFT = "", "com.microsoft"
@@ -68,6 +68,8 @@ OPERATORS: dict[tuple[str, str], Operator] = {
     **_each("LayerNormalization RMSNormalization", rules.same, "axis epsilon stash_type"),
     **_each("Identity", rules.identity),
     **_each("Cast", rules.cast, "round_mode saturate to"),
+    **_each("QuantizeLinear", quantized.quantized, "axis"),
+    **_each("DequantizeLinear", quantized.dequantized, "axis"),
     **_each("Constant", rules.constant, "value value_float value_floats value_int value_ints"),
     **_each("Shape", rules.shape_of, "end start"),
     **_each("Size", rules.size_of),

@@ -90,6 +90,12 @@ INTO: dict[tuple[str, str], Words] = {
     ("train", "run"): lambda w, out: [
         *("train", str(w.product), "--out", f"{out}-checkpoint", "--run", str(out), "--force")
     ],
+    ("distill", "out"): lambda w, out: [
+        *("distill", str(w.bundle), str(w.product), "--out", str(out), "--force")
+    ],
+    ("distill", "run"): lambda w, out: [
+        *("distill", str(w.bundle), str(w.product), "--out", f"{out}-student", "--run", str(out), "--force")
+    ],
     ("export", "out"): lambda w, out: ["export", str(w.product), "--out", str(out), "--force"],
     ("export optimum", "out"): lambda w, out: [
         *("export", str(w.product), "--layout", "optimum", "--out", str(out), "--force")

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +55,7 @@ def os_errors(path: Path, action: str = "write") -> Iterator[None]:
 
 def temporary_sibling(path: Path) -> Path:
     """Return an unused hidden name beside `path`, on the same file system so that a rename is atomic."""
-    return path.with_name(f".{_shortened(path.name)}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    return path.with_name(f".{_shortened(path.name)}.{os.urandom(4).hex()}{TEMPORARY_SUFFIX}")
 
 
 def is_temporary(name: str) -> bool:

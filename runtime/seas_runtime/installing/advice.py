@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from importlib import metadata
 from pathlib import Path
 
 DISTRIBUTION = "seas-export"
@@ -53,6 +52,8 @@ def clone_folder() -> Path | None:
 
 def wheel_name() -> str:
     """Return the name of our wheel of this version."""
+    from importlib import metadata  # what `--help` waits for else
+
     try:
         version = metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:

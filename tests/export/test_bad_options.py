@@ -86,7 +86,7 @@ MISTAKES = {
     "resume and force": ("train {product} --out {tmp}/c --resume --force", ("--resume", "--force")),
     "checkpoint in the way": ("train {product} --out {bundle}", ("--out", "a checkpoint", "another folder")),
     "assignment without value": ("train {product} --out {tmp}/c --set seed", ("--set seed", "KEY=VALUE")),
-    "precision unknown": ("export {tmp} --out {tmp}/b --precision int8", ("export.precision", "'int8'")),
+    "precision unknown": ("export {tmp} --out {tmp}/b --precision int4", ("export.precision", "'int4'")),
     "too few steps": ("export {tmp} --out {tmp}/b --steps 0", ("export.steps", "0")),
     "no product named": ("build", ("--product bottle",)),
     "product is a path": ("build --product ../bottle", ("'../bottle'", "--data")),

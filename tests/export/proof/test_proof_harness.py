@@ -67,7 +67,7 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
     sets = {"copies": copies, "noise": noise, "shifted": shifted}
     named = {name: make(product, root / name) for name, make in sets.items()}
     recipe = Recipe(segmenter="small", steps=110, batch=8, crop=32, rate=5e-3, share=0.75)
-    options = ProofOptions(recipe, seeds=2, half=Half.ALL, copy_paste=False, alone=False)
+    options = ProofOptions(recipe=recipe, seeds=2, half=Half.ALL, copy_paste=False, alone=False)
     photographs = PhotographsConfig(shots=TRAIN)
     made = prove(ProveRequest(product, named, root / "out", options, photographs, workers=1), print)
     assert isinstance(made, Proof)

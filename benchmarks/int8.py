@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from feeds import graph_feeds, sized
 from full_size import commands
 from machine import result_parser, write_entry
 
@@ -44,31 +45,10 @@ from seas_runtime.errors import UserError
 from seas_runtime.figures import iou, overlap, psnr, squared_error
 from seas_runtime.generation.loop import Loop
 from seas_runtime.generation.sessions import Sessions
-from seas_runtime.manifest.types import BATCH, STEPS
 from seas_runtime.methods.table import find_method
 
 SPEED, WEIGHTS = 1.25, 0.30
 PRODUCTS_OF_BYTES = {"avx512_vnni", "avx_vnni", "amx_int8"}
-
-
-def graph_feeds(bundle: Bundle, graph: str) -> dict[str, Any]:
-    """Return random inputs of a graph, a batch of one at the middle of the schedule."""
-    random, schedule = np.random.default_rng(0), bundle.schedule()
-    known = {
-        "schedule": schedule.table,
-        "step_index": np.array([schedule.steps // 2]),
-        "guidance": np.array([bundle.manifest.sampler.guidance]),
-    }
-    return {
-        spec.name: np.asarray(
-            known.get(spec.name, random.standard_normal(_sized(spec.shape, schedule.steps))), spec.dtype
-        )
-        for spec in bundle.manifest.graphs[graph].inputs
-    }
-
-
-def _sized(shape: Sequence[int | str], steps: int) -> list[int]:
-    return [{BATCH: 1, STEPS: steps}[size] if isinstance(size, str) else size for size in shape]
 
 
 def opened(bundle: Bundle, graph: str, backend_name: str, threads: int) -> Any:
@@ -81,7 +61,7 @@ def opened(bundle: Bundle, graph: str, backend_name: str, threads: int) -> Any:
         feeds[name] = backend.allocate(array.shape, str(array.dtype))
         backend.write(feeds[name], array)
     for tensor in spec.outputs:
-        outputs[tensor.name] = backend.allocate(tuple(_sized(tensor.shape, steps)), tensor.dtype)
+        outputs[tensor.name] = backend.allocate(tuple(sized(tensor.shape, steps)), tensor.dtype)
     return session.bind(feeds, outputs)
 
 

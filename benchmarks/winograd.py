@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from feeds import graph_feeds
 from machine import result_parser, write_result
 
 from seas_runtime.backends.openvino import convolutions as openvino_convolutions
@@ -103,21 +104,6 @@ def compare(
         "times_faster": round(medians[DIRECT] / medians[WINOGRAD], 3),
         "rms_apart": [float(f"{value:.3g}") for value in apart],
     }
-
-
-def graph_feeds(bundle: Bundle, graph: str) -> dict[str, Any]:
-    """Return random inputs of a bundle's graph, for a batch of one at the schedule's middle."""
-    random, schedule = np.random.default_rng(0), bundle.schedule()
-    known = {
-        "schedule": schedule.table,
-        "step_index": np.array([schedule.steps // 2]),
-        "guidance": np.array([bundle.manifest.sampler.guidance]),
-    }
-    feeds = {}
-    for spec in bundle.manifest.graphs[graph].inputs:
-        shape = (1, *spec.shape[1:])
-        feeds[spec.name] = np.asarray(known.get(spec.name, random.standard_normal(shape)), spec.dtype)
-    return feeds
 
 
 def measure_layers(names: Sequence[str], precision: str, threads: int, rounds: int) -> dict[str, Any]:

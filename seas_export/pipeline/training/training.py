@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -181,11 +180,11 @@ def training_config(
 def check_way(out: Path, run: Path, inputs: Mapping[str, Path], *, resume: bool, force: bool) -> None:
     """Refuse to write over a checkpoint or a run, unless asked to, and over anything else."""
     from seas_train.checkpoint import CHECKPOINT
-    from seas_train.training.state import RUN
+    from seas_train.training.state import RUN, is_first_process
 
     if resume and force:
         raise UserError("--resume: continues a run, and --force starts it over. Give one of them.")
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         return  # of several processes the first one asks
     advice = "continue with --resume, replace it with --force, or choose another"
     refuse_overlap(run, {"--out": out}, "--run", missing=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,11 @@ STAGE: Kind = Kind(
     ),
     listed=lambda folder: _stage_files(folder),
 )
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or of accelerate's the one that asks and writes for all."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _stage_files(folder: Path) -> set[str] | None:

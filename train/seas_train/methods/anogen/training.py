@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,18 +14,25 @@ from seas_runtime.manifest.types import GOOD
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.diffusion.examples import Examples
-from seas_train.diffusion.taps import tap_indices
 from seas_train.methods.anogen.config import AnoGenConfig, TrainConfig
 from seas_train.methods.anogen.model import EMBEDDINGS, EmbeddingModel, check_checkpoint
 from seas_train.methods.contract import Method
 from seas_train.methods.inpainting.checkpoint import read_tensors, save_checkpoint, write_tensors
-from seas_train.methods.inpainting.data import by_defect, geometry_for, noised, with_shots
+from seas_train.methods.inpainting.data import (
+    by_defect,
+    check_base,
+    encode_pairs,
+    geometry_for,
+    noised,
+    with_shots,
+)
 from seas_train.methods.inpainting.losses import latent_masks, masked_noise_loss
 from seas_train.methods.inpainting.words import STANDIN
 from seas_train.training.loop import run_training
 from seas_train.training.precision import native_autocast
 from seas_train.training.random import StepRandom
 from seas_train.training.stage import Batch, Stage
+from seas_train.training.state import is_first_process
 
 NAME = "anogen"
 
@@ -69,10 +75,7 @@ class AnoGenStage(Stage):
         """Encode the pairs."""
         self._device = device
         self.module.to(device)
-        self.examples.use(self.base.vae.to(device))
-        pairs = list(self.examples.defects)
-        for choice in self.examples.augmentations:
-            self.examples.moments(pairs, [choice] * len(pairs))
+        encode_pairs(self.examples, self.base.vae.to(device))
 
     def draw(self, random: StepRandom) -> Batch:
         """`images` of each defect, with their noise and timesteps."""
@@ -97,11 +100,6 @@ class AnoGenStage(Stage):
         return {"loss": mean * len(self.pools), "noise": mean}
 
 
-def check_base(base: Base) -> None:
-    """Raise UserError for a base whose U-Net lacks the features that pairs are scored by."""
-    tap_indices(base.unet)
-
-
 def defaults(base: Base, product: Product, rules: str | None = None) -> TrainConfig:
     """The configuration for a base; see `Method.defaults`."""
     return TrainConfig.for_base(base, rules)
@@ -121,7 +119,7 @@ def train(
     product = with_shots(product, config.anogen.shots, config.seed)
     stage = AnoGenStage(product, base, config.anogen)
     losses = run_training(stage, run_dir, config.loop, resume=resume, progress=progress)
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         return  # accelerate's other processes have the same embeddings; the first one writes them
     names = [defect.name for defect in product.defects]
     learned = dict(zip(names, stage.module.rows.detach(), strict=True))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seas_train.methods.anomalydiffusion.config import Encoder
+from seas_train.methods.inpainting.mask_layers import mask_layers
 
 _SCALE = 0.02
 """Of the first tokens: about what embeddings of words have."""
@@ -29,13 +30,7 @@ class SmallEncoder(nn.Module):
 
     def __init__(self, tokens: int, width: int, channels: int = 48) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            *(
-                layer
-                for given in (1, channels, channels, channels)
-                for layer in (nn.Conv2d(given, channels, 3, stride=2, padding=1), nn.SiLU())
-            )
-        )
+        self.layers = mask_layers(channels)
         heads = [nn.Linear(16 * channels, width) for _ in range(tokens)]
         for head in heads:
             nn.init.normal_(head.weight, std=_SCALE / 4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from seas_runtime.manifest.types import GOOD
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.diffusion.examples import Examples
-from seas_train.diffusion.taps import tap_indices
 from seas_train.methods.anomalydiffusion.config import AnomalyDiffusionConfig, MaskModelConfig, TrainConfig
 from seas_train.methods.anomalydiffusion.model import (
     ENCODER,
@@ -28,13 +26,14 @@ from seas_train.methods.anomalydiffusion.model import (
 from seas_train.methods.anomalydiffusion.variants import Variants
 from seas_train.methods.contract import Method
 from seas_train.methods.inpainting.checkpoint import read_tensors, save_checkpoint, write_tensors
-from seas_train.methods.inpainting.data import geometry_for, noised
+from seas_train.methods.inpainting.data import check_base, geometry_for, noised
 from seas_train.methods.inpainting.losses import latent_masks, masked_noise_loss
 from seas_train.methods.inpainting.words import STANDIN
 from seas_train.training.loop import run_training
 from seas_train.training.precision import native_autocast
 from seas_train.training.random import StepRandom
 from seas_train.training.stage import Batch, Stage
+from seas_train.training.state import is_first_process
 
 NAME = "anomalydiffusion"
 
@@ -131,11 +130,6 @@ class MaskStage(_Shared):
         return {"loss": masked_noise_loss(eps, tensors["target"], whole)}
 
 
-def check_base(base: Base) -> None:
-    """Raise UserError for a base whose U-Net lacks the features that pairs are scored by."""
-    tap_indices(base.unet)
-
-
 def defaults(base: Base, product: Product, rules: str | None = None) -> TrainConfig:
     """The configuration for a base and a product; see `Method.defaults`."""
     return TrainConfig.for_base(base, len(product.defects), rules)
@@ -162,7 +156,7 @@ def train(
         second = MaskStage(product, base, config.anomalydiffusion, config.masks)
         losses[second.name] = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
         masks = dict(zip(names, second.module.tokens.detach(), strict=True))
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         return  # accelerate's other processes have the same tokens; the first one writes them
     first.examples.use(base.vae.to("cpu"))
     save_checkpoint(

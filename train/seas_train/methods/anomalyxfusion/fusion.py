@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seas_train.methods.inpainting.mask_layers import mask_layers
+
 _SCALE = 0.02
 """Of the first tokens of place."""
 
@@ -17,13 +19,7 @@ class MaskTokens(nn.Module):
 
     def __init__(self, tokens: int, width: int, channels: int = 48) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            *(
-                layer
-                for given in (1, channels, channels, channels)
-                for layer in (nn.Conv2d(given, channels, 3, stride=2, padding=1), nn.SiLU())
-            )
-        )
+        self.layers = mask_layers(channels)
         self.out = nn.Sequential(
             nn.Linear(16 * channels, 2 * width), nn.SiLU(), nn.Linear(2 * width, tokens * width)
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,6 @@ from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.diffusion.examples import Examples
 from seas_train.diffusion.prediction import predicts_v
-from seas_train.diffusion.taps import tap_indices
 from seas_train.methods.anomalyxfusion.captions import default_sentence, read_captions, sentence_of
 from seas_train.methods.anomalyxfusion.config import AnomalyXFusionConfig, TrainConfig
 from seas_train.methods.anomalyxfusion.features import (
@@ -30,12 +28,14 @@ from seas_train.methods.anomalyxfusion.fusion import norm_loss
 from seas_train.methods.anomalyxfusion.model import FUSION, TEXTURES, TIME, FusionModel, check_checkpoint
 from seas_train.methods.contract import Method
 from seas_train.methods.inpainting.checkpoint import read_tensors, save_checkpoint, write_tensors
-from seas_train.methods.inpainting.data import geometry_for, noised
+from seas_train.methods.inpainting.data import by_defect, encode_pairs, geometry_for, noised
+from seas_train.methods.inpainting.data import check_base as check_features
 from seas_train.methods.inpainting.words import word_state
 from seas_train.training.loop import run_training
 from seas_train.training.precision import native_autocast
 from seas_train.training.random import StepRandom
 from seas_train.training.stage import Batch, Stage
+from seas_train.training.state import is_first_process
 
 NAME = "anomalyxfusion"
 logger = logging.getLogger(__name__)
@@ -84,10 +84,7 @@ class FusionStage(Stage):
         """Encode the pairs."""
         self._device = device
         self.module.to(device)
-        self.examples.use(self.base.vae.to(device))
-        pairs = list(self.examples.defects)
-        for choice in self.examples.augmentations:
-            self.examples.moments(pairs, [choice] * len(pairs))
+        encode_pairs(self.examples, self.base.vae.to(device))
 
     def draw(self, random: StepRandom) -> Batch:
         """Pairs with their noise, timesteps and sentences."""
@@ -134,8 +131,7 @@ class FusionStage(Stage):
             first = word_state(self.base.tokenizer, self.base.text_encoder, config.word, length)
             return first.repeat(len(self.product.defects), 1)
         made = []
-        for number in range(len(self.product.defects)):
-            own = [example for example in self.examples.defects if example.defect == number]
+        for own in by_defect(self.examples.defects, len(self.product.defects)):
             images = [self.product.image(example.image, example.view.region) for example in own]
             masks = [example.mask[0] for example in own]
             made.append(texture_features(config.image_encoder, images, masks, self.geometry.context_width))
@@ -152,7 +148,7 @@ def read(product: Product, config: AnomalyXFusionConfig) -> dict[str, Any]:
 
 def check_base(base: Base) -> None:
     """Raise UserError for a base that lacks features that pairs are scored by, or that predicts v."""
-    tap_indices(base.unet)
+    check_features(base)
     if predicts_v(base.scheduler):
         raise UserError(f"base {base.name}: anomalyxfusion is of bases that predict noise, this one v")
 
@@ -180,7 +176,7 @@ def train(
     """Learn the fusion and write the checkpoint; see `train_product`."""
     stage = FusionStage(product, base, config.anomalyxfusion)
     losses = run_training(stage, run_dir, config.loop, resume=resume, progress=progress)
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         return  # accelerate's other processes have the same weights; the first one writes them
     names = [defect.name for defect in product.defects]
     learned = dict(zip(names, stage.module.textures.detach(), strict=True))

@@ -13,9 +13,15 @@ from torch import Tensor
 from seas_runtime.errors import UserError
 from seas_train.bases.base import Base, Geometry, unet_reduction
 from seas_train.data import Product
-from seas_train.diffusion.examples import Example
+from seas_train.diffusion.examples import Example, Examples
 from seas_train.diffusion.prediction import training_target
+from seas_train.diffusion.taps import tap_indices
 from seas_train.training.random import StepRandom
+
+
+def check_base(base: Base) -> None:
+    """Raise UserError for a base whose U-Net lacks the features that pairs are scored by."""
+    tap_indices(base.unet)
 
 
 def geometry_for(product: Product, base: Base) -> Geometry:
@@ -54,3 +60,10 @@ def noised(scheduler: Any, latents: Tensor, random: StepRandom) -> dict[str, Ten
         "target": training_target(scheduler, latents, noise, timesteps),
         "timesteps": timesteps,
     }
+
+
+def encode_pairs(examples: Examples, vae: Any) -> None:
+    """Encode all pairs in all augmentations with a VAE, on the device that it is on."""
+    examples.use(vae)
+    for choice in examples.augmentations:
+        examples.moments(examples.defects, [choice] * len(examples.defects))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from seas_train.methods.seas.taps import TapGeometry
 from seas_train.settings import choice
 from seas_train.training.loop import run_training
 from seas_train.training.optimizer import uses_eight_bit
+from seas_train.training.state import is_first_process
 
 logger = logging.getLogger(__name__)
 # Raised whenever the same inputs would train to another checkpoint.
@@ -75,7 +75,7 @@ def train(
     mask_losses = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
     mask_head = second.finish()
 
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         return  # accelerate's other processes have the same weights; the first one writes them
     first.examples.use(fine_tuned.models.vae)
     save_checkpoint(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.methods.seas.prompts import FineTuned, Prompts
 from seas_train.training.loop import run_training
 from seas_train.training.optimizer import uses_eight_bit
+from seas_train.training.state import is_first_process
 
 # Raised whenever the same inputs would distill to another student.
 VERSION = 1
@@ -129,7 +129,7 @@ def distill(
     second = MaskHeadStage(student, examples, config.mask_head, config.seed, reading)
     losses = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
     head = second.finish()
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not is_first_process():
         return  # accelerate's other processes have the same weights; the first one writes them
     every = tuple(key for key in config.to_dict() if key not in ("save_every", "preview_every"))
     save_checkpoint(

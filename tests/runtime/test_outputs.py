@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from seas_runtime.errors import UserError
-from seas_runtime.outputs import replacing
+from seas_runtime.outputs import replacing, temporary
 from seas_runtime.outputs.checking import check_out, refuse_overlap
 from seas_runtime.outputs.kinds import MARKER, Kind, entries, owned
 from seas_runtime.outputs.replacing import replace_directory
@@ -254,6 +256,39 @@ def test_what_a_killed_run_left_is_swept_and_what_a_live_one_writes_is_not(tmp_p
     check_out(tmp_path / "other", THING)  # any command that writes beside it
     assert not left.exists()
     assert persons.read_text() == "mine"
+
+
+def interrupted_at(step: int, beside: Path) -> bool:
+    """Make a temporary folder and interrupt it at a step of its own code; whether it came so far."""
+    steps = iter(range(step))
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != temporary.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and next(steps, None) is None:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with temporary_folder(beside) as folder:
+            (folder / "file").touch()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_a_temporary_folder_goes_wherever_the_interrupt_comes(tmp_path: Path) -> None:
+    step = 0
+    while interrupted_at(step, tmp_path / "out"):
+        assert list(tmp_path.iterdir()) == [], step
+        step += 1
+    assert step > 100
 
 
 def test_a_name_of_255_bytes_has_room_for_ours(tmp_path: Path) -> None:

@@ -30,15 +30,22 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
     made: list[Path] = []  # filled before a folder is there: an interrupt may come at any place
     handle: int | None = None
     try:
-        with os_errors(beside):
-            beside.parent.mkdir(parents=True, exist_ok=True)
-            handle = _make(beside, made)
-        yield made[-1] / _CONTENT
+        try:
+            with os_errors(beside):
+                beside.parent.mkdir(parents=True, exist_ok=True)
+                handle = _make(beside, made)
+            yield made[-1] / _CONTENT
+        finally:
+            _remove_all(made)
     finally:
-        for folder in made:
-            _remove(folder)
+        _remove_all(made)  # once more: the interrupt may have come while the first was at work
         if handle is not None:
             os.close(handle)
+
+
+def _remove_all(folders: list[Path]) -> None:
+    for folder in folders:
+        _remove(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -163,6 +163,22 @@ class ProveConfig(Settings):
 
 
 @dataclass(frozen=True)
+class FastConfig(Settings):
+    """Options of cheaper pairs."""
+
+    run: bool = False
+    pairs: Count = 8
+    """Of each defect, that student and teacher are compared by."""
+    distill: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `distill` over its defaults for the base, such as `student_steps`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "seed" in self.distill:
+            raise UserError("fast.distill.seed: a build has one seed. Set `seed` instead.")
+
+
+@dataclass(frozen=True)
 class BuildConfig(Settings):
     """All options of `seas-export build`."""
 
@@ -194,6 +210,7 @@ class BuildConfig(Settings):
     export: ExportConfig = field(default_factory=ExportConfig)
     generate: GenerateConfig = field(default_factory=GenerateConfig)
     prove: ProveConfig = field(default_factory=ProveConfig)
+    fast: FastConfig = field(default_factory=FastConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,23 +5,26 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seas_export.config.build import BuildConfig, ProveConfig
 from seas_export.machine.machine import describe_machine
-from seas_export.pipeline.digests import bundle_digest, clear_damaged, folder_digest
+from seas_export.pipeline.digests import clear_damaged, folder_digest
 from seas_export.pipeline.engines import build_engines, engine_options
 from seas_export.pipeline.ledger import BUILD_FILE, Before, Ledger, check_place, only_build
+from seas_export.pipeline.parts.exporting import export
+from seas_export.pipeline.parts.fast import STUDENT, check_fast, compare, distill
 from seas_export.pipeline.parts.generation import generate
 from seas_export.pipeline.parts.judging import evaluate, judge, set_aside
+from seas_export.pipeline.parts.model import Model
 from seas_export.pipeline.parts.proving import check_proof, has_pairs, prove
 from seas_export.pipeline.parts.reporting import write_report
 from seas_export.pipeline.result import ASIDE, BuildResult
 from seas_export.pipeline.source import Source, find_source
 from seas_export.pipeline.training.training import load_trainable, photographs_by, training_config
-from seas_export.verdict.files import SET_ASIDE, VERDICT_FILE, bundle_digest_without_verdicts
+from seas_export.verdict.files import SET_ASIDE, read_verdicts
 from seas_export.version import version
 from seas_runtime.dataset.layout import DATASET_NAME
 from seas_runtime.outputs.temporary import sweep
@@ -29,6 +32,7 @@ from seas_runtime.printable import printable
 from seas_train.data.names import shown_label
 
 if TYPE_CHECKING:
+    from seas_engines.targets.options import EngineOptions
     from seas_train.bases.base import Base
     from seas_train.data import Product
     from seas_train.settings import Settings
@@ -36,7 +40,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 SAMPLE_SEED = 0
-MASK_SCORES_FILE = "mask_scores.json"
 
 
 def build(
@@ -69,10 +72,8 @@ class _Build:
     ) -> None:
         self.config, self.out, self.source, self.ledger, self.say = config, out, source, ledger, say
         self.restore = restore
-        self.checkpoint, self.training = out / "checkpoint", out / "training"
-        self.mask_scores = out / MASK_SCORES_FILE
-        self.verdict = out / VERDICT_FILE
-        self.bundle, self.dataset, self.aside = out / "bundle", out / "dataset", out / SET_ASIDE
+        self.model, self.student = Model(out), Model(out / "fast", "distill", " of the student")
+        self.dataset, self.aside = out / "dataset", out / SET_ASIDE
         self.proof = out / "proof"
         self.report, self.overview = out / "report.html", out / "overview.png"
         self.photographs = photographs_by(config.reproduce, config.preset, config.photographs, config.method)
@@ -80,10 +81,8 @@ class _Build:
         ledger.check_free(
             {
                 "sample": (source.directory,) if source.sample else (),
-                "train": (self.checkpoint, self.training),
-                "evaluate": (self.mask_scores,),
-                "export": (self.bundle,),
-                "verdict": (self.verdict,),
+                **self.model.places(),
+                **(self.student.places() if config.fast.run else {}),
                 "generate": (self.dataset,),
                 # An earlier build's may still be there, though its part is forgotten.
                 ASIDE: () if (self.aside / DATASET_NAME).is_file() else (self.aside,),
@@ -105,6 +104,8 @@ class _Build:
         options = engine_options(self.config)
         if options is not None:
             check_engines(options)  # before hours of training, not after
+        if self.config.fast.run:
+            check_fast(self.config)
         base = load_trainable(self.config.base, self.config.allow_pickle, self.config.method)
         product = self._product(base)
         proof = check_proof(self.config.prove, product) if self.config.prove.run else None
@@ -112,26 +113,28 @@ class _Build:
         train = training_config(base, product, values, "train", self.config.reproduce, self.config.method)
         self._note(base, product, train)
         self._train(base, product, train)
-        evaluate(self.ledger, self.config, product, self.checkpoint, self.mask_scores)
-        self._export()
-        if options is not None:
-            build_engines(self.bundle, options, self.say)
-        verdicts = judge(self.ledger, self.config, self.bundle, self.mask_scores, self.verdict)
+        model, config = self._models(product, options)
+        verdicts = read_verdicts(model.verdict)
+        self.ledger.note(
+            verdicts={verdict.defect: verdict.state.value for verdict in verdicts},
+            pairs_by=model.folder.relative_to(self.out).as_posix(),
+        )
         folders = {"generate": self.dataset, ASIDE: self.aside}
-        generate(self.ledger, self.config, verdicts, self.bundle, folders, self.restore, self.say)
+        generate(self.ledger, config, verdicts, model, folders, self.restore, self.say)
         proved = proof is not None and self._prove(proof)
         reported = write_report(self.ledger, product, self.report, self.overview, self.say)
         seconds = time.perf_counter() - begun
         self.ledger.note(finished=True, seconds=seconds)
         made = {
             **({"sample": self.source.directory} if self.source.sample else {}),
-            "checkpoint": self.checkpoint,
-            "training": self.training,
-            "mask scores": self.mask_scores,
-            "verdict": self.verdict,
-            "bundle": self.bundle,
+            "checkpoint": self.model.checkpoint,
+            "training": self.model.training,
+            "mask scores": self.model.scores,
+            "verdict": self.model.verdict,
+            "bundle": self.model.bundle,
+            **({"fast": self.student.folder} if self.config.fast.run else {}),
             "dataset": self.dataset,
-            **({ASIDE: self.aside} if set_aside(verdicts, self.config) else {}),
+            **({ASIDE: self.aside} if set_aside(verdicts, config) else {}),
             "contact sheet": self.dataset / CONTACT_SHEET_NAME,
             **({"proof": self.proof} if proved else {}),
             **({"overview": self.overview} if reported else {}),
@@ -210,8 +213,8 @@ class _Build:
             train_product(
                 product,
                 base,
-                self.checkpoint,
-                self.training,
+                self.model.checkpoint,
+                self.model.training,
                 config,
                 method=self.config.method,
                 resume=resume,
@@ -220,7 +223,7 @@ class _Build:
 
         def make(before: Before) -> None:
             if before is not Before.NOTHING:
-                clear_damaged(self.checkpoint, CHECKPOINT)
+                clear_damaged(self.model.checkpoint, CHECKPOINT)
             # A checkpoint that was damaged, or is to recommend something else, is written again from its
             # training's last state.
             try:
@@ -241,43 +244,28 @@ class _Build:
             "config": {**config.to_dict(), "save_every": None, "preview_every": None},
             **find_method(self.config.method).read(product, config),
         }
-        self.ledger.part(
-            "train", inputs, self.checkpoint, make, folder_digest(CHECKPOINT), restated="config.generation"
-        )
+        made, digest = self.model.checkpoint, folder_digest(CHECKPOINT)
+        self.ledger.part("train", inputs, made, make, digest, restated="config.generation")
 
-    def _export(self) -> None:
-        """The bundle, checked against PyTorch."""
-        from seas_export.export import export_bundle
-        from seas_export.methods.table import find_method
-        from seas_runtime.bundle.kind import BUNDLE
-        from seas_train.checkpoint import read_description
-
-        method = find_method(read_description(self.checkpoint)["method"])
-        wanted = self.config.export
-        if wanted.steps is None:
-            wanted = replace(wanted, steps=method.steps)
-
-        def make(before: Before) -> None:
-            if before is not Before.NOTHING:
-                clear_damaged(self.bundle, BUNDLE)
-            export_bundle(
-                self.checkpoint,
-                self.bundle,
-                precision=wanted.precision,
-                target=wanted.target,
-                steps=wanted.steps,
-                extras=wanted.extras,
-                parity=True,
-                force=True,
-                progress=self.say,
-            )
-
-        def digest(bundle: Path) -> str:
-            bundle_digest(bundle)  # its files are as its manifest says
-            return bundle_digest_without_verdicts(bundle)
-
-        inputs = {"version": version(), "checkpoint": self._output("train"), "config": asdict(wanted)}
-        self.ledger.part("export", inputs, self.bundle, make, digest)
+    def _models(self, product: Product, options: EngineOptions | None) -> tuple[Model, BuildConfig]:
+        """Judge the model, and a student beside it where one is asked for; return what makes the pairs."""
+        ledger, config, teacher = self.ledger, self.config, self.model
+        models = [teacher]
+        if config.fast.run:
+            models.append(self.student)
+        for model in models:
+            if model is self.student:
+                distill(ledger, config, product, teacher, model)
+            evaluate(ledger, config, product, model)
+            export(ledger, config, model, self.say)
+            if options is not None:
+                build_engines(model.bundle, options, self.say)
+            judge(ledger, config, model)
+        if not config.fast.run:
+            return teacher, config
+        found = compare(ledger, config, teacher, self.student, self.say)
+        asked = replace(config.generate, mask_steps=found["mask_steps"] or config.generate.mask_steps)
+        return (self.student if found["taken"] == STUDENT else teacher), replace(config, generate=asked)
 
     def _prove(self, options: ProveConfig) -> bool:
         """What the pairs are worth; False where there are none."""

@@ -48,8 +48,9 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
     """
     from seas_runtime.bundle.reading import read_manifest_file
 
-    manifest, fingerprint = read_manifest_file(out / "bundle")
-    verdicts = read_verdicts(out / VERDICT_FILE)
+    model = out / build.get("pairs_by", ".")
+    manifest, fingerprint = read_manifest_file(model / "bundle")
+    verdicts = read_verdicts(model / VERDICT_FILE)
     records, beside = split_records(out, verdicts)
     labels = product.labels
     descriptions = _descriptions(out)
@@ -83,8 +84,8 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
         curves=tuple(_curves(out / "training", manifest.method)),
         latency=_latency([*records, *beside], build),
         gates=gates,
-        notes=tuple(notes(gates)),
-        mask_scores=_mask_scores(out / "mask_scores.json", labels),
+        notes=(*notes(gates), *_fast(build)),
+        mask_scores=_mask_scores(model / "mask_scores.json", labels),
         proven=proven(out, build),
         parity=tuple(parity_tables(manifest.parity)),
         timings=tuple(
@@ -190,6 +191,12 @@ def _descriptions(out: Path) -> list[dict[str, Any]]:
 
     files = (out / folder / DATASET_NAME for folder in ("dataset", SET_ASIDE))
     return [read_description(file) for file in files if file.is_file()]
+
+
+def _fast(build: Mapping[str, Any]) -> Iterator[str]:
+    """What a build that was asked for cheaper pairs took."""
+    if build["config"].get("fast", {}).get("run") and "fast" in build:
+        yield build["fast"]["words"]
 
 
 def _photograph_folders(out: Path, build: Mapping[str, Any]) -> list[Path]:

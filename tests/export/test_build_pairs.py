@@ -10,6 +10,7 @@ from seas_export.config.build import load_config
 from seas_export.pipeline.digests import bundle_digest
 from seas_export.pipeline.ledger import Ledger
 from seas_export.pipeline.parts import generation
+from seas_export.pipeline.parts.model import Model
 from seas_export.pipeline.result import ASIDE
 from seas_export.verdict import Figures, State, Verdict
 from tests.runtime.datasets import read_records
@@ -21,7 +22,7 @@ class Pairs:
     """The part of a build that makes pairs, from the toy bundle."""
 
     def __init__(self, out: Path, bundle: Path) -> None:
-        self.out, self.bundle = out, bundle
+        self.out, self.model, self.bundle = out, Model(out), bundle
         self.dataset, self.aside = out / "dataset", out / "not_usable"
         self.said: list[str] = []
 
@@ -32,11 +33,14 @@ class Pairs:
         config = load_config(None, {"product": "bottle", "seed": seed, "generate": wanted})
         self.said.clear()
         ledger = Ledger.open(self.out, "bottle", force=force, say=self.said.append)
-        ledger.part("export", {}, self.bundle, lambda before: None, bundle_digest)
+        if not self.model.bundle.exists():
+            self.out.mkdir()
+            self.model.bundle.symlink_to(self.bundle)
+        ledger.part("export", {}, self.model.bundle, lambda before: None, bundle_digest)
         states = {name: State.NOT_USABLE if name in not_usable else State.USABLE for name in DEFECTS}
         verdicts = [Verdict(name, state, (), (), Figures(None, None, None)) for name, state in states.items()]
         folders = {"generate": self.dataset, ASIDE: self.aside}
-        generation.generate(ledger, config, verdicts, self.bundle, folders, False, self.said.append)
+        generation.generate(ledger, config, verdicts, self.model, folders, False, self.said.append)
 
     def held(self, folder: Path) -> list[str]:
         """The defects with pictures in a data set."""

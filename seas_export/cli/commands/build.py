@@ -97,6 +97,13 @@ def build(
             "command prove does.",
         ),
     ] = None,
+    fast: Annotated[
+        bool | None,
+        typer.Option(
+            "--fast/--no-fast",
+            help="Distill a student of few steps too, and make the pairs with it where they are as good.",
+        ),
+    ] = None,
     backend: Annotated[
         str | None,
         typer.Option("--backend", help=f"What generates the pairs: {options.BACKENDS} By default auto."),
@@ -142,6 +149,8 @@ def build(
     values.update(given(allow_pickle=allow_pickle or None, reproduce=reproduce, strict=strict, preset=preset))
     if prove is not None:
         groups["prove"] = {"run": prove}
+    if fast is not None:
+        groups["fast"] = {"run": fast}
     values.update({name: group for name, group in groups.items() if group})
     trained = options.memory_options(memory, lora, method or "seas")
     trained.update(options.method_files(method or "seas", image_encoder=image_encoder, captions=captions))

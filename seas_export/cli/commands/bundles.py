@@ -107,20 +107,41 @@ def bench(
     ] = None,
     backend: options.Backend = "cpu",
     threads: options.Threads = None,
+    quality: Annotated[
+        bool,
+        typer.Option(
+            "--quality",
+            help="Measure instead what pairs are like, --pairs of each defect, with every sampler, number of "
+            "steps and of masks that the bundle has.",
+        ),
+    ] = False,
+    onto: Annotated[
+        Path | None,
+        typer.Option("--onto", help="With --quality: photographs to draw into; by default as generate does."),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for bench.json and a plot; nothing is written without it."),
+        typer.Option("--out", help="Folder for the figures and a plot; nothing is written without it."),
     ] = None,
     json: options.Json = False,
 ) -> None:
     """Measure latency, pairs per second per batch size, where the time goes, and peak memory."""
+    from seas_runtime.errors import CheckFailed, UserError
+
+    if quality:
+        for name, value in (("--steps", steps), ("--sampler", sampler), ("--guidance", guidance)):
+            if value is not None:
+                raise UserError(f"{name}: with --quality all that the bundle has is measured. Leave it out.")
+        _quality(bundle, (backend, threads), defect, onto, out, json, pairs=pairs, seed=seed)
+        return
     from seas_export.machine.bench import bench as measure
     from seas_export.machine.bench import check_bench, write_bench
-    from seas_runtime.errors import CheckFailed
     from seas_runtime.generation.records import MAX_COUNT
     from seas_runtime.manifest.fields import check_integer
 
     check_integer("--pairs", pairs, 1, MAX_COUNT)
+    if onto is not None:
+        raise UserError("--onto: is only used with --quality. Add --quality, or leave it out.")
     if out is not None:
         check_bench(bundle, out)
     result = measure(
@@ -162,6 +183,34 @@ def bench(
     if result.failed is not None:
         size, reason = result.failed
         raise CheckFailed(f"batch {size}: {reason}")
+
+
+def _quality(
+    bundle: Path,
+    where: tuple[str, int | None],
+    defect: str | None,
+    onto: Path | None,
+    out: Path | None,
+    json: bool,
+    **how: int,
+) -> None:
+    """`bench --quality`; where: backend and threads."""
+    from seas_export.quality.bench import COLUMNS, check_quality, measure_quality, write_quality
+    from seas_runtime import Generator
+
+    if out is not None:
+        check_quality(bundle, out)
+    generator = Generator.open(bundle, *where)
+    defects = () if defect is None else (defect,)
+    result = measure_quality(generator, defects=defects, onto=onto, say=output.say, **how)
+    files = [] if out is None else [write_quality(result, out)]
+    text = output.group(
+        f"{bundle} on {result.machine.in_words()}: {result.pairs} pairs of each defect",
+        output.table(*COLUMNS, rows=result.table()),
+        f"PSNR and mask IoU are against {result.rows[0].way.in_words()}, of pairs that pass both at once.",
+        *(f"wrote {file}" for file in files),
+    )
+    output.report({**result.to_dict(), "files": files}, text, json)
 
 
 def _batches(words: str) -> list[int]:

@@ -11,6 +11,7 @@ from seas_export.config.build import BuildConfig
 from seas_export.pipeline.digests import dataset_digest
 from seas_export.pipeline.ledger import Before, Ledger
 from seas_export.pipeline.parts.judging import set_aside
+from seas_export.pipeline.parts.model import Model
 from seas_export.verdict import Verdict
 from seas_export.version import version
 from seas_runtime.manifest.types import GOOD
@@ -23,7 +24,7 @@ def generate(
     ledger: Ledger,
     config: BuildConfig,
     verdicts: Sequence[Verdict],
-    bundle: Path,
+    model: Model,
     folders: Mapping[str, Path],
     restore: bool,
     say: Callable[[str], None],
@@ -45,7 +46,7 @@ def generate(
             out,
             {
                 "version": version(),
-                "bundle": ledger.entries["export"].output,
+                "bundle": ledger.entries[model.part("export")].output,
                 "defects": defects,
                 "seed": config.seed,
                 "config": wanted,
@@ -62,7 +63,7 @@ def generate(
             continue
 
         def make(before: Before, part: _Pairs = part) -> None:
-            write_pairs(bundle, part.out, part.defects, config, before, say, restore)
+            write_pairs(model.bundle, part.out, part.defects, config, before, say, restore)
 
         ledger.part(part.name, part.inputs, part.out, make, dataset_digest, grown=_GROWN, again=restore)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from seas_export.config.build import BuildConfig, EvaluateConfig
 from seas_export.pipeline.ledger import Ledger
+from seas_export.pipeline.parts.model import Model
 from seas_export.verdict import Figures, Normals, PromptEffect, Scores, State, Verdict, verdict_of
 from seas_export.verdict.files import read_verdicts, state_in_bundle, write_verdicts
 from seas_export.version import version
@@ -23,39 +24,43 @@ FIGURES = ("iou", "precision", "recall", "area")
 """Of each defect's masks: scores that lack one, of an earlier version, are made again."""
 
 
-def evaluate(ledger: Ledger, config: BuildConfig, product: Product, checkpoint: Path, out: Path) -> None:
-    """Score masks on the photographs that did not train: a part of the build."""
+def evaluate(ledger: Ledger, config: BuildConfig, product: Product, model: Model) -> None:
+    """Score a model's masks on the photographs that did not train: a part of the build."""
     wanted, tau = config.evaluate, config.generate.tau
     inputs = {
         "version": version(),
-        "checkpoint": ledger.entries["train"].output,
+        "checkpoint": ledger.entries[model.trained].output,
         "held_out": held_out(product, wanted),
         "tau": tau,
         "seed": config.seed,
         "figures": FIGURES,
     }
     ledger.part(
-        "evaluate",
+        model.part("evaluate"),
         inputs,
-        out,
-        lambda before: score_masks(checkpoint, product, wanted, tau, config.seed, out),
+        model.scores,
+        lambda before: score_masks(model.checkpoint, product, wanted, tau, config.seed, model.scores),
     )
 
 
-def judge(ledger: Ledger, config: BuildConfig, bundle: Path, scores: Path, out: Path) -> tuple[Verdict, ...]:
-    """Return whether each defect can be used: a part of the build, also written into the bundle."""
+def judge(ledger: Ledger, config: BuildConfig, model: Model) -> tuple[Verdict, ...]:
+    """Return whether each defect can be used: a part of the build, also written into the model's bundle."""
     inputs = {
         "version": version(),
-        "bundle": ledger.entries["export"].output,
-        "scores": ledger.entries["evaluate"].output,
+        "bundle": ledger.entries[model.part("export")].output,
+        "scores": ledger.entries[model.part("evaluate")].output,
         "noises": config.evaluate.noises,
         "guidance": config.generate.guidance,
         "seed": config.seed,
     }
-    ledger.part("verdict", inputs, out, lambda before: judge_defects(bundle, scores, config, out))
-    verdicts = read_verdicts(out)
-    state_in_bundle(bundle, verdicts)
-    ledger.note(verdicts={verdict.defect: verdict.state.value for verdict in verdicts})
+    ledger.part(
+        model.part("verdict"),
+        inputs,
+        model.verdict,
+        lambda before: judge_defects(model.bundle, model.scores, config, model.verdict),
+    )
+    verdicts = read_verdicts(model.verdict)
+    state_in_bundle(model.bundle, verdicts)
     return verdicts
 
 

@@ -130,7 +130,7 @@ class _Build:
             "checkpoint": self.model.checkpoint,
             "training": self.model.training,
             "mask scores": self.model.scores,
-            "verdict": self.model.verdict,
+            "verdict": model.verdict,
             "bundle": self.model.bundle,
             **({"fast": self.student.folder} if self.config.fast.run else {}),
             "dataset": self.dataset,

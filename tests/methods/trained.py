@@ -16,7 +16,6 @@ from seas_train.methods.table import find_method
 from tests.bases import IMAGE_SIZE, write_tiny_base
 from tests.products import write_tiny_product
 
-
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX is not installed"
 )

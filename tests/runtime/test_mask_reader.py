@@ -158,7 +158,7 @@ def test_a_data_set_says_whose_masks_it_has_and_is_not_mixed(boxes: Path, head: 
 def test_workers_measure_the_same_masks(boxes: Path, head: Path, tmp_path: Path) -> None:
     request = DatasetRequest(("stain",), 2, batch=1, sampling=Sampling(gate=False), placing=BOXED)
     write_dataset(opened(boxes, head), request, tmp_path / "one")
-    with open_source(boxes, threads=1, devices="1") as (pool, _):
+    with open_source(boxes, threads=1, devices="all") as (pool, _):
         pool.measure_with(head)
         write_dataset(pool, request, tmp_path / "many")
     for file in sorted((tmp_path / "one").glob("**/*.png")):

@@ -72,5 +72,6 @@ def in_words(generator: PairSource, placing: Placing | None) -> str:
     """Say which way pairs are made."""
     if placing is None:
         return "pairs are whole pictures, made from noise"
-    found = generator.backgrounds
-    return f"defects are drawn into photographs: {len(found)} of {found.where}"
+    found, reader = generator.backgrounds, generator.mask_reader
+    said = f"defects are drawn into photographs: {len(found)} of {found.where}"
+    return said if reader is None else f"{said}; {reader.bundle.path} measures their masks"

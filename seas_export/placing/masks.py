@@ -89,8 +89,9 @@ def place(
     """Draw placements on the photographs in folder `onto`, or on those of the bundle, and write them.
 
     `out` gets a mask as large as its photograph for each, in a folder a defect; `placements.png`, a sheet;
-    and `placements.json`. Photographs take turns. Raises UserError for a bundle, photograph, area or mask
-    that cannot be used, and for a placement that fits nowhere; nothing is then written.
+    and `placements.json`. Photographs take turns, with as many placements in a row as `per_background` says.
+    Raises UserError for a bundle, photograph, area or mask that cannot be used, and for a placement that fits
+    nowhere; nothing is then written.
     """
     opened = Bundle.read(bundle)
     options = request.options
@@ -102,13 +103,14 @@ def place(
     files |= {"--forbidden": options.forbidden and Path(options.forbidden)}  # type: ignore[dict-item]
     check_out(out, PLACEMENTS, "--out", force=force, inputs={"BUNDLE": bundle, "--onto": onto, **files})
     defects = _defects(opened, request.defects)
-    photographs = _Photographs(opened, onto, request.count)
+    each = 1 if options.per_background is None else options.per_background[0]
+    photographs = _Photographs(opened, onto, -(-request.count // each))
     placer = open_placer(opened, options, islice(photographs.pixels(), LOOKED_AT))
     tiles: dict[tuple[str, int], Tiles] = {}
     records: dict[tuple[str, int], dict[str, Any]] = {}
     with replace_directory(out, PLACEMENTS) as folder, os_errors(out):
         for number, (photograph, pixels) in enumerate(photographs):
-            turns = range(number, request.count, len(photographs))
+            turns = [index for index in range(request.count) if index // each % len(photographs) == number]
             for defect, index in ((defect, index) for defect in defects for index in turns):
                 placed = _draw(placer, opened, request.seed, defect, index, photograph, pixels)
                 name = f"{defect}/{Path(photograph.name).stem[:_LONGEST]}_{index:03d}.png"

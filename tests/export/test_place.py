@@ -84,6 +84,27 @@ def test_the_bundles_own_photographs_and_the_same_again(
     assert np.array_equal(*first)  # a placement is told by seed, defect and number alone
 
 
+def test_placements_in_a_row_on_one_photograph(
+    run: Run, placed_bundle: Path, photographs: Path, tmp_path: Path
+) -> None:
+    """2x3: two masks in a row on each photograph; how many pairs each has is for `generate`."""
+    words = ("place", placed_bundle, "--onto", photographs, "--defect", "stain", "--count", 5)
+    ended = run(*words, "--per-background", "2x3", "--out", tmp_path / "two")
+    assert ended.code == 0, ended.err
+    assert run(*words, "--out", tmp_path / "turns").code == 0
+    shared, turns = (
+        json.loads((tmp_path / name / "placements.json").read_text()) for name in ("two", "turns")
+    )
+    names = [[Path(entry["photograph"]).stem for entry in found["placements"]] for found in (shared, turns)]
+    assert names == [["a b", "a b", "c", "c", "a b"], ["a b", "c", "a b", "c", "a b"]]
+    assert shared["options"]["per_background"] == [2, 3]
+    assert len({str(entry["box"]) for entry in shared["placements"][:2]}) == 2
+    refused = run(*words, "--per-background", "2", "--out", tmp_path / "none")
+    assert refused.code == 2
+    assert "--per-background: expected NxM" in refused.err
+    assert not (tmp_path / "none").exists()
+
+
 def test_what_was_placed_is_a_source_of_masks(
     run: Run, placed_bundle: Path, photographs: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ from seas_train.methods.inpainting.data import with_shots
 from seas_train.methods.inpainting.losses import latent_masks, masked_noise_loss
 from seas_train.training.random import step_random
 from tests.bases import IMAGE_SIZE, write_tiny_base
-from tests.methods.trained import train_tiny
+from tests.methods.trained import build_for_rtx, needs_rtx, train_tiny
 from tests.products import write_tiny_product
 
 BOXED = Placing(PlacementOptions(source=BOXES))
@@ -67,6 +67,21 @@ def test_pairs_are_drawn_into_boxes_and_weakly_labelled(generator: Generator, tm
         assert pair.record.weak
     (shaped,) = generator.generate("spot", 1, placing=Placing(), gate=False)
     assert not shaped.record.weak
+
+
+def test_a_photograph_unlike_the_training_normals_is_told(
+    generator: Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The bundle has the figures of the training normals, and warns of a dark one with them."""
+    figures = generator.manifest.generation["normals"]
+    photograph = generator.backgrounds[0]
+    assert figures["width"][0] <= photograph.width <= figures["width"][1]
+    assert figures["modes"] == [photograph.mode]
+    generator.place(photograph.pixels, "spot", gate=False, placing=BOXED)
+    assert "unlike the normals" not in caplog.text
+    dark = photograph.pixels // 8
+    generator.place(dark, "spot", gate=False, placing=BOXED)
+    assert "unlike the normals that this bundle was trained on: a mean brightness of" in caplog.text
 
 
 def test_boxes_a_photograph_and_pairs_a_box(generator: Generator) -> None:
@@ -251,3 +266,10 @@ def test_the_bundle_says_what_it_needs(bundle: Path) -> None:
 
     with pytest.raises(UserError, match="embedding"):
         read_manifest(changed, "manifest.json")
+
+
+@needs_rtx
+def test_rtx_engines_are_built_of_all_that_generation_runs(bundle: Path, tmp_path: Path) -> None:
+    """Of step, decoder and encoder, in half precision."""
+    graphs = ("step", "decode_image", "encode_image")
+    assert build_for_rtx(bundle, tmp_path) == dict.fromkeys(graphs, "fp16")

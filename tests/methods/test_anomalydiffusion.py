@@ -36,7 +36,7 @@ from seas_train.methods.anomalydiffusion.model import context_model, contexts
 from seas_train.methods.anomalydiffusion.variants import augment
 from seas_train.methods.inpainting.words import encode_rows, template
 from tests.bases import write_tiny_base
-from tests.methods.trained import train_tiny
+from tests.methods.trained import build_for_rtx, needs_rtx, train_tiny
 
 OPTIONS: dict[str, Any] = {
     "anomalydiffusion": {"steps": 2, "variants": 3, "anomaly_tokens": 4},
@@ -328,3 +328,18 @@ def test_whose_rules(tmp_path: Path) -> None:
     rows = torch.randn(2, 3, 16)
     states = encode_rows(base.text_encoder, template(base.tokenizer, 3, 16), rows)
     assert states.shape == (2, 16, 16)
+
+
+@needs_rtx
+def test_rtx_engines_are_built_of_all_that_generation_runs(bundle: Path, tmp_path: Path) -> None:
+    """Of every step, the spatial context and both codecs, in half precision."""
+    graphs = (
+        "step",
+        "step_unguided",
+        "step_reweighted",
+        "step_reweighted_pixels",
+        "context",
+        "decode_image",
+        "encode_image",
+    )
+    assert build_for_rtx(bundle, tmp_path) == dict.fromkeys(graphs, "fp16")

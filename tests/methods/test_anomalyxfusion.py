@@ -31,7 +31,7 @@ from seas_train.methods.anomalyxfusion.training import METHOD as METHOD_TRAINED
 from seas_train.methods.anomalyxfusion.training import FusionStage, defaults
 from seas_train.settings import parse_assignments
 from tests.bases import IMAGE_SIZE, write_tiny_base
-from tests.methods.trained import train_tiny
+from tests.methods.trained import build_for_rtx, needs_rtx, train_tiny
 from tests.products import write_tiny_product
 
 OPTIONS: dict[str, Any] = {"anomalyxfusion": {"steps": 2, "tokens": 2, "heads": 2, "word": "a"}}
@@ -274,3 +274,10 @@ def test_the_authors_code_has_no_rules_to_reproduce(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither of AnomalyXFusion's modules"):
         defaults(base, product, "authors")
     assert defaults(base, product, "paper") == defaults(base, product, None)
+
+
+@needs_rtx
+def test_rtx_engines_are_built_of_all_that_generation_runs(bundle: Path, tmp_path: Path) -> None:
+    """Of step, contexts of all steps and both codecs, in half precision."""
+    graphs = ("step", "context", "decode_image", "encode_image")
+    assert build_for_rtx(bundle, tmp_path) == dict.fromkeys(graphs, "fp16")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from seas_train import train_product
 from seas_train.bases.base import load_base
@@ -11,6 +15,22 @@ from seas_train.data import load_product
 from seas_train.methods.table import find_method
 from tests.bases import IMAGE_SIZE, write_tiny_base
 from tests.products import write_tiny_product
+
+needs_rtx = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX is not installed"
+)
+
+
+def build_for_rtx(bundle: Path, folder: Path) -> dict[str, str]:
+    """Build the engines that generation needs of a copy of a bundle, without a GPU; return each graph's
+    precision."""
+    from seas_engines.building.compile import compile_bundle
+    from seas_engines.targets.options import EngineOptions
+
+    copy = Path(shutil.copytree(bundle, folder / "bundle"))
+    return {
+        engine.graph: engine.precision for engine in compile_bundle(copy, EngineOptions("rtx", "8.6")).engines
+    }
 
 
 def train_tiny(folder: Path, method: str, options: dict[str, Any], pairs: int = 9) -> Path:

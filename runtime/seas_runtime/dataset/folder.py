@@ -86,7 +86,10 @@ class DatasetRequest:
         known = (*generator.manifest.defects, GOOD)
         wanted = {find_name(generator.manifest, defect, self.options, ALL) for defect in self.defects}
         wanted = set(known) if ALL in wanted else wanted
-        filled = resolve(self.of(GOOD), generator.bundle)
+        reader = generator.mask_reader
+        filled = resolve(self.of(GOOD), generator.bundle, measured=reader is not None)
+        if reader is not None:
+            reader.check(self.placing, wanted)
         others = sorted(wanted - set(known))  # names of one's own
         defects = tuple(defect for defect in (*others, *known) if defect in wanted)
         return replace(self, defects=defects, sampling=filled.sampling, options=filled.options)
@@ -117,9 +120,10 @@ def describe_dataset(generator: PairSource, request: DatasetRequest) -> dict[str
 
 def _describe_placing(generator: PairSource, placing: Placing) -> dict[str, Any]:
     """Return what placed pairs follow from besides: how they are placed, and the photographs' contents."""
-    backgrounds = generator.backgrounds
+    backgrounds, reader = generator.backgrounds, generator.mask_reader
     return {
         "placing": placing.to_dict(),
+        **({} if reader is None else {"mask_from": reader.bundle.fingerprint}),
         "photographs": {"count": len(backgrounds), "sha256": backgrounds.digest},
     }
 
@@ -208,7 +212,13 @@ def check_continues(
     What decides a backend's bytes besides its name is compared where it was written down: earlier versions
     did not.
     """
-    unsaid: dict[str, Any] = {"options": {}, "oversample": 1.0, "placing": {}, "photographs": {}}
+    unsaid: dict[str, Any] = {
+        "options": {},
+        "oversample": 1.0,
+        "placing": {},
+        "photographs": {},
+        "mask_from": None,
+    }
     for key, value in {**unsaid, **description}.items():
         found = before.get(key, unsaid.get(key))
         if key.startswith("backend_") and key not in before:

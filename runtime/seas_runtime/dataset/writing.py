@@ -105,7 +105,9 @@ def write_dataset(
     is full or not writable; every file there is whole then.
     """
     request = request.resolve(generator)
-    refuse_overlap(out, {"the bundle": generator.bundle.path})
+    reader = generator.mask_reader
+    others = {} if reader is None else {"the bundle that measures masks": reader.bundle.path}
+    refuse_overlap(out, {"the bundle": generator.bundle.path, **others})
     with locked(out, f"{out}: another run is writing this dataset; wait for it or stop it"):
         holds_ours(out, DATASET)
         if not force:

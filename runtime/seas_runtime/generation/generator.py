@@ -15,6 +15,7 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.loop import Loop, unwatched
 from seas_runtime.generation.placing.attempts import Given, PlacedAttempts, Prepared
 from seas_runtime.generation.placing.backgrounds import Backgrounds
+from seas_runtime.generation.placing.mask_reader import MaskReader
 from seas_runtime.generation.records import (
     MAX_BATCH,
     MAX_COUNT,
@@ -94,6 +95,21 @@ class Generator:
         self._placed.backgrounds = Backgrounds.of_folder(folder)
         return self._placed.backgrounds
 
+    @property
+    def mask_reader(self) -> MaskReader | None:
+        """What measures masks of placed pairs in the method's place: see `measure_with`."""
+        return self._placed.reader
+
+    def measure_with(self, folder: Path, require_signature: Path | None = None) -> None:
+        """Measure masks of placed pairs with the bundle in a folder: one with a mask head, such as SeaS's, of
+        the same product, on the same backend.
+
+        Raises UserError for a bundle that cannot, or a method that measures its own.
+        """
+        reader = MaskReader.of_folder(folder, self.manifest, require_signature)
+        reader.open(self.backend)
+        self._placed.reader = reader
+
     def scores(self, placing: Placing | None) -> bool:
         """Whether pairs get a score: those that are placed, of a bundle with features of real defects."""
         return placing is not None and FEATURES in self.bundle.tables
@@ -119,7 +135,11 @@ class Generator:
 
         Raises UserError for an option out of range, and what the bundle has not.
         """
-        return resolve(Request(defect, seed, Sampling(**sampling), options, placing), self.bundle)
+        asked = Request(defect, seed, Sampling(**sampling), options, placing)
+        if self.mask_reader is None:
+            return resolve(asked, self.bundle)
+        self.mask_reader.check(placing, [defect])
+        return resolve(asked, self.bundle, measured=True)
 
     def generate(
         self,

@@ -31,6 +31,10 @@ class Times:
         graphs = {name: seconds + other.graphs[name] for name, seconds in self.graphs.items()}
         return Times(graphs, self.total + other.total)
 
+    def and_of(self, name: str, seconds: float) -> Times:
+        """Return these with the seconds of something else that was run."""
+        return Times({**self.graphs, name: seconds}, self.total + seconds)
+
     def divided(self, count: int) -> Times:
         """Return each pair's share of a batch of `count`."""
         return Times({name: time / count for name, time in self.graphs.items()}, self.total / count)

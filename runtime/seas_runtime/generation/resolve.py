@@ -32,8 +32,8 @@ def find_defect(manifest: Manifest, wanted: str, *others: str) -> str:
     )
 
 
-def resolve(request: Request, bundle: Bundle) -> Request:
-    """Return `request` with every option given.
+def resolve(request: Request, bundle: Bundle, measured: bool = False) -> Request:
+    """Return `request` with every option given; `measured` where another bundle measures masks.
 
     Raises UserError for a defect, sampler or steps that the bundle has not, and options of another method.
     """
@@ -61,24 +61,24 @@ def resolve(request: Request, bundle: Bundle) -> Request:
     )
     resolved = replace(request, defect=defect, sampling=filled, options=options)
     if resolved.placing is not None:
-        _check_placing(bundle, resolved.placing)
+        _check_placing(bundle, resolved.placing, measured)
     method.check_options(bundle, resolved)
     encode_prompts(bundle, method.prompts(options))
     return resolved
 
 
-def _check_placing(bundle: Bundle, placing: Placing) -> None:
+def _check_placing(bundle: Bundle, placing: Placing, measured: bool) -> None:
     """Refuse placed pairs of a bundle that draws whole pictures alone, and masks that nothing measures."""
     if ENCODE_IMAGE not in bundle.manifest.graphs:
         raise UserError(
             f"{bundle.path}: this bundle draws whole pictures alone: a version of seas-export wrote it that "
             "had no placed pairs; export the checkpoint again, or make whole pictures with --from noise"
         )
-    measures = find_method(bundle.manifest.method).readouts(bundle.manifest, None)
+    measures = measured or find_method(bundle.manifest.method).readouts(bundle.manifest, None)
     if placing.mask == REFINED and not measures:
         raise UserError(
-            f"--mask {REFINED}: method {bundle.manifest.method} measures no masks; leave it out, or give "
-            f"--mask {PLACED}"
+            f"--mask {REFINED}: method {bundle.manifest.method} measures no masks; leave it out, give --mask "
+            f"{PLACED}, or a SeaS bundle of the product, which measures them, with --mask-from"
         )
 
 

@@ -38,7 +38,6 @@ from seas_runtime.methods.checks.seas_tables import check_tables
 from seas_runtime.methods.contract import Content, Inputs, Masks, Method, Readout
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.placed.bounds import GATES
-from seas_runtime.methods.placed.normals import check_normals
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Request
 from seas_runtime.methods.seas_options import MASK_STEPS as MASK_STEPS
@@ -97,7 +96,6 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
     if fields.has(ADD_NOISE_STEP):
         fields.integer(ADD_NOISE_STEP, 1, MAX_ADD_NOISE_STEP)
     check_placing(fields)
-    check_normals(fields)
     fields.close()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from seas_runtime.backends.contract import Watch
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.placing.backgrounds import Backgrounds
+from seas_runtime.generation.placing.mask_reader import MaskReader
 from seas_runtime.generation.records import PairRecord
 from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import Manifest
@@ -64,6 +65,15 @@ class PairSource(Protocol):
         """Draw placed pairs into the photographs of a folder; UserError where there is none."""
         ...
 
+    @property
+    def mask_reader(self) -> MaskReader | None:
+        """What measures masks of placed pairs in the method's place."""
+        ...
+
+    def measure_with(self, folder: Path, require_signature: Path | None = None) -> None:
+        """Measure masks of placed pairs with the bundle in a folder; see `Generator.measure_with`."""
+        ...
+
     def scores(self, placing: Placing | None) -> bool:
         """Whether pairs get a score."""
         ...
@@ -93,6 +103,10 @@ class Job:
     """A folder of photographs to draw into; None for the bundle's own."""
     photographs: str | None = None
     """The digest of that folder's photographs."""
+    mask_from: str | None = None
+    """A folder of the bundle that measures masks; None for the method's own."""
+    mask_fingerprint: str | None = None
+    """Of that bundle."""
     require_signature: str | None = None
     """The file of a public key."""
     mixed: bool = False

@@ -14,6 +14,7 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.errors import UserError
 from seas_runtime.generation.loop import unwatched
 from seas_runtime.generation.placing.backgrounds import Backgrounds
+from seas_runtime.generation.placing.mask_reader import MaskReader
 from seas_runtime.manifest.types import Manifest
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Placing
@@ -50,6 +51,7 @@ class Pool:
     def __init__(self, bundle: Bundle, crew: Crew, job: Job) -> None:
         self.bundle, self._crew, self._job = bundle, crew, job
         self._backgrounds: Backgrounds | None = None
+        self._reader: MaskReader | None = None
         self._opened: Sequence[Opened] = ()
 
     def __enter__(self) -> Pool:
@@ -83,6 +85,20 @@ class Pool:
             self._job, onto=str(folder.absolute()), photographs=self._backgrounds.digest
         )
         return self._backgrounds
+
+    @property
+    def mask_reader(self) -> MaskReader | None:
+        """What measures masks of placed pairs in the method's place; here it checks alone."""
+        return self._reader
+
+    def measure_with(self, folder: Path, require_signature: Path | None = None) -> None:
+        """Measure masks of placed pairs with the bundle in a folder; before the workers start."""
+        self._reader = MaskReader.of_folder(folder, self.manifest, require_signature)
+        self._job = dataclasses.replace(
+            self._job,
+            mask_from=str(folder.absolute()),
+            mask_fingerprint=self._reader.bundle.fingerprint,
+        )
 
     def scores(self, placing: Placing | None) -> bool:
         """Whether pairs get a score: see `Generator.scores`."""

@@ -76,12 +76,11 @@ def open_generator(job: Job) -> Generator:
     key = None if job.require_signature is None else Path(job.require_signature)
     kind = MarkingGenerator if job.mixed else Generator
     generator = kind.open(Path(job.bundle), job.backend, job.threads, require_signature=key)
-    found = generator.bundle.fingerprint
-    if found != job.fingerprint:
-        raise UserError(
-            f"{job.bundle}: expected the bundle {job.fingerprint[:12]}, found {found[:12]}; "
-            "give every machine the same one"
-        )
+    _same(job.bundle, job.fingerprint, generator.bundle.fingerprint)
+    if job.mask_from is not None:
+        generator.measure_with(Path(job.mask_from), key)
+        assert generator.mask_reader is not None
+        _same(job.mask_from, job.mask_fingerprint or "", generator.mask_reader.bundle.fingerprint)
     if job.onto is not None:
         photographs = generator.draw_onto(Path(job.onto)).digest
         if job.photographs not in (None, photographs):
@@ -90,6 +89,15 @@ def open_generator(job: Job) -> Generator:
                 "give every machine the same folder"
             )
     return generator
+
+
+def _same(folder: str, expected: str, found: str) -> None:
+    """Refuse another bundle than that of the command."""
+    if found != expected:
+        raise UserError(
+            f"{folder}: expected the bundle {expected[:12]}, found {found[:12]}; "
+            "give every machine the same one"
+        )
 
 
 def describe(generator: Generator) -> Opened:

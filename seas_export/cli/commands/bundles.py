@@ -279,6 +279,7 @@ def place(
     seed: options.Seed = 0,
     where: placement.Where = "auto",
     per_picture: placement.PerPicture = "1",
+    per_background: placement.PerBackground = None,
     placement_source: placement.Source = "auto",
     box_sizes: placement.BoxSizes = None,
     legal: placement.Legal = None,
@@ -290,7 +291,9 @@ def place(
     from seas_export.placing.masks import ALL, SHEET, PlaceRequest
     from seas_export.placing.masks import place as place_masks
 
-    asked = placement.placement_options(where, per_picture, placement_source, box_sizes, legal, forbidden)
+    asked = placement.placement_options(
+        where, per_picture, placement_source, box_sizes, legal, forbidden, per_background
+    )
     request = PlaceRequest(tuple(defect or [ALL]), count, seed, asked)
     made = place_masks(bundle, onto, out, request, force=force)
     table = output.table("", "masks", "shortest, px", "longest, px", rows=list(made.rows()))

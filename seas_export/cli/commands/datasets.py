@@ -110,6 +110,15 @@ def generate(
             "--mask", help="refined (what the mask head finds, the default) or placed, as asked for."
         ),
     ] = None,
+    mask_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask-from",
+            metavar="BUNDLE",
+            help="Of methods that measure no masks: measure them with the mask head of this bundle, one of "
+            "SeaS of the same product.",
+        ),
+    ] = None,
     reweight: Annotated[
         str | None,
         typer.Option(
@@ -213,6 +222,8 @@ def generate(
         method = find_method(generator.manifest.method)
         own = method.make_options(asked)
         placing = choose_placing(generator, source, onto, placed)
+        if mask_from is not None:
+            generator.measure_with(expanded(mask_from, "--mask-from"), require_signature)
         output.say(in_words(generator, placing))
         request = DatasetRequest(
             defects=tuple(defect or [UNSEEN]),

@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from seas_export.methods.seas.real_windows import feature_table, measured_gates
+from seas_export.methods.seas.real_windows import feature_table, placed_generation
 from seas_runtime.manifest.schedule import Array
-from seas_runtime.methods.blending.inputs import BLEND, FRESH, REGIONS, STRENGTH
+from seas_runtime.methods.blending.inputs import BLEND, FRESH, STRENGTH
 from seas_runtime.methods.checks.seas_tables import EMBEDDINGS, REFERENCES
-from seas_runtime.methods.placed.bounds import GATES
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.placement.masks.shapes import TABLE as PLACEMENT
 from seas_train import Checkpoint
@@ -41,8 +40,4 @@ def base_generation(checkpoint: Checkpoint) -> dict[str, Any]:
     made: dict[str, Any] = {BLEND: FRESH}
     if settings.get(STRENGTH, 1.0) != 1:
         made[STRENGTH] = float(settings[STRENGTH])
-    if checkpoint.placement is not None:
-        made[REGIONS] = checkpoint.placement.regions
-    if gates := measured_gates(checkpoint):
-        made[GATES] = gates
-    return made
+    return {**made, **placed_generation(checkpoint)}

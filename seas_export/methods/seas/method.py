@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +15,13 @@ from seas_export.methods.contract import ExportMethod, Reference
 from seas_export.methods.seas.compose import compose
 from seas_export.methods.seas.expected import make_inputs, make_placed, reference_module
 from seas_export.methods.seas.parts import PART_NAMES, VAE_TAPS, make_parts
-from seas_export.methods.seas.real_windows import feature_table, measured_gates
+from seas_export.methods.seas.real_windows import feature_table, placed_generation
 from seas_export.methods.seas.reference import ReferenceLoop
 from seas_export.methods.seas.tokenizer import tokenizer_table
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import TOKENIZER, UNCONDITIONAL, Manifest
-from seas_runtime.methods.blending.inputs import BLEND, FIXED, FRESH, REGIONS, STRENGTH
+from seas_runtime.methods.blending.inputs import BLEND, FIXED, FRESH, STRENGTH
 from seas_runtime.methods.contract import Content, Inputs
-from seas_runtime.methods.placed.bounds import GATES
-from seas_runtime.methods.placed.normals import BRIGHTNESS, HEIGHT, MODES, NORMALS, WIDTH
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.seas import (
     ADD_NOISE_STEP,
@@ -77,19 +74,7 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
         made[RESCALE] = float(extras.guidance_rescale)
     if extras.add_noise_step != START_TIMESTEPS:
         made[ADD_NOISE_STEP] = extras.add_noise_step
-    if checkpoint.placement is not None:
-        made[REGIONS] = checkpoint.placement.regions
-        if known := checkpoint.placement.description.get("normals"):
-            made[NORMALS] = _normals(known)
-    if gates := measured_gates(checkpoint):
-        made[GATES] = gates
-    return made
-
-
-def _normals(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the training normals' figures: the least and the greatest, and their modes."""
-    ranges = {key: [known[key][0], known[key][-1]] for key in (WIDTH, HEIGHT, BRIGHTNESS)}
-    return {**ranges, MODES: sorted(mode for mode in known[MODES] if mode != "other")}
+    return {**made, **placed_generation(checkpoint)}
 
 
 def part_cases(checkpoint: Checkpoint) -> dict[str, list[Case]]:

@@ -7,7 +7,7 @@ computed once, at export, in float32 by PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +17,11 @@ from torch import Tensor
 from seas_export.graphs.schedules import DPMPP_2M, make_schedule
 from seas_runtime.manifest.schedule import BLEND_COLUMNS, COLUMNS, Array, FloatArray
 from seas_runtime.manifest.types import GOOD
-from seas_runtime.methods.placed.bounds import LEVELS
+from seas_runtime.methods.blending.inputs import REGIONS
+from seas_runtime.methods.placed.bounds import GATES, LEVELS
 from seas_runtime.methods.placed.gates import box_mean, seam
+from seas_runtime.methods.placed.normals import BRIGHTNESS, HEIGHT, MODES, WIDTH
+from seas_runtime.methods.placed.normals import NORMALS as FIGURES
 from seas_runtime.methods.placed.score import features, normals_key
 from seas_runtime.placement.morphology import grow
 from seas_runtime.placement.paste import feather
@@ -104,6 +107,20 @@ def measured_gates(checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
             "change": _level(max(LEAST_CHANGE, CONTRAST * usual)),
             "seam": _level(max(LEAST_SEAM, SEAM * float(np.quantile(steps, 0.95)))),
         }
+    return made
+
+
+def placed_generation(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what a manifest's section `generation` says of placed pairs, whatever the method: whether
+    training saw regions, what normals are like, and the gates' bounds; nothing that is not known."""
+    made: dict[str, Any] = {}
+    if checkpoint.placement is not None:
+        made[REGIONS] = checkpoint.placement.regions
+        if known := checkpoint.placement.description.get("normals"):
+            ranges = {key: [known[key][0], known[key][-1]] for key in (WIDTH, HEIGHT, BRIGHTNESS)}
+            made[FIGURES] = {**ranges, MODES: sorted(mode for mode in known[MODES] if mode != "other")}
+    if gates := measured_gates(checkpoint):
+        made[GATES] = gates
     return made
 
 

@@ -89,6 +89,8 @@ def test_a_job_draws_into_uploaded_photographs_in_a_legal_area(
         ({"steps": 7}, "no schedule"),
         ({"mask_steps": 4}, "mask_steps"),
         ({"where": "foreground"}, "where: places are of pairs"),
+        ({"per_background": [2, 2]}, "places are of pairs"),
+        ({"per_background": [0, 2]}, "--per-background: expected NxM"),
         ({"oversample": 2.0}, "no score"),
         ({"surprise": 1}, "surprise"),
         ({"seed": "x"}, "seed"),
@@ -112,6 +114,26 @@ def test_a_job_may_read_fewer_masks(box: Box, operator: TestClient, ids: dict[st
     assert done["status"] == "done", done["message"]
     records = [pair.record for pair in box.pairs_of(done["id"]).all()]
     assert [record["options"] for record in records] == [{"mask_steps": 1}] * 2
+
+
+def test_pairs_of_a_job_may_share_photograph_and_placement(
+    box: Box, operator: TestClient, ids: dict[str, str]
+) -> None:
+    """[2, 3]: three pairs in a row of a placement, two placements in a row on a photograph."""
+    new = {"bundle": ids["placed"], "defects": ["stain"], "count": 8, "gate": False}
+    for name, grey in (("a.png", 90), ("b.png", 160)):
+        picture = encode_png(np.full((90, 120), grey, np.uint8))
+        assert operator.put(f"/v1/photographs/two/{name}", content=picture).status_code == 201
+    made = operator.post("/v1/jobs", json={**new, "onto": "two", "per_background": [2, 3]})
+    assert made.status_code == 201, made.text
+    assert made.json()["request"]["per_background"] == [2, 3]
+    done = ended(operator, made.json()["id"])
+    assert done["status"] == "done", done["message"]
+    records = [pair.record for pair in box.pairs_of(done["id"]).all()]
+    placements = [json.dumps(record["placement"]) for record in records]
+    assert placements == [placements[index - index % 3] for index in range(8)]
+    assert len(set(placements)) == 3
+    assert len({record["photograph"] for record in records[:6]}) == 1
 
 
 def test_progress_is_told_by_events(operator: TestClient, ids: dict[str, str]) -> None:

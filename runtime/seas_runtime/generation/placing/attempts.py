@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -13,7 +14,9 @@ from seas_runtime.generation.placing.backgrounds import Backgrounds, Given
 from seas_runtime.generation.placing.canvas import Canvas
 from seas_runtime.generation.placing.drawing import Drawer
 from seas_runtime.generation.placing.judging import Judge
+from seas_runtime.generation.placing.mask_reader import READING, MaskReader, Read
 from seas_runtime.generation.records import Outcome
+from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.contract import Inputs
 from seas_runtime.methods.request import PairRequest
 
@@ -34,6 +37,7 @@ class PlacedAttempts:
 
     def __init__(self, bundle: Bundle, loop: Loop) -> None:
         self._bundle, self._loop = bundle, loop
+        self.reader: MaskReader | None = None
         self._backgrounds: Backgrounds | None = None
         self._made: tuple[Drawer, Judge] | None = None
         self._lock = Lock()
@@ -69,8 +73,19 @@ class PlacedAttempts:
         """Make one attempt at the pairs that `prepared` was made for."""
         canvases = prepared.canvases or ()
         made = self._loop.run([canvas.request for canvas in canvases], attempt, prepared.inputs, watch)
-        for position, canvas in enumerate(canvases):
-            yield canvas.outcome(made, position)
+        pasted = [canvas.paste(made, position) for position, canvas in enumerate(canvases)]
+        defects = [place for place, pair in enumerate(pairs) if pair.request.defect != GOOD]
+        read: dict[int, Read] = {}
+        times = dict.fromkeys(range(len(pairs)), made.times)
+        if self.reader is not None and defects:
+            began = time.perf_counter()
+            regions = [canvases[place].finished(pasted[place]) for place in defects]
+            found = self.reader.read([pairs[place] for place in defects], regions, attempt, watch)
+            read = dict(zip(defects, found, strict=True))
+            each = (time.perf_counter() - began) / len(defects)
+            times.update(dict.fromkeys(defects, made.times.and_of(READING, each)))
+        for place, canvas in enumerate(canvases):
+            yield canvas.outcome(made, place, pasted[place], read.get(place), times[place])
 
     def _tools(self) -> tuple[Drawer, Judge]:
         with self._lock:

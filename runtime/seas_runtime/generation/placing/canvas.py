@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,8 @@ import numpy.typing as npt
 from seas_runtime.generation.loop import Attempted
 from seas_runtime.generation.placing.drawing import Drawing
 from seas_runtime.generation.placing.judging import Judge, started_from
-from seas_runtime.generation.records import Outcome
+from seas_runtime.generation.placing.mask_reader import Read
+from seas_runtime.generation.records import Outcome, Times
 from seas_runtime.manifest.types import GOOD, Manifest
 from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.request import PLACED, POISSON, REFINED, PairRequest, PlacedInputs
@@ -23,6 +24,15 @@ from seas_runtime.placement.options import BOXES
 from seas_runtime.placement.regions import resize_mask, resize_pixels, scale_mask
 
 BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Pasted:
+    """A photograph that a defect was pasted into."""
+
+    pixels: Pixels
+    feather: npt.NDArray[np.float32]
+    """[side, side] of its region: the share of what was drawn."""
 
 
 class Canvas:
@@ -52,8 +62,8 @@ class Canvas:
         self.request = replace(pair, placed=self._asked, observed=judge.observed)
         """What the loop is asked for."""
 
-    def outcome(self, made: Attempted, position: int) -> Outcome:
-        """Paste what the loop made, at `position` of its batch, into the photograph, and judge it."""
+    def paste(self, made: Attempted, position: int) -> Pasted:
+        """Paste what the loop made, at `position` of its batch, into the photograph."""
         drawing, photograph = self._drawing, self._drawing.photograph
         drawn, rebuilt = made.images[position], made.rebuilt[BACKGROUND][position]
         if self._laid is not None and started_from(self._asked, made) is self._asked.start:
@@ -71,17 +81,27 @@ class Canvas:
             photograph.opaque,
             rebuilt,
         )
-        if not self._draws:
-            pixels = photograph.pixels.copy()
-        found = self._judge.judge(self._pair, self._asked, made, position, feather)
+        return Pasted(pixels if self._draws else photograph.pixels.copy(), feather)
+
+    def finished(self, pasted: Pasted) -> npt.NDArray[np.uint8]:
+        """Return the region [S, S, 3] as the model sees it once the defect is in it."""
+        region, opaque = self._drawing.region.cut(pasted.pixels), self._drawing.photograph.opaque
+        return resize_pixels(self._values.to_rgb8(region, opaque), self._asked.mask.shape[0])
+
+    def outcome(
+        self, made: Attempted, position: int, pasted: Pasted, read: Read | None, times: Times
+    ) -> Outcome:
+        """Judge what was pasted, by what another bundle read of it where one did."""
+        found = self._judge.judge(self._pair, self._asked, made, position, pasted.feather, read)
+        reader = {} if read is None or not found.measured else {"mask_from": read.bundle}
         return Outcome(
-            image=pixels,
-            mask=self._mask(pixels, found.mask if found.measured else None),
+            image=pasted.pixels,
+            mask=self._mask(pasted.pixels, found.mask if found.measured else None),
             probability=found.probability,
             rejected=found.reason if self._pair.request.sampling.gate else None,
-            origin={**drawing.origin, "mask": REFINED if found.measured else PLACED},
-            times=made.times,
-            region=drawing.region,
+            origin={**self._drawing.origin, "mask": REFINED if found.measured else PLACED, **reader},
+            times=times,
+            region=self._drawing.region,
             score=found.score,
             weak=not found.measured
             and self._placing.placement.source == BOXES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from PIL import Image
 
 from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.loop import Attempted
+from seas_runtime.generation.placing.mask_reader import Read
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods import gates
 from seas_runtime.methods.blending.inputs import BACKGROUND
@@ -17,6 +18,7 @@ from seas_runtime.methods.placed.bounds import PlacedBounds
 from seas_runtime.methods.placed.gates import as_pasted, iou, refine, rejection_placed
 from seas_runtime.methods.placed.score import FEATURES, pair_score
 from seas_runtime.methods.request import PLACED, PairRequest, PlacedInputs
+from seas_runtime.placement.options import BOXES
 
 AGREED = 0.5
 """Intersection over union with the placement from which on the mask head is believed where a real defect's
@@ -63,14 +65,19 @@ class Judge:
         made: Attempted,
         position: int,
         feather: npt.NDArray[np.float32],
+        read: Read | None = None,
     ) -> Judged:
-        """Judge the pair at `position` of a batch; `feather` [side, side] is the share of the drawn."""
+        """Judge the pair at `position` of a batch; `feather` [side, side] is the share of the drawn, `read`
+        what another bundle's head found."""
         defect, latents = pair.request.defect, made.latents[position]
         probability = None if made.masks.probabilities is None else made.masks.probabilities[position]
+        found = made.masks.masks[position]
+        if read is not None:
+            found, probability = read.mask, read.probability
         placing, mask = pair.request.placing, asked.mask
         measured = probability is not None and placing is not None and placing.mask != PLACED
         if measured:
-            mask = refine(made.masks.masks[position], asked.mask, self._cell)
+            mask = refine(found, asked.mask, self._cell)
         if defect == GOOD:
             return Judged(
                 mask,
@@ -80,6 +87,8 @@ class Judge:
                 None,
             )
         bounds, start = PlacedBounds.of(self._generation, defect), started_from(asked, made)
+        if read is not None and placing is not None and placing.placement.source == BOXES:
+            bounds = replace(bounds, iou=0.0)  # a box says where a defect lies, not how much of it is one
         if measured and start is not asked.window and iou(mask, asked.mask) < AGREED:
             # What was laid there is known to lie there: the head found another thing, or too little.
             mask, measured = asked.mask, False

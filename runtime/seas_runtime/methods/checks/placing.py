@@ -7,12 +7,14 @@ from seas_runtime.manifest.signatures import FLOAT, FLOATS, Expected, Signature
 from seas_runtime.manifest.types import DECODE_IMAGE, ENCODE_IMAGE, STEP, STEP_UNGUIDED, Manifest
 from seas_runtime.methods.blending.inputs import BLENDED, REGIONS, blend_signature, check_blend
 from seas_runtime.methods.placed.bounds import check_gates
+from seas_runtime.methods.placed.normals import check_normals
 
 
 def check_placing(fields: Fields) -> None:
     """Refuse, by a UserError, what a section `generation` says of placed pairs and is not right."""
     check_blend(fields)
     check_gates(fields)
+    check_normals(fields)
     if fields.has(REGIONS) and not isinstance(fields.raw(REGIONS), bool):
         fields.fail(REGIONS, "true or false", fields.raw(REGIONS))
 

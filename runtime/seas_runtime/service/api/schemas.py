@@ -51,6 +51,9 @@ class NewJob(BaseModel):
     )
     where: Literal["auto", "foreground", "anywhere"] = "auto"
     per_picture: tuple[int, int] = Field((1, 1), description="The fewest and the most masks in a picture.")
+    per_background: tuple[int, int] | None = Field(
+        None, description="Placements in a row on one photograph, and pairs in a row of each."
+    )
     legal: Area | None = None
     sampler: str | None = Field(None, max_length=64)
     steps: int | None = Field(None, ge=1, le=1000)

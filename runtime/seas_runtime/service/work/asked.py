@@ -37,6 +37,8 @@ class Asked:
     """`auto`, `bundle` (the photographs in it), `noise` (whole pictures), or a set of photographs."""
     where: str = AUTO
     per_picture: tuple[int, int] = (1, 1)
+    per_background: tuple[int, int] | None = None
+    """Placements in a row on one photograph, and pairs in a row of each; None for all anew."""
     legal: bool = False
     """Whether there is a legal area in the job's folder."""
     sampler: str | None = None
@@ -55,6 +57,8 @@ class Asked:
         given = {name: value for name, value in values.items() if name in known}
         given["defects"] = tuple(given["defects"])
         given["per_picture"] = tuple(given.get("per_picture", (1, 1)))
+        if given.get("per_background") is not None:
+            given["per_background"] = tuple(given["per_background"])
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,6 +96,7 @@ class Asked:
             source=AUTO,
             where=self.where,
             per_picture=self.per_picture,
+            per_background=self.per_background,
             legal=str(folder / LEGAL_NAME) if self.legal else None,
         )
         draws = needs_photographs(bundle) or has_photographs(bundle)

@@ -72,7 +72,7 @@ _COMMANDS = (
     (proving.prove, "prove", "What pairs are worth to your own model."),
     (bundles.inspect, "inspect", "Say in words what a bundle is."),
     (bundles.verify, "verify", "Check that a bundle is whole, or its parity."),
-    (bundles.bench, "bench", "Measure how fast a bundle is here."),
+    (machine.bench, "bench", "Measure how fast a bundle is here."),
     (travel.diff, "diff", "Say in words what changed between two bundles."),
     (travel.pack, "pack", "Put a bundle into one file."),
     (travel.unpack, "unpack", "Take a bundle out of one, trusting nothing."),

@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from seas_train.data import PhotographsConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON to stdout.")]
+Quality = Annotated[
+    bool,
+    typer.Option(
+        "--quality",
+        help="Measure instead what pairs are like, --pairs of each defect, with every sampler, number of "
+        "steps and of masks that the bundle has.",
+    ),
+]
+QualityOnto = Annotated[
+    Path | None,
+    typer.Option("--onto", help="With --quality: photographs to draw into; by default as generate does."),
+]
 Force = Annotated[
     bool, typer.Option("--force", help="Replace what this command wrote there before; never other files.")
 ]

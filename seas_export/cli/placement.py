@@ -29,6 +29,15 @@ Where = Annotated[
 PerPicture = Annotated[
     str, typer.Option("--per-picture", metavar="N|LOW:HIGH", help="Masks in a picture, of one defect.")
 ]
+MaskFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask-from",
+        metavar="BUNDLE",
+        help="Of methods that measure no masks: measure them with the mask head of this bundle, one of "
+        "SeaS of the same product.",
+    ),
+]
 PerBackground = Annotated[
     str | None,
     typer.Option(

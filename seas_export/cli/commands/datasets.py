@@ -110,15 +110,7 @@ def generate(
             "--mask", help="refined (what the mask head finds, the default) or placed, as asked for."
         ),
     ] = None,
-    mask_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--mask-from",
-            metavar="BUNDLE",
-            help="Of methods that measure no masks: measure them with the mask head of this bundle, one of "
-            "SeaS of the same product.",
-        ),
-    ] = None,
+    mask_from: placement.MaskFrom = None,
     reweight: Annotated[
         str | None,
         typer.Option(

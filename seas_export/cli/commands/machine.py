@@ -1,19 +1,18 @@
-"""`doctor` and `engine`: what this machine can run, and a bundle compiled for the machine that will."""
+"""What this machine can run, a bundle compiled for the machine that will, and how it does here."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seas_export.cli import options, output
-from seas_runtime.units import gib
+from seas_runtime.units import gib, mib
 
 if TYPE_CHECKING:
     from seas_export.machine.doctor import Job
-
-Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON to stdout.")]
 
 
 @output.command("Run it again.")
@@ -21,7 +20,7 @@ def doctor(
     quick: Annotated[
         bool, typer.Option("--quick", help="Do not try whether packages import: they may be broken then.")
     ] = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """What this machine can run: Python, cores, memory, GPU, backends, and what to install."""
     from seas_export.machine.doctor import diagnose
@@ -167,3 +166,131 @@ def engine(
 def _bytes(size: float | None) -> int | None:
     """GiB in bytes."""
     return None if size is None else int(size * 2**30)
+
+
+@output.command("Run it again: nothing was written.")
+def bench(
+    bundle: options.BundleFolder,
+    batches: Annotated[str, typer.Option("--batches", help="Batch sizes, with commas between.")] = "1,2,4,8",
+    pairs: Annotated[int, typer.Option("--pairs", help="Pairs at each batch size.")] = 8,
+    defect: Annotated[
+        str | None, typer.Option("--defect", help="Which defect; by default the first.")
+    ] = None,
+    seed: options.Seed = 0,
+    steps: Annotated[int | None, typer.Option("--steps", help="One of the bundle's schedules.")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="One of the bundle's samplers.")] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option("--guidance", help="Strength of the prompt; by default the bundle's."),
+    ] = None,
+    backend: options.Backend = "cpu",
+    threads: options.Threads = None,
+    quality: options.Quality = False,
+    onto: options.QualityOnto = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for the figures and a plot; nothing is written without it."),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Measure latency, pairs per second per batch size, where the time goes, and peak memory."""
+    from seas_runtime.errors import CheckFailed, UserError
+
+    if quality:
+        for name, value in (("--steps", steps), ("--sampler", sampler), ("--guidance", guidance)):
+            if value is not None:
+                raise UserError(f"{name}: with --quality all that the bundle has is measured. Leave it out.")
+        _quality(bundle, (backend, threads), defect, onto, out, json, pairs=pairs, seed=seed)
+        return
+    from seas_export.machine.bench import bench as measure
+    from seas_export.machine.bench import check_bench, write_bench
+    from seas_runtime.generation.records import MAX_COUNT
+    from seas_runtime.manifest.fields import check_integer
+
+    check_integer("--pairs", pairs, 1, MAX_COUNT)
+    if onto is not None:
+        raise UserError("--onto: is only used with --quality. Add --quality, or leave it out.")
+    if out is not None:
+        check_bench(bundle, out)
+    result = measure(
+        bundle,
+        batches=_batches(batches),
+        pairs=pairs,
+        defect=defect,
+        seed=seed,
+        steps=steps,
+        sampler=sampler,
+        guidance=guidance,
+        backend=backend,
+        threads=threads,
+        say=output.say,
+    )
+    files = write_bench(result, out) if out is not None else []
+    placed = [] if result.placed is None else [("1, placed", result.placed)]
+    parts = list((result.placed or result.batches[0]).share)
+    rows: list[tuple[object, ...]] = [
+        (
+            name,
+            entry.pairs_per_second,
+            1000 * entry.seconds / entry.pairs,
+            *(f"{100 * entry.share.get(part, 0.0):.1f} %" for part in parts),
+        )
+        for name, entry in [*((entry.batch, entry) for entry in result.batches), *placed]
+    ]
+    memory = "unknown" if result.peak_memory is None else mib(result.peak_memory, 0)
+    text = output.group(
+        f"{bundle} on {result.machine.in_words()}: {result.defect}, {result.sampler} {result.steps} steps",
+        f"latency of one pair: median {result.latency_median:.3f} s, p95 {result.latency_p95:.3f} s; "
+        f"peak memory {memory}; loading {result.load_seconds:.1f} s",
+        *([said] if (said := result.power.to_text()) is not None else []),
+        *(f"warning: {warning}" for warning in result.power.warnings),
+        output.table("batch", "pairs/s", "ms/pair", *parts, rows=rows),
+        *(f"wrote {file}" for file in files),
+    )
+    output.report({**asdict(result), "files": files}, text, json)
+    if result.failed is not None:
+        size, reason = result.failed
+        raise CheckFailed(f"batch {size}: {reason}")
+
+
+def _quality(
+    bundle: Path,
+    where: tuple[str, int | None],
+    defect: str | None,
+    onto: Path | None,
+    out: Path | None,
+    json: bool,
+    **how: int,
+) -> None:
+    """`bench --quality`; where: backend and threads."""
+    from seas_export.quality.bench import COLUMNS, check_quality, measure_quality, write_quality
+    from seas_runtime import Generator
+
+    if out is not None:
+        check_quality(bundle, out)
+    generator = Generator.open(bundle, *where)
+    defects = () if defect is None else (defect,)
+    result = measure_quality(generator, defects=defects, onto=onto, say=output.say, **how)
+    files = [] if out is None else [write_quality(result, out)]
+    text = output.group(
+        f"{bundle} on {result.machine.in_words()}: {result.pairs} pairs of each defect",
+        output.table(*COLUMNS, rows=result.table()),
+        f"PSNR and mask IoU are against {result.rows[0].way.in_words()}, of pairs that pass both at once.",
+        *(f"wrote {file}" for file in files),
+    )
+    output.report({**result.to_dict(), "files": files}, text, json)
+
+
+def _batches(words: str) -> list[int]:
+    """Batch sizes from `1,2,4,8`."""
+    from seas_runtime.errors import UserError
+
+    try:
+        sizes = [int(word) for word in words.split(",")]
+    except ValueError:
+        sizes = []
+    if not sizes or min(sizes) < 1:
+        raise UserError(
+            f"--batches: expected whole numbers of 1 or more with commas between, found {words!r}."
+        )
+    return sizes

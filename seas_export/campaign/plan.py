@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from seas_export.campaign.target import PROOFS, Target
 from seas_runtime.dataset.shards.store import is_url
 from seas_runtime.errors import UserError
 from seas_runtime.generation.records import MAX_COUNT
@@ -37,7 +38,8 @@ class Part(Settings):
     """auto, photographs or noise, as `generate --from`."""
     guidance: float | None = None
     tau: float | None = None
-    target: str | None = None
+    target: Target | None = None
+    """When it has pairs enough, `count` at most; None to make all."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,6 @@ class Plan(Settings):
     """Whose power the estimate counts with."""
     watts: Positive | None = None
     """Of one device, where no board is named."""
-    target: str | None = field(default=None)
 
 
 def read_plan(file: Path) -> Plan:
@@ -91,34 +92,45 @@ def _part(values: Any, at: str, file: Path) -> Part:
     defects = values.get("defects")
     if isinstance(defects, str):
         values["defects"] = [defects]
+    beside = file.absolute().parent  # paths are as the plan's reader sees them
+    target = _target(values.pop("target", None), f"{at}.target", file, beside)
     part = overlay(Part(), values, str(file), at)
     if "bundle" not in values:
         raise UserError(f"{file}: {at}.bundle: expected a bundle's folder, found none")
-    beside = file.absolute().parent  # paths are as the plan's reader sees them
     onto = None if part.onto is None else beside / part.onto
     bundle = beside / part.bundle
     name = part.name or (bundle.parent.name if bundle.name == "bundle" else bundle.name)
-    return dataclasses.replace(part, name=name, bundle=bundle, onto=onto)
+    return dataclasses.replace(part, name=name, bundle=bundle, onto=onto, target=target)
+
+
+def _target(values: Any, at: str, file: Path, beside: Path) -> Target | None:
+    if values is None:
+        return None
+    if not isinstance(values, Mapping) or "product" not in values:
+        raise UserError(
+            f"{file}: {at}: expected keys and values with the folder of the product's photographs, which "
+            f"`prove` tests on, such as product: photographs/bottle, found {describe(values)}"
+        )
+    target = overlay(Target(), values, str(file), at)
+    return dataclasses.replace(target, product=beside / target.product)
 
 
 def _check(plan: Plan, where: str) -> None:
     if not plan.out:
         raise UserError(f"{where}: out: expected a folder, or a URL for shards, found none")
-    for at, target in [
-        ("target", plan.target),
-        *((f"{part.name}: target", part.target) for part in plan.parts),
-    ]:
-        if target is not None:
-            raise UserError(
-                f"{where}: {at}: a target asks whether more pairs still help, which `prove` is to measure; "
-                "it cannot be asked by a campaign yet. Leave it out, and give `count` or `pairs`"
-            )
     names = [part.name.casefold() for part in plan.parts]
     for part in plan.parts:
         if not is_safe_name(part.name):
             raise UserError(f"{where}: name: expected a name usable as a folder, found {describe(part.name)}")
         if names.count(part.name.casefold()) > 1:
             raise UserError(f"{where}: name: {part.name} is there twice; give each part a name of its own")
+        if part.target is not None and is_url(plan.out):
+            raise UserError(
+                f"{where}: {part.name}: target: `prove` reads a data set's folder, and out is a URL; give a "
+                "folder, or leave the target out"
+            )
+        if part.target is not None and PROOFS in names:
+            raise UserError(f"{where}: name: {PROOFS} is the folder of targets' proofs; choose another name")
         if part.count is None and plan.pairs is None:
             raise UserError(
                 f"{where}: {part.name}: expected `count`, pairs of each defect, or `pairs` of the whole "

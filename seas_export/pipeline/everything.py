@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from seas_export.pipeline.ledger import BUILD_FILE
+from seas_export.pipeline.on_ray.builder import CONFIG
+from seas_export.pipeline.on_ray.cluster import Cluster
 from seas_export.signals import Ended
 from seas_export.verdict import State
 from seas_runtime.errors import UserError
@@ -99,14 +102,17 @@ def build_everything(
     values: Mapping[str, Any],
     *,
     jobs: int = 1,
+    ray: str | None = None,
     force: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Everything:
     """Build every product of the folder `data` into `out`/PRODUCT, `jobs` at a time.
 
-    `values` are the configuration of all of them, without product, data and out. What is current is kept.
-    What a product says goes to stderr, or with several jobs to `out`/PRODUCT.log. Raises UserError where
-    there is no product; how each ended is in the result.
+    ray: the address of a cluster, whose machines build a product for each GPU, or by their cores; then `jobs`
+    is not asked. `values` are the configuration of all of them, without product, data and out. What is
+    current is kept. What a product says goes to stderr, or with several at a time to `out`/PRODUCT.log.
+    Raises UserError where there is no product, or the cluster cannot build them; how each ended is in the
+    result.
     """
     from seas_train.data.layouts import products_in
     from seas_train.data.layouts.found import is_folder, unreadable
@@ -125,24 +131,42 @@ def build_everything(
     places = {name: out / place for name, place in unique_names(names, product_name).items()}
     begun = time.perf_counter()
     running = _Running()
-    logs = {name: place.with_name(f"{place.name}.log") for name, place in places.items()} if jobs > 1 else {}
+    aside = jobs > 1 or ray is not None
+    logs = {name: place.with_name(f"{place.name}.log") for name, place in places.items()} if aside else {}
     for name, file in logs.items():
         # Earlier versions' logs lie beside a build. A folder fails its own product alone.
         if not file.is_dir() and not (places[name] / BUILD_FILE).is_file():
             check_file(file, "a log of build --all", _is_log, force=True)
-    out.mkdir(parents=True, exist_ok=True)
-    if jobs > 1 and values.get("threads") is None:
-        values = {**values, "threads": max(1, (os.cpu_count() or 1) // jobs)}
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "all.yaml"
-        config.write_text(json.dumps(values, default=str), encoding="utf-8")  # JSON is YAML
+    with contextlib.ExitStack() as stack:
+        cluster = None if ray is None else stack.enter_context(Cluster(ray))
+        threads = values.get("threads")
+        needs: dict[str, float] = {}
+        if cluster is not None:
+            needs = cluster.needs(len(names), threads)
+            threads = threads or int(needs["num_cpus"]) or None
+            cluster.check(data.absolute(), out.absolute())
+            jobs = len(names)
+        elif jobs > 1:
+            threads = threads or max(1, (os.cpu_count() or 1) // jobs)
+        out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(values if threads is None else {**values, "threads": threads}, default=str)
+        config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "all.yaml"
+        config.write_text(text, encoding="utf-8")  # JSON is YAML
 
         def run(name: str) -> Outcome:
             place, label = places[name], printable(name)
-            words = [*_command(), "--config", str(config), "--product", name, "--data", str(data)]
-            words += ["--out", str(place), "--json", *(["--force"] if force else [])]
+            source, target = (data, place) if cluster is None else (data.absolute(), place.absolute())
+            words = [*_command(), "--config", CONFIG, "--product", name, "--data", str(source)]
+            words += ["--out", str(target), "--json", *(["--force"] if force else [])]
+
+            def start() -> tuple[int, list[str]]:
+                if cluster is not None:
+                    return cluster.build(words[1:], text, needs)
+                here = [str(config) if word == CONFIG else word for word in words]
+                return running.run(here, quiet=name in logs)
+
             try:
-                outcome = _run(label, words, place, logs.get(name), running)
+                outcome = _run(label, start, place, logs.get(name))
             except OSError as error:  # as of a log that cannot be written: the others' summary stays
                 outcome = Outcome(label, "failed", 1, 0.0, place, f"failed: {printable(str(error))}")
             say(f"{label}: {outcome.state}, {duration(outcome.seconds)}")
@@ -152,6 +176,8 @@ def build_everything(
             try:
                 outcomes = tuple(pool.map(run, names))
             except KeyboardInterrupt as interrupt:
+                if cluster is not None:
+                    cluster.stop()
                 if isinstance(interrupt, Ended):  # which came to this process alone, as Ctrl-C does not
                     running.stop()
                 pool.shutdown(cancel_futures=True)  # the products' processes were interrupted with this one
@@ -173,13 +199,21 @@ class _Running:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stopped = False
 
-    def start(self, words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Start one."""
+    def run(self, words: list[str], quiet: bool) -> tuple[int, list[str]]:
+        """Run one to its end; return how it ended, and what it wrote to stderr, which is shown meanwhile."""
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
         self._processes.append(process)
         if self._stopped:
             process.terminate()
-        return process
+        lines: list[str] = []
+        assert process.stderr is not None
+        for line in process.stderr:
+            text = line.decode("utf-8", "replace")
+            lines += text.splitlines()
+            if not quiet:
+                sys.stderr.write(printable(text, keep="\n\r\t"))
+        return process.wait(), lines
 
     def stop(self) -> None:
         """Tell all of them to end; they clean up."""
@@ -188,21 +222,10 @@ class _Running:
             process.terminate()
 
 
-def _run(name: str, words: list[str], out: Path, log: Path | None, running: _Running) -> Outcome:
+def _run(name: str, start: Callable[[], tuple[int, list[str]]], out: Path, log: Path | None) -> Outcome:
     begun = time.perf_counter()
     before = _parts(out)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
-        process = running.start(words, environment)
-        assert process.stderr is not None
-        for line in process.stderr:
-            text = line.decode("utf-8", "replace")
-            said.write(text)
-            if log is None:
-                sys.stderr.write(printable(text, keep="\n\r\t"))
-        code = process.wait()
-        said.seek(0)
-        lines = said.read().splitlines()
+    code, lines = start()
     if log is not None:
         log.write_text("\n".join([_LOG, *lines]) + "\n", encoding="utf-8")
     seconds = time.perf_counter() - begun

@@ -109,8 +109,15 @@ def test_pairs_are_shared_out() -> None:
     [
         ("count: 5", "count: 0", "parts[0].count: expected 1 to 1000000"),
         ("count: 5", "", "expected `count`, pairs of each defect, or `pairs`"),
-        ("count: 5", "count: 5\n    target: prove", "`prove` is to measure; it cannot be asked"),
-        ("seed: 3", "target: prove", "`prove` is to measure"),
+        (
+            "count: 5",
+            "count: 5\n    target: prove",
+            "parts[0].target: expected keys and values",
+        ),
+        ("count: 5", "count: 5\n    target: {gain: 0.1}", "product: photographs/bottle"),
+        ("count: 5", "count: 5\n    target: {product: none}", "plate: target.product: expected a folder"),
+        ("count: 5", "count: 5\n    target: {product: none, gain: 2}", "gain: expected a share in 0..1"),
+        ("seed: 3", "target: prove", "unknown option 'target'"),
         ("name: cups", "name: plate", "plate is there twice"),
         ("name: cups", "name: a/b", "expected a name usable as a folder"),
         ("bundle: plate", "bundel: plate", "did you mean 'bundle'"),

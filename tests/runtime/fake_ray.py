@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 
@@ -75,9 +75,16 @@ class FakeRay:
         self.actors: list[Actor] = []
         self.is_shut_down = False
         self.puts = 0
+        self.more: dict[str, float] = {}
+        """What each machine has besides, such as a GPU."""
+        self.asked: list[dict[str, Any]] = []
+        """What each actor was to have."""
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Alive": True, "Resources": {"CPU": float(cores)}} for cores in self.cores]
+        return [
+            {"Alive": True, "NodeID": str(number), "Resources": {"CPU": float(cores), **self.more}}
+            for number, cores in enumerate(self.cores)
+        ]
 
     def remote(self, kind: Any) -> FakeRay:
         self._kind = kind
@@ -89,6 +96,7 @@ class FakeRay:
         class Made:
             @staticmethod
             def remote() -> Actor:
+                ray.asked.append(options)
                 return Actor(kind(), ray)
 
         return Made
@@ -100,10 +108,12 @@ class FakeRay:
     def get(self, answer: Any) -> Any:
         return answer.result() if isinstance(answer, Future) else answer
 
-    def wait(self, answers: list[Future[Any]], timeout: float) -> tuple[list[Any], list[Any]]:
+    def wait(
+        self, answers: list[Future[Any]], timeout: float, num_returns: int = 1
+    ) -> tuple[list[Any], list[Any]]:
         if not answers:
             return [], []
-        done, rest = wait(answers, timeout, FIRST_COMPLETED)
+        done, rest = wait(answers, timeout, FIRST_COMPLETED if num_returns == 1 else ALL_COMPLETED)
         return list(done), list(rest)
 
     def kill(self, actor: Actor) -> None:

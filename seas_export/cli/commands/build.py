@@ -23,6 +23,16 @@ def build(
         bool, typer.Option("--all", help="Every product of the --data folder, into OUT/PRODUCT each.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", help="With --all: products built at a time.")] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="With --all: build products side by side on a Ray cluster, one for each GPU, or by cores: "
+            "head:6379, ray://head:10001, auto, or local.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -159,8 +169,10 @@ def build(
     if every:
         if restore:
             raise UserError("--restore: is for one product. Give --product instead of --all.")
-        _build_all(config, merge(parse_assignments(set_ or []), values), jobs, force, json)
+        _build_all(config, merge(parse_assignments(set_ or []), values), jobs, ray, force, json)
         return
+    if ray is not None:
+        raise UserError("--ray: is only used with --all, whose products it spreads. Add --all.")
     if jobs != 1:
         raise UserError("--jobs: is only used with --all. Add --all, or leave it out.")
     wanted = load_config(config, merge(parse_assignments(set_ or []), values))
@@ -173,7 +185,9 @@ def build(
         )
 
 
-def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: bool, json: bool) -> None:
+def _build_all(
+    file: Path | None, options: dict[str, Any], jobs: int, ray: str | None, force: bool, json: bool
+) -> None:
     """`build --all`; ends with 1 if a product failed, with 2 if all that failed were asked for wrongly.
 
     With `strict` it also ends with 1 where a defect is not usable.
@@ -187,6 +201,8 @@ def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: boo
     from seas_train.settings import merge, read_yaml
 
     check_integer("--jobs", jobs, 1, 64)
+    if ray is not None and jobs != 1:
+        raise UserError("--jobs, --ray: a cluster's devices say how many are built at a time. Leave one out.")
     values = merge(read_yaml(file) if file is not None else {}, options)
     if values.get("product"):
         raise UserError("--all: builds every product, and --product one. Give one of them.")
@@ -196,7 +212,7 @@ def _build_all(file: Path | None, options: dict[str, Any], jobs: int, force: boo
     data = expanded(Path(values.pop("data", None) or DATA), "--data")
     out = expanded(Path(values.pop("out", None) or "out"), "--out")
     values.pop("product", None)
-    result = build_everything(data, out, values, jobs=jobs, force=force, say=output.say)
+    result = build_everything(data, out, values, jobs=jobs, ray=ray, force=force, say=output.say)
     output.report(result.to_dict(), result.to_text(), json)
     if result.failed:
         names = ", ".join(outcome.product for outcome in result.failed)

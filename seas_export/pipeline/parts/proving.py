@@ -23,8 +23,15 @@ NAME = "generated"
 """What the data set is called in the table."""
 
 
-def check_proof(config: ProveConfig, product: Product) -> ProveConfig:
+def check_proof(
+    config: ProveConfig,
+    product: Product,
+    option: str = "--prove",
+    another: str = "--set prove.segmenter=small",
+) -> ProveConfig:
     """Return the proof's options with a segmenter chosen, before hours of training.
+
+    option, another: what messages call the proof, and how they say to choose another segmenter.
 
     Raises:
         UserError: scikit-learn or the segmenter's packages are not installed, or nothing is held out.
@@ -33,14 +40,14 @@ def check_proof(config: ProveConfig, product: Product) -> ProveConfig:
     from seas_train.proof.segmenters.table import PRETRAINED, check_segmenter
 
     if importlib.util.find_spec("sklearn") is None:
-        raise UserError(f"--prove: needs scikit-learn, which is not installed here: {install('prove')}")
+        raise UserError(f"{option}: needs scikit-learn, which is not installed here: {install('prove')}")
     library = importlib.util.find_spec("segmentation_models_pytorch") is not None
     wanted = replace(config, segmenter=config.segmenter or ("unet" if library else "small"))
     check_segmenter(str(wanted.segmenter))
     if wanted.segmenter in PRETRAINED and not library:
         raise UserError(
-            f"--prove: {wanted.segmenter} needs segmentation-models-pytorch, which is not installed here: "
-            f"{install('prove')}; or take another: --set prove.segmenter=small"
+            f"{option}: {wanted.segmenter} needs segmentation-models-pytorch, which is not installed here: "
+            f"{install('prove')}; or take another: {another}"
         )
     held_out(product, 1.0, Half.DEVELOPMENT)
     return wanted

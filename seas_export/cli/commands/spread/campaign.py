@@ -40,6 +40,9 @@ def campaign(
     output.say(price.in_words())
     with build_progress() as show:
         done = run(wanted, parts, lambda name, made, total: show(name, "pairs", made, total))
+    for one in done:
+        if one.decided:
+            output.say(f"{one.name}: {one.decided}")
     rows = [(one.name, one.product, one.pairs, one.accepted, one.continued, one.failed or "") for one in done]
     table = output.table("", "product", "pairs", "accepted", "were there", "failed", rows=rows)
     value = {"estimate": price.to_dict(), "parts": [vars(one) for one in done]}

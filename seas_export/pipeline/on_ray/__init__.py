@@ -1,0 +1,1 @@
+"""Products of `build --all` on the machines of a Ray cluster."""

@@ -2,7 +2,8 @@
 
     python benchmarks/spread.py plan                 10^6 pairs as shards: planned, listed once they are there
     python benchmarks/spread.py growth               1 to 64 workers that sleep for a pair's measured time
-    python benchmarks/spread.py overhead BUNDLE      one process against two, and two workers of Ray
+    python benchmarks/spread.py overhead BUNDLE      one process, two, and workers of two nodes of a real
+                                                     cluster: bytes, pairs a second, memory of each
 
 `growth` runs our part of the Ray crew (who is given what, order, retries) over stand-ins for actors, as 64 of
 them do not fit on a small machine: it measures the head's work for each task, not Ray's own.
@@ -12,10 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,12 @@ from machine import describe_machine, write_entry
 from seas_runtime.backends.cores import peak_memory
 from seas_runtime.dataset.shards.names import SHARDS, TAR, Shard, missing, parse
 from seas_runtime.dataset.shards.store import Store
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.runtime.datasets import snapshot
+from tests.runtime.fake_ray import FakeRay
+from tests.runtime.real_ray import cluster
 
 RESULT = Path(__file__).parent / "results" / "spread.json"
 PAIRS, SHARD_PAIRS, DEFECTS = 1_000_000, 256, 70
@@ -64,9 +74,6 @@ def growth() -> dict[str, Any]:
     from seas_runtime.spreading.contract import Job, Opened, Task
     from seas_runtime.spreading.on_ray import crew as crews
 
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from tests.runtime.fake_ray import FakeRay
-
     seconds = PAIR_SECONDS * 4  # a batch
     figures = {}
     for workers in (1, 4, 16, 64):
@@ -98,30 +105,94 @@ def _tasks(kind: Any, count: int) -> Iterator[Any]:
     return (kind([[]], {}) for _ in range(count))
 
 
-def overhead(bundle: Path, pairs: int) -> dict[str, Any]:
-    """Make the same pairs by one process with two threads, and by two with one each."""
-    from seas_runtime import DatasetRequest, write_dataset
-    from seas_runtime.spreading.opening import open_source
+def overhead(bundle: Path, pairs: int, steps: int | None) -> dict[str, Any]:
+    """Make the same pairs by one process, by two, and by a cluster's workers, each case in a process.
 
-    figures = {}
-    for name, threads, devices, ray in (
-        ("one process, two threads", 2, None, None),
-        ("two processes", 1, "cores:2", None),
-        ("ray, two workers", 1, None, "local"),
-    ):
+    `same` compares files and records with the first case's.
+    """
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+
+        def measure(name: str, threads: int = 1, devices: str | None = None, ray: str | None = None) -> None:
+            out = Path(folder) / str(len(figures))
+            try:
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                    case = pool.submit(_case, bundle, out, pairs, steps, threads, devices, ray)
+                    figures[name] = {**case.result(), "same": _same(out, Path(folder) / "0")}
+            except Exception as error:
+                figures[name] = f"not measured: {str(error).splitlines()[0][:200]}"
+            print(json.dumps({name: figures[name]}), flush=True)
+
+        measure("one process")
+        measure("one process, two threads", 2)
+        measure("two processes", 1, "cores:2")
         try:
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                open_source(bundle, "cpu", threads, None, devices, ray) as (source, _),
-            ):
-                source.describe_backend()
-                write_dataset(source, DatasetRequest(("good",), 4), Path(folder) / "warm")
-                begun = time.perf_counter()
-                write_dataset(source, DatasetRequest(("good",), pairs, 1), Path(folder) / "out")
-                figures[name] = pairs / (time.perf_counter() - begun)
+            with cluster(1) as nodes:
+                measure("ray, one worker", 1, None, nodes.address)
+                nodes.add(1)
+                measure("ray, two workers", 1, None, nodes.address)
         except Exception as error:
-            figures[name] = f"not measured: {str(error).splitlines()[0][:200]}"
-    return {"pairs": pairs, "pairs_per_second": figures}
+            figures["ray"] = f"not measured: {str(error).splitlines()[0][:200]}"
+    weights = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
+    return {"pairs": pairs, "steps": steps, "bundle_bytes": weights, "cases": figures}
+
+
+def _case(
+    bundle: Path, out: Path, pairs: int, steps: int | None, threads: int, devices: str | None, ray: str | None
+) -> dict[str, Any]:
+    """Make pairs, and say how fast, and what those that made them hold in memory."""
+    from seas_runtime import DatasetRequest, Sampling, write_dataset
+    from seas_runtime.spreading.opening import open_source
+    from seas_runtime.spreading.pool import Pool
+
+    sampling = Sampling(steps=steps)
+    with open_source(bundle, "cpu", threads, None, devices, ray) as (source, _):
+        begun = time.perf_counter()
+        source.describe_backend()
+        opened = time.perf_counter() - begun
+        if pairs:
+            write_dataset(source, DatasetRequest(("good",), 8, sampling=sampling), out.with_suffix(".warm"))
+        begun = time.perf_counter()
+        if pairs:
+            write_dataset(source, DatasetRequest(("good",), pairs, 1, sampling=sampling), out)
+        seconds = time.perf_counter() - begun
+        made_by = [one.process for one in source.start()] if isinstance(source, Pool) else [os.getpid()]
+        return {
+            "seconds_to_open": opened,
+            "pairs_per_second": pairs / seconds,
+            "workers": [_memory(process, bundle) for process in made_by],
+        }
+
+
+def _memory(process: int, bundle: Path) -> dict[str, Any]:
+    """Return what a process holds, in bytes, as Linux has it.
+
+    resident: all of it; proportional: with its share alone of what others hold too; alone: what no other has.
+    weights_*: the same of the bundle's files that it maps.
+    """
+    where = Path(f"/proc/{process}")
+    status = dict(line.split(":", 1) for line in (where / "status").read_text().splitlines())
+    held: dict[str, int] = {}
+    ours = False
+    for line in (where / "smaps").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if not value.rstrip().endswith(" kB"):  # of a mapping, or of its flags
+            ours = str(bundle) in line if "-" in line.split()[0] else ours
+            continue
+        for prefix in ("", "weights ") if ours else ("",):
+            held[prefix + name] = held.get(prefix + name, 0) + int(value.split()[0]) * 1024
+    return {
+        "peak": int(status["VmHWM"].split()[0]) * 1024,
+        "resident": held["Rss"],
+        "proportional": held["Pss"],
+        "alone": held["Private_Clean"] + held["Private_Dirty"],
+        "weights_resident": held.get("weights Rss", 0),
+        "weights_proportional": held.get("weights Pss", 0),
+    }
+
+
+def _same(out: Path, expected: Path) -> bool:
+    return not out.exists() or snapshot(out) == snapshot(expected)
 
 
 def main() -> None:
@@ -129,16 +200,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("plan", "growth", "overhead"))
     parser.add_argument("bundle", nargs="?", type=Path)
-    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--pairs", type=int, default=40, help="0: open only, for memory (%(default)s)")
+    parser.add_argument("--steps", type=int, help="of sampling; the bundle's own by default")
+    parser.add_argument("--print", action="store_true", help="leave the kept results as they are")
     options = parser.parse_args()
     if options.what == "overhead":
         if options.bundle is None:
             parser.error("overhead: give a bundle's folder")
-        measured = overhead(options.bundle, options.pairs)
+        measured = overhead(options.bundle.absolute(), options.pairs, options.steps)
     else:
         measured = plan() if options.what == "plan" else growth()
     measured["machine"] = describe_machine()
-    write_entry(RESULT, options.what, measured)
+    if not options.print:
+        write_entry(RESULT, options.what, measured)
     print(json.dumps(measured, indent=2))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-import signal
+import platform
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -231,6 +231,34 @@ def test_a_machine_that_cannot_ends_the_run_before_any_work(
         write_dataset(pool, REQUEST, tmp_path / "out")
 
 
+def test_a_machine_that_a_store_does_not_let_in(
+    pool_on: Callable[..., Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any work, and by the machine's name: the one that the command is given on was let in."""
+    pytest.importorskip("fsspec", reason="fsspec is not installed: pip install '.[remote]'")
+    from seas_runtime.dataset.shards.store import Store
+    from seas_runtime.dataset.shards.writing import ShardOptions, write_shards
+
+    class NoCredentialsError(Exception):
+        pass
+
+    original, here = Store.exists, threading.get_ident()
+
+    def exists(self: Store, name: str) -> bool:
+        if threading.get_ident() != here:
+            raise self._failure("look at", NoCredentialsError("Unable to locate credentials"))
+        return original(self, name)
+
+    monkeypatch.setattr(Store, "exists", exists)
+    monkeypatch.setattr(platform, "node", lambda: "rack7")
+    with (
+        pool_on(FakeRay(1)) as pool,
+        pytest.raises(UserError, match=r"node rack7: file://.*does not let us in .*credentials"),
+    ):
+        write_shards(pool, REQUEST, f"file://{tmp_path}/store", ShardOptions())
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_machine_that_joins_and_cannot_is_left_out(
     pool_on: Callable[..., Pool], tmp_path: Path, alone: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -291,21 +319,3 @@ def test_options_that_do_not_go_together(tiny_bundle: Path) -> None:
     ):
         with pytest.raises(UserError, match=words), open_source(tiny_bundle, **options):  # type: ignore[arg-type]
             pass
-
-
-@pytest.mark.slow
-def test_a_real_cluster(tiny_bundle: Path, tmp_path: Path, alone: dict[str, bytes]) -> None:
-    """Two workers, of which one is killed, then its place is taken again."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
-    crew = RayCrew("local", num_cpus=2, include_dashboard=False)
-    with Pool(Bundle.read(tiny_bundle), crew, job_of(tiny_bundle)) as pool:
-        first = pool.start()[0].process
-        reports: list[int] = []
-
-        def kill(done: int, total: int) -> None:
-            reports.append(done)
-            if len(reports) == 3:
-                os.kill(first, signal.SIGKILL)
-
-        write_dataset(pool, REQUEST, tmp_path / "out", kill)
-    assert snapshot(tmp_path / "out") == alone

@@ -89,6 +89,14 @@ class PairSource(Protocol):
         ...
 
 
+class Needed(Protocol):
+    """Something outside that every worker must reach. Plain data, as it goes to other processes."""
+
+    def check(self) -> None:
+        """Try it; UserError where it cannot be reached from here."""
+        ...
+
+
 @dataclass(frozen=True)
 class Job:
     """What every worker opens."""
@@ -111,6 +119,8 @@ class Job:
     """The file of a public key."""
     mixed: bool = False
     """Whether workers may be of several kinds; records say then which."""
+    needed: Needed | None = None
+    """What workers try before they open the bundle, such as the store that they are to write into."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from seas_runtime.generation.placing.mask_reader import MaskReader
 from seas_runtime.manifest.types import Manifest
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Placing
-from seas_runtime.spreading.contract import EncodedPair, Job, Made, Opened, Parcel, Task
+from seas_runtime.spreading.contract import EncodedPair, Job, Made, Needed, Opened, Parcel, Task
 
 TASK_SECONDS = 0.5
 """What a task is to take: much longer than handing it over, short enough to be made again."""
@@ -99,6 +99,10 @@ class Pool:
             mask_from=str(folder.absolute()),
             mask_fingerprint=self._reader.bundle.fingerprint,
         )
+
+    def must_reach(self, needed: Needed) -> None:
+        """Have each worker try something before it opens the bundle; before the workers start."""
+        self._job = dataclasses.replace(self._job, needed=needed)
 
     def scores(self, placing: Placing | None) -> bool:
         """Whether pairs get a score: see `Generator.scores`."""

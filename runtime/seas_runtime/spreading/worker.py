@@ -71,8 +71,11 @@ class MarkingGenerator(Generator):
 def open_generator(job: Job) -> Generator:
     """Open a job's bundle.
 
-    Raises UserError where it is another one here than the pairs are to be of, and so the photographs.
+    Raises UserError where it is another one here than the pairs are to be of, and so the photographs, and
+    where this machine cannot reach what the job needs.
     """
+    if job.needed is not None:
+        job.needed.check()
     key = None if job.require_signature is None else Path(job.require_signature)
     kind = MarkingGenerator if job.mixed else Generator
     generator = kind.open(Path(job.bundle), job.backend, job.threads, require_signature=key)

@@ -74,6 +74,17 @@ class ShardsSummary:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class StoreNeeded:
+    """The store as every worker needs it: machines may have other credentials, or none."""
+
+    url: str
+
+    def check(self) -> None:
+        """Look into it; UserError where it does not let this machine in, or is not reached."""
+        Store(self.url).exists(ABOUT_NAME)
+
+
 def write_shards(
     source: PairSource,
     request: DatasetRequest,
@@ -96,6 +107,8 @@ def write_shards(
         )
     store = Store(url)
     store.exists(ABOUT_NAME)  # lets us in, or says why not, before workers start
+    if isinstance(source, Pool):
+        source.must_reach(StoreNeeded(url))
     description = describe_dataset(source, request)
     options = _agree(store, source, description, request.batch, options)
     there = [shard.range for shard in parse(store.names(SHARDS))]

@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from seas_runtime.errors import UserError
+from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.spreading.contract import Job, Task
 from seas_runtime.spreading.on_ray.sending import unpack
 from seas_runtime.spreading.processes import sendable
@@ -40,8 +40,8 @@ class RemoteWorker:
             if missing := _missing(job):
                 return Missing(missing)
             self._worker = Worker(job)
-        except UserError as error:
-            return UserError(f"node {platform.node()}: {error}")
+        except (UserError, CheckFailed) as error:
+            return type(error)(f"node {platform.node()}: {error}")
         except BaseException as error:
             return sendable(error)
         return self._worker.opened

@@ -213,9 +213,9 @@ def _until_enough(
     for count in asked.counts(item.count):
         if asked.enough is not None:
             break
+        count = kept_count(out, count, request.oversample)  # pairs that are there already are not dropped
         if any(step.count == count for step in asked.found):
             continue
-        count = kept_count(out, count, request.oversample)  # pairs that are there already are not dropped
         write_dataset(source, replace(request, count=count), out, report)
         step = measure(asked, count, out, Path(plan.out) / PROOFS / item.part.name, plan.threads)
         asked = replace(asked, found=tuple(sorted((*asked.found, step), key=lambda one: one.count)))

@@ -63,10 +63,14 @@ class Asked:
     @property
     def enough(self) -> int | None:
         """Pairs of each defect that are enough, as a step gained too little; None where none has yet."""
-        for before, step in zip(self.found, self.found[1:], strict=False):
-            if step.iou - before.iou < self.target.gain:
-                return step.count
-        return None
+        decided = self._decided
+        return None if decided is None else decided[1].count
+
+    @property
+    def _decided(self) -> tuple[Step, Step] | None:
+        """The first step that gained too little, behind the one before it."""
+        steps = zip(self.found, self.found[1:], strict=False)
+        return next((pair for pair in steps if pair[1].iou - pair[0].iou < self.target.gain), None)
 
     def counts(self, most: int) -> Iterator[int]:
         """Yield the pairs of each step: doubled, and `most` in the end."""
@@ -80,9 +84,12 @@ class Asked:
         """Say what was decided, and by which figures."""
         figures = ", ".join(f"{step.iou:.3f} with {step.count}" for step in self.found)
         said = f"pooled IoU {self.found[0].real:.3f} without pairs, {figures}" if self.found else ""
-        if self.enough is not None:
-            gained = self.found[-1].iou - self.found[-2].iou
-            return f"enough: the last step gained {gained:+.3f}, under {self.target.gain:g}; {said}"
+        if self._decided is not None:
+            before, step = self._decided
+            gained = step.iou - before.iou
+            return (
+                f"enough: the step to {step.count} gained {gained:+.3f}, under {self.target.gain:g}; {said}"
+            )
         if self.found and self.found[-1].count >= most:
             return f"all {most} pairs were made, and no step gained under {self.target.gain:g}; {said}"
         return f"not decided; {said}" if said else "not decided"

@@ -180,8 +180,10 @@ def method_files(method: str, **files: Path | None) -> dict[str, Any]:
     return parse_assignments([f"{known[name]}={json.dumps(str(path))}" for name, path in wanted.items()])
 
 
-def memory_options(level: str | None, lora: int | None, method: str) -> dict[str, Any]:
-    """The training options that `--memory` and `--lora` stand for with a method."""
+def memory_options(
+    level: str | None, lora: int | None, method: str, *, distill: bool = False
+) -> dict[str, Any]:
+    """The options of training, or of a student's, that `--memory` and `--lora` stand for with a method."""
     if level is None and lora is None:
         return {}
     from seas_runtime.errors import UserError
@@ -195,6 +197,9 @@ def memory_options(level: str | None, lora: int | None, method: str) -> dict[str
         raise UserError(
             f"{option}: method {method} leaves the base as it is and has no such levels; leave it out"
         )
+    if distill:
+        way = find_method(method).distillation
+        return {} if way is None else dict(way.memory(level, lora))
     return dict(values(level, lora))
 
 

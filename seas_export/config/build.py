@@ -246,8 +246,10 @@ def load_config(file: Path | None, options: Mapping[str, Any]) -> BuildConfig:
     config = BuildConfig()
     if file is not None:
         config = overlay(config, read_yaml(file), str(file))
-    train = options.get("train", {})
-    config = overlay(config, {**options, "train": merge(config.train, train)}, COMMAND_LINE)
+    given = {**options, "train": merge(config.train, options.get("train", {}))}
+    if "distill" in (fast := options.get("fast", {})):
+        given["fast"] = {**fast, "distill": merge(config.fast.distill, fast["distill"])}
+    config = overlay(config, given, COMMAND_LINE)
     if not config.product:
         raise UserError("build: expected the name of a product, found none. Give it: --product bottle")
     return config

@@ -25,6 +25,7 @@ BUILD_FILE = "build.json"
 _ABSENT = object()
 BUILD = Kind("a build", BUILD_FILE, (BUILD_FILE,))
 SCHEMA = 1
+HELD = "another build is at work in it"
 
 
 class Before(str, Enum):
@@ -273,7 +274,7 @@ def only_build(out: Path) -> Iterator[None]:
     Raises:
         UserError: another build holds it, or it cannot be made.
     """
-    with locked(out, f"--out {out}: another build is at work in it. Wait for it, or choose another --out."):
+    with locked(out, f"--out {out}: {HELD}. Wait for it, or choose another --out."):
         try:
             yield
         finally:

@@ -262,9 +262,10 @@ class _Build:
                 build_engines(model.bundle, options, self.say)
             judge(ledger, config, model)
         if not config.fast.run:
+            ledger.note(fast=None)
             return teacher, config
         found = compare(ledger, config, teacher, self.student, self.say)
-        asked = replace(config.generate, mask_steps=found["mask_steps"] or config.generate.mask_steps)
+        asked = replace(config.generate, mask_steps=found["mask_steps"])
         return (self.student if found["taken"] == STUDENT else teacher), replace(config, generate=asked)
 
     def _prove(self, options: ProveConfig) -> bool:

@@ -114,11 +114,13 @@ def make_pairs(
     seed: int = 0,
     batch: int = 4,
     placing: Placing | None = None,
+    tau: float | None = None,
     options: dict[str, Any] | None = None,
 ) -> Made:
     """Make pairs of every defect in one way, with gates and tries as `generate` has them.
 
-    defects: the bundle's, or `good`. options: the method's own, by name.
+    defects: the bundle's, or `good`. tau: threshold of masks, None for the bundle's. options: the method's
+    own, by name.
 
     Raises UserError for what the bundle has not.
     """
@@ -126,7 +128,7 @@ def make_pairs(
     if way.mask_steps is not None:
         asked["mask_steps"] = way.mask_steps
     made = find_method(generator.manifest.method).make_options(asked)
-    sampling: dict[str, Any] = {"sampler": way.sampler, "steps": way.steps}
+    sampling: dict[str, Any] = {"sampler": way.sampler, "steps": way.steps, "tau": tau}
     seen: dict[tuple[str, int], Seen] = {}
     scores: list[float] = []
     first = accepted = total = 0

@@ -55,7 +55,7 @@ def gather(out: Path, product: Product, build: Mapping[str, Any]) -> Content:
     labels = product.labels
     descriptions = _descriptions(out)
     real = RealPictures(product)
-    made = GeneratedPictures(Values.of(manifest.preprocessing), _photograph_folders(out, build))
+    made = GeneratedPictures(Values.of(manifest.preprocessing), _photograph_folders(model, build))
     gates = (
         *gate_counts(records, labels),
         *(replace(gate, counted=False) for gate in gate_counts(beside, labels)),
@@ -195,14 +195,14 @@ def _descriptions(out: Path) -> list[dict[str, Any]]:
 
 def _fast(build: Mapping[str, Any]) -> Iterator[str]:
     """What a build that was asked for cheaper pairs took."""
-    if build["config"].get("fast", {}).get("run") and "fast" in build:
+    if build.get("fast"):
         yield build["fast"]["words"]
 
 
-def _photograph_folders(out: Path, build: Mapping[str, Any]) -> list[Path]:
+def _photograph_folders(model: Path, build: Mapping[str, Any]) -> list[Path]:
     """Where the photographs may lie that defects were drawn into: the build's choice, and the bundle."""
     chosen = build["config"].get("generate", {}).get("onto")
-    return [*([Path(chosen)] if chosen else []), out / "bundle" / FOLDER]
+    return [*([Path(chosen)] if chosen else []), model / "bundle" / FOLDER]
 
 
 def _curves(training: Path, method: str) -> Iterator[Curve]:

@@ -102,8 +102,9 @@ def test_the_spread_is_that_of_one_defects_boxes() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--quality", "--steps", 3), "--steps: with --quality all"),
-        (("--quality", "--sampler", "ddim"), "--sampler: with --quality all"),
+        (("--quality", "--steps", 3), "--steps: not with --quality"),
+        (("--quality", "--sampler", "ddim"), "--sampler: not with --quality"),
+        (("--quality", "--batches", "1"), "--batches: not with --quality"),
         (("--onto", "x"), "--onto: is only used with --quality"),
         (("--quality", "--onto", "nowhere"), "nowhere"),
         (("--quality", "--pairs", 0), "pairs"),

@@ -87,7 +87,7 @@ def test_it_ends_where_a_step_gains_too_little(
     assert measured.asked == measured.held == [2, 4, 8]
     part, other = ended.json["parts"]
     assert (part["pairs"], other["pairs"], other["decided"]) == (16, 3, None)
-    assert "enough: the last step gained +0.010, under 0.02" in part["decided"]
+    assert "enough: the step to 8 gained +0.010, under 0.02" in part["decided"]
     assert part["decided"] in " ".join(ended.err.split())
     assert [step["count"] for step in told(folder)["target"]["steps"]] == [2, 4, 8]
     assert (told(folder)["target"]["enough"], told(folder)["count"]) == (8, 8)
@@ -127,6 +127,22 @@ def test_other_photographs_are_measured_anew(run: Run, folder: Path, monkeypatch
     (masks / "000_mask.png").rename(masks / "zzz_mask.png")
     assert run("campaign", folder / "plan.yaml").code == 0
     assert measured.asked == measured.held == [2, 4, 4, 8]
+
+
+def test_pairs_that_are_there_are_measured_once(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though several steps are of fewer: two figures of the same pairs would say that they are enough."""
+    measured = Measured(monkeypatch, {2: 0.30, 4: 0.40, 8: 0.50, 12: 0.51})
+    assert run("campaign", write_plan(folder)).code == 0
+    assert measured.asked == [2, 4, 8, 12]
+    measured.asked.clear()
+    (folder / "photographs/test/stain/000.png").rename(folder / "photographs/test/stain/zzz.png")
+    masks = folder / "photographs/ground_truth/stain"
+    (masks / "000_mask.png").rename(masks / "zzz_mask.png")
+    assert run("campaign", folder / "plan.yaml").code == 0
+    assert measured.asked == [12]
+    assert told(folder)["target"]["enough"] is None
 
 
 def test_real_proofs_decide(run: Run, folder: Path) -> None:

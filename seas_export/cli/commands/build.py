@@ -166,6 +166,8 @@ def build(
     trained.update(options.method_files(method or "seas", image_encoder=image_encoder, captions=captions))
     if trained:
         values = merge({"train": trained}, values)
+    if distilled := options.memory_options(memory, lora, method or "seas", distill=True):
+        values = merge({"fast": {"distill": distilled}}, values)
     if every:
         if restore:
             raise UserError("--restore: is for one product. Give --product instead of --all.")

@@ -171,10 +171,12 @@ def _bytes(size: float | None) -> int | None:
 @output.command("Run it again: nothing was written.")
 def bench(
     bundle: options.BundleFolder,
-    batches: Annotated[str, typer.Option("--batches", help="Batch sizes, with commas between.")] = "1,2,4,8",
+    batches: Annotated[
+        str | None, typer.Option("--batches", help="Batch sizes, with commas between; 1,2,4,8 by default.")
+    ] = None,
     pairs: Annotated[int, typer.Option("--pairs", help="Pairs at each batch size.")] = 8,
     defect: Annotated[
-        str | None, typer.Option("--defect", help="Which defect; by default the first.")
+        str | None, typer.Option("--defect", help="Which defect; by default the first, with --quality all.")
     ] = None,
     seed: options.Seed = 0,
     steps: Annotated[int | None, typer.Option("--steps", help="One of the bundle's schedules.")] = None,
@@ -197,9 +199,10 @@ def bench(
     from seas_runtime.errors import CheckFailed, UserError
 
     if quality:
-        for name, value in (("--steps", steps), ("--sampler", sampler), ("--guidance", guidance)):
+        given = {"--steps": steps, "--sampler": sampler, "--guidance": guidance, "--batches": batches}
+        for name, value in given.items():
             if value is not None:
-                raise UserError(f"{name}: with --quality all that the bundle has is measured. Leave it out.")
+                raise UserError(f"{name}: not with --quality, which measures all samplers and steps alike.")
         _quality(bundle, (backend, threads), defect, onto, out, json, pairs=pairs, seed=seed)
         return
     from seas_export.machine.bench import bench as measure
@@ -214,7 +217,7 @@ def bench(
         check_bench(bundle, out)
     result = measure(
         bundle,
-        batches=_batches(batches),
+        batches=_batches(batches or "1,2,4,8"),
         pairs=pairs,
         defect=defect,
         seed=seed,

@@ -8,9 +8,11 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from seas_export.pipeline.ledger import HELD
 from seas_export.version import version
 
 CONFIG = "{config}"
@@ -34,15 +36,27 @@ class Builder:
         """Say whether paths are there."""
         return Seen(platform.node(), version(), tuple(path for path in paths if not Path(path).exists()))
 
-    def build(self, words: list[str], config: str, folder: str) -> tuple[int, list[str]]:
+    def build(
+        self, words: list[str], config: str, folder: str, patience: float = 0.0
+    ) -> tuple[int, list[str]]:
         """Run Python with `words` in a folder; return how it ended, and what it wrote to stderr.
 
-        config: the text of the file that stands in `words` as CONFIG.
+        config: the text of the file that stands in `words` as CONFIG. patience: for so many seconds a build
+        that another process holds is tried again: one that was told to end may still be about it.
         """
+        until = time.monotonic() + patience
+        while True:
+            code, lines = self._build(words, config, folder)
+            if code == 0 or time.monotonic() > until or not any(HELD in line for line in lines):
+                return code, lines
+            time.sleep(2.0)
+
+    def _build(self, words: list[str], config: str, folder: str) -> tuple[int, list[str]]:
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "all.yaml"
             file.write_text(config, encoding="utf-8")
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+            environment.pop("OMP_NUM_THREADS", None)  # Ray's, of one thread where no core was asked for
             ended = subprocess.run(
                 [sys.executable, *(str(file) if word == CONFIG else word for word in words)],
                 cwd=folder,

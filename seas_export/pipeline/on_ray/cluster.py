@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 MOST_TRIES = 4
 """Machines that may be lost under the same product before it is given up."""
 LOOK_SECONDS = 300.0
+PATIENCE_SECONDS = 120.0
+"""For a build whose actor was lost to let go of its folder."""
 _TICK = 0.5
 
 
@@ -63,7 +66,8 @@ class Cluster:
                 f"--ray: expected a machine with --threads {threads} cores, found {max(cores)} at most; give "
                 "fewer"
             )
-        each = threads or max(1, min(max(cores), sum(cores) // products))
+        whole = range(max(cores), 1, -1)
+        each = threads or next((n for n in whole if sum(count // n for count in cores) >= products), 1)
         return {"num_cpus": float(each), "num_gpus": 0.0}
 
     def check(self, data: Path, out: Path) -> None:
@@ -88,7 +92,8 @@ class Cluster:
         except BaseException:
             mark.unlink(missing_ok=True)
             if made:
-                out.rmdir()
+                with contextlib.suppress(OSError):
+                    out.rmdir()
             raise
         finally:
             mark.unlink(missing_ok=True)
@@ -99,9 +104,11 @@ class Cluster:
 
         Where the machine is lost, another continues what was finished.
         """
-        for _ in range(MOST_TRIES):
+        for number in range(MOST_TRIES):
             actor = self._actor(needs)
-            answer = actor.build.remote(list(words), config, str(Path.cwd()))
+            again = list(words) if number == 0 else [word for word in words if word != "--force"]
+            patience = PATIENCE_SECONDS if number else 0.0
+            answer = actor.build.remote(again, config, str(Path.cwd()), patience)
             try:
                 while not self._ray.wait([answer], num_returns=1, timeout=_TICK)[0]:
                     pass
@@ -133,8 +140,9 @@ class Cluster:
 
     def _kill(self, actors: Sequence[Any]) -> None:
         for actor in actors:
-            self._actors.remove(actor)
-            self._ray.kill(actor)
+            if actor in self._actors:
+                self._actors.remove(actor)
+                self._ray.kill(actor)
 
     def _seen(self, look: Any) -> Seen:
         try:

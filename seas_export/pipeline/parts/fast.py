@@ -8,7 +8,7 @@ teacher does, with one mask where that changes little. What was found stands in 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from seas_export.config.build import BuildConfig
 from seas_export.pipeline.digests import clear_damaged, folder_digest
 from seas_export.pipeline.ledger import Before, Ledger
 from seas_export.pipeline.parts.model import Model
+from seas_export.verdict import State, Verdict
+from seas_export.verdict.files import read_verdicts
 from seas_export.version import version
 from seas_runtime.errors import UserError
 from seas_runtime.files import read_json, write_json
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
 FIRST_TRY, IOU, SPREAD, SCORE, SAME_MASKS = 0.05, 0.03, 0.9, 0.9, 0.95
 """Bounds: a student's first tries and IoU on held-out photographs may lie so far below its teacher's; spread
-and score are at least this part of the teacher's; masks of one step agree so far with those of all."""
+and score are at least this part of the teacher's; masks of one step agree so far with those of all. And no
+defect's verdict may be worse."""
 
 _NO_MATTER = ("pairs", "keep", "oversample")
 """Options of generation that do not change what one pair is like."""
@@ -56,7 +59,8 @@ def check_fast(config: BuildConfig) -> None:
     """Refuse, by a UserError and before any work, options that a student cannot have."""
     from seas_train.methods.table import find_method
 
-    if find_method(config.method).distillation is None:
+    way = find_method(config.method).distillation
+    if way is None:
         raise UserError(
             f"--fast: method {config.method} leaves its base as it is: there is no U-Net of its own to "
             "distill. Leave --fast out, or take --method seas."
@@ -66,6 +70,12 @@ def check_fast(config: BuildConfig) -> None:
             "--fast: a student takes its steps without guidance, which is in its weights. Leave --guidance "
             "out; what it learns is `train.generation.guidance`."
         )
+    for name in ("negative_prompt", "guidance_rescale"):
+        if getattr(config.generate, name) is not None:
+            raise UserError(
+                f"--fast: generate.{name} is of steps with guidance, and a student takes none. Leave one out."
+            )
+    overlay(way.blank, {**config.fast.distill, "seed": config.seed}, COMMAND_LINE, "fast.distill")
 
 
 def distill(ledger: Ledger, config: BuildConfig, product: Product, teacher: Model, student: Model) -> None:
@@ -108,6 +118,8 @@ def compare(
     ledger: Ledger, config: BuildConfig, teacher: Model, student: Model, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Measure both and return what to make pairs with, as fast.json has it: a part of the build."""
+    from seas_runtime.generation.placing.backgrounds import Backgrounds
+
     out = student.folder / "fast.json"
     wanted = config.generate
     inputs = {
@@ -115,10 +127,11 @@ def compare(
         **{
             f"{part} of the {who}": ledger.entries[model.part(part)].output
             for who, model in (("teacher", teacher), ("student", student))
-            for part in ("evaluate", "export")
+            for part in ("evaluate", "export", "verdict")
         },
         "pairs": config.fast.pairs,
         "seed": config.seed,
+        **({} if wanted.onto is None else {"photographs": Backgrounds.of_folder(wanted.onto).digest}),
         "generate": {name: value for name, value in wanted.to_dict().items() if name not in _NO_MATTER},
     }
     ledger.part(
@@ -133,16 +146,18 @@ def compare(
 def _compare(
     config: BuildConfig, teacher: Model, student: Model, out: Path, say: Callable[[str], None]
 ) -> None:
-    slow, fast = _pairs(config, teacher, None, say), _pairs(config, student, None, say)
+    own = config.generate.mask_steps
+    slow, fast = _pairs(config, teacher, own, say), _pairs(config, student, None, say)
     checks = [
         *_checks(slow.quality, fast.quality),
         *_mask_checks(read_json(teacher.scores, "scores"), read_json(student.scores, "scores")),
+        *_verdict_checks(read_verdicts(teacher.verdict), read_verdicts(student.verdict)),
     ]
     taken, mask_steps = STUDENT, None
     failed = [check for check in checks if not check.passed]
     masks: list[Check] = []
     cheapest = fast.quality
-    if failed:
+    if failed and own is None:
         one = _pairs(config, teacher, 1, say)
         agreed = one.against(slow).mask_iou
         masks = [
@@ -152,6 +167,8 @@ def _compare(
         passes = all(check.passed for check in masks)
         taken, mask_steps = (ONE_MASK, 1) if passes else (NOTHING, None)
         cheapest = one.quality if passes else slow.quality
+    elif failed:
+        taken, mask_steps, cheapest = NOTHING, own, slow.quality
     gain = slow.quality.seconds / cheapest.seconds
     write_json(
         out,
@@ -188,6 +205,7 @@ def _pairs(config: BuildConfig, model: Model, mask_steps: int | None, say: Calla
         seed=config.seed,
         batch=wanted.batch,
         placing=placing,
+        tau=wanted.tau,
         options=options,
     )
     say(f"{model.part('compare')}: {way.in_words()}: {made.quality.seconds:.3f} s a pair")
@@ -215,6 +233,17 @@ def _mask_checks(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> list
         for found in (teacher, student)
     )
     return [Check("IoU of masks of held-out photographs", before, after, before - IOU)]
+
+
+def _verdict_checks(teacher: Sequence[Verdict], student: Sequence[Verdict]) -> list[Check]:
+    """Each defect's verdict: a student may not cost one."""
+    ranks = {State.NOT_USABLE: 0.0, State.DOUBTFUL: 1.0, State.USABLE: 2.0}
+    found = {verdict.defect: ranks[verdict.state] for verdict in student}
+    return [
+        Check(f"verdict of {verdict.defect}", rank, found.get(verdict.defect, 0.0), rank)
+        for verdict in teacher
+        for rank in (ranks[verdict.state],)
+    ]
 
 
 def _in_words(taken: str, gain: float, failed: list[Check]) -> str:

@@ -27,6 +27,8 @@ def write_report(
 
     inputs = {
         "version": version(),
+        "pairs_by": ledger.content.get("pairs_by"),
+        "fast": ledger.content.get("fast"),
         **{name: entry.output for name, entry in ledger.entries.items() if name != "report"},
     }
     try:

@@ -73,6 +73,8 @@ class Distillation:
     """Raises UserError for a checkpoint that cannot be a teacher, or photographs that are not its own."""
     defaults: Callable[[Checkpoint, Product], Any]
     """The configuration, a `Settings` dataclass."""
+    blank: Any
+    """A configuration of that class, to check options by before there is a checkpoint."""
     run: Distill
     estimate: Callable[[Checkpoint, Product, Any], Estimate]
     memory: Callable[[str | None, int | None], Mapping[str, Any]]

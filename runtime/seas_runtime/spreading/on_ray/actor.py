@@ -41,7 +41,8 @@ class RemoteWorker:
                 return Missing(missing)
             self._worker = Worker(job)
         except (UserError, CheckFailed) as error:
-            return type(error)(f"node {platform.node()}: {error}")
+            kind = UserError if isinstance(error, UserError) else CheckFailed
+            return kind(f"node {platform.node()}: {error}")
         except BaseException as error:
             return sendable(error)
         return self._worker.opened

@@ -15,6 +15,7 @@ from seas_train.methods.contract import Distillation, Estimate, Method
 from seas_train.methods.seas.checkpoint import MASK_HEAD, check_checkpoint, save_checkpoint
 from seas_train.methods.seas.config import ReferenceScale, TrainConfig
 from seas_train.methods.seas.distill import training as distilling
+from seas_train.methods.seas.distill.config import DistillConfig
 from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
 from seas_train.methods.seas.finetune.stage import FinetuneStage
@@ -157,6 +158,7 @@ METHOD = Method(
     distillation=Distillation(
         check=distilling.check_teacher,
         defaults=distilling.defaults,
+        blank=DistillConfig(),
         run=distilling.distill,
         estimate=distilling.estimate,
         memory=lambda level, lora: distilling.memory(memory(level, lora)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from seas_runtime import DatasetRequest, Placing, Sampling, write_dataset
 from seas_runtime.bundle.reading import Bundle, read_manifest_file, write_manifest
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
+from seas_runtime.generation.placing import judging
 from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.methods.noise import PairNoise, Stream
+from seas_runtime.methods.placed.bounds import PlacedBounds
 from seas_runtime.methods.placed.gates import GROWTH
 from seas_runtime.methods.request import PLACED, REFINED
 from seas_runtime.placement.morphology import grow
@@ -117,15 +120,27 @@ def test_the_picture_stays_what_it_is_without(boxes: Path, head: Path) -> None:
     assert set(measured.record.times.graphs) - set(plain.record.times.graphs) == {"measure_mask"}
 
 
-def test_a_thin_mask_in_a_large_box_passes_an_empty_one_does_not(boxes: Path, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Strict(PlacedBounds):
+    """Bounds that ask of a mask to be the placement, and of a picture nothing."""
+
+    @classmethod
+    def of(cls, generation: Mapping[str, Any], defect: str) -> PlacedBounds:
+        return PlacedBounds(change=0.0, iou=1.0, seam=255.0)
+
+
+def test_a_thin_mask_in_a_large_box_passes_an_empty_one_does_not(
+    boxes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """How much of a box its defect fills is no reason to reject it."""
+    monkeypatch.setattr(judging, "PlacedBounds", Strict)
     reasons = {}
     for name, bias in (("some", 0.0), ("nothing", -40.0)):
         head = write_tiny_bundle(tmp_path / name, replace(HEAD, gain=30.0, bias=bias))
         pair = placed_on(opened(boxes, head), 3, gate=True, tau=0.99)
         reasons[name] = [attempt.rejected for attempt in pair.record.attempts]
     assert set(reasons["nothing"]) == {"mask of a defect is empty"}
-    assert not any(reason and "IoU" in reason for reason in reasons["some"])
+    assert reasons["some"] == [None]
 
 
 def test_normals_are_photographs_as_they_are(boxes: Path, head: Path) -> None:

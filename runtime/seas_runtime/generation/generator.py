@@ -116,10 +116,11 @@ class Generator:
 
     def describe_backend(self) -> dict[str, str]:
         """Return what the bytes of pairs depend on besides the bundle, as `dataset.json` has it."""
-        identity = self.backend.identity(self.bundle)
+        read = {} if self.mask_reader is None else self.backend.identity(self.mask_reader.bundle)
         return {
             "backend": self.backend.name,
-            **{f"backend_{key}": value for key, value in identity.items()},
+            **{f"backend_{key}": value for key, value in self.backend.identity(self.bundle).items()},
+            **{f"mask_backend_{key}": value for key, value in read.items()},
         }
 
     def request(

@@ -66,8 +66,10 @@ class MaskReader:
         return cls(Bundle.read(folder, require_signature=require_signature, every=False), of)
 
     def open(self, backend: Backend[Any]) -> None:
-        """Load what reads on a backend."""
-        self._loop = Loop(self.bundle, backend, Sessions(self.bundle, backend))
+        """Load what reads on a backend; UserError where it cannot run it, such as without its engines."""
+        sessions = Sessions(self.bundle, backend)
+        sessions.load((*find_method(self.bundle.manifest.method).graphs, ENCODE_IMAGE))
+        self._loop = Loop(self.bundle, backend, sessions)
 
     def check(self, placing: Placing | None, defects: Iterable[str]) -> None:
         """Refuse, by a UserError, pairs whose masks are not to be read, and defects that the head does not

@@ -15,9 +15,12 @@ from seas_export.pipeline.ledger import Ledger
 from seas_export.pipeline.parts import fast
 from seas_export.pipeline.parts.model import Model
 from seas_export.quality.pairs import Made, Quality, Seen
+from seas_export.verdict import Figures, State, Verdict
+from seas_export.verdict.files import write_verdicts
 from seas_runtime.errors import UserError
 from tests.export.commands import Run
 
+NO_FIGURES = Figures(None, None, None)
 TEACHER = Quality(pairs=8, first_try=0.9, accepted=1.0, score=0.6, spread=40.0, seconds=2.0)
 STUDENT = replace(TEACHER, seconds=0.4)
 
@@ -36,11 +39,12 @@ class Compared:
         self.teacher, self.student = Model(root), Model(root / "fast", "distill", " of the student")
         self.found = {"teacher": made(TEACHER), "student": made(STUDENT), "one mask": made(STUDENT)}
         self.ious = {"teacher": 0.5, "student": 0.49}
+        self.states = {"teacher": State.DOUBTFUL, "student": State.USABLE}
         self.measured: list[str] = []
         monkeypatch.setattr(fast, "_pairs", self.pairs)
 
     def pairs(self, config: BuildConfig, model: Model, mask_steps: int | None, say: object) -> Made:
-        who = "one mask" if mask_steps else "student" if model == self.student else "teacher"
+        who = "one mask" if mask_steps == 1 else "student" if model == self.student else "teacher"
         self.measured.append(who)
         return self.found[who]
 
@@ -51,7 +55,12 @@ class Compared:
             scores = {"defects": {"spot": {"iou": self.ious[name]}}}
             model.scores.write_text(json.dumps(scores))
             model.bundle.mkdir(exist_ok=True)
-            for part, path in (("evaluate", model.scores), ("export", model.bundle)):
+            write_verdicts(model.verdict, [Verdict("spot", self.states[name], (), (), NO_FIGURES)])
+            for part, path in (
+                ("evaluate", model.scores),
+                ("export", model.bundle),
+                ("verdict", model.verdict),
+            ):
                 ledger.part(model.part(part), {}, path, lambda before: None)
         config = load_config(None, {"product": "plate", **options})
         return fast.compare(ledger, config, self.teacher, self.student, lambda text: None)
@@ -98,6 +107,28 @@ def test_one_that_is_worse_in_any_figure_does_not(
     ]
 
 
+def test_a_student_that_costs_a_defect_does_not(compared: Compared) -> None:
+    compared.states = {"teacher": State.USABLE, "student": State.NOT_USABLE}
+    found = compared.run()
+    assert found["taken"] == fast.ONE_MASK
+    assert "verdict of spot 0 (teacher 2, expected 2 or more)" in found["words"]
+
+
+def test_a_number_of_masks_that_was_asked_for_stays(compared: Compared) -> None:
+    compared.found["student"] = made(replace(STUDENT, spread=0.0))
+    found = compared.run(generate={"mask_steps": 2})
+    assert (found["taken"], found["mask_steps"]) == (fast.NOTHING, 2)
+    assert compared.measured == ["teacher", "student"]
+
+
+def test_a_files_options_of_the_student_stay_beside_the_command_lines(tmp_path: Path) -> None:
+    file = tmp_path / "build.yaml"
+    file.write_text("product: plate\nfast: {run: true, distill: {mask_head: {steps: 5}}}\n")
+    config = load_config(file, {"fast": {"distill": {"student_steps": 2}}})
+    assert config.fast.run
+    assert config.fast.distill == {"mask_head": {"steps": 5}, "student_steps": 2}
+
+
 def test_one_mask_is_taken_only_where_it_changes_little(compared: Compared) -> None:
     compared.found["student"] = made(replace(STUDENT, spread=0.0))
     compared.found["one mask"] = made(STUDENT, agreed=False)
@@ -110,7 +141,10 @@ def test_one_mask_is_taken_only_where_it_changes_little(compared: Compared) -> N
     ("options", "said"),
     [
         ({"method": "anogen"}, "--fast: method anogen leaves its base as it is"),
-        ({"generate": {"guidance": 3.0}}, "Leave --guidance out"),
+        ({"generate": {"guidance": 3.0}}, "--guidance out"),
+        ({"generate": {"negative_prompt": "dust"}}, "generate.negative_prompt is of steps with guidance"),
+        ({"generate": {"guidance_rescale": 0.5}}, "generate.guidance_rescale is of steps with guidance"),
+        ({"fast": {"run": True, "distill": {"student_step": 2}}}, "student_step"),
     ],
 )
 def test_what_a_student_cannot_have_is_refused(options: dict[str, Any], said: str) -> None:

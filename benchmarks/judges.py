@@ -163,10 +163,7 @@ def _augment(pictures: Tensor, masks: Tensor, generator: torch.Generator) -> tup
 
 
 def train_judges(renders: Renders, epochs: int = 10, batch: int = 32, seed: int = 0) -> Judges:
-    """Train both judges on `renders` with a one-cycle learning rate; seeded.
-
-    A few minutes on two cores with bfloat16; an hour of one without.
-    """
+    """Train both judges on `renders` with a one-cycle learning rate; seeded, a few minutes on two cores."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     segmenter = Segmenter().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -202,20 +202,29 @@ def write_bench(result: BenchResult, out: Path) -> list[Path]:
 
 def check_bench(bundle: Path, out: Path) -> None:
     """Refuse, before measuring, a folder whose bench.json or bench.svg no bench wrote, or the bundle's."""
+    keys = {"latency_median", "batches", "power"}
+    check_results(bundle, out, ("bench.json", "bench.svg"), keys, "what bench wrote")
+
+
+def check_results(bundle: Path, out: Path, names: Sequence[str], keys: set[str], what: str) -> None:
+    """Refuse, before measuring, a folder that has files of these names from elsewhere, or is the bundle's.
+
+    The first is ours where it is JSON with `keys`, and the others with it.
+    """
     refuse_overlap(out, {"BUNDLE": bundle}, "--out")
     check_writable(out, "--out")
-    data = out / "bench.json"
-    ours = data.is_file() and _is_bench(data)
-    for file in (data, out / "bench.svg"):
-        check_file(file, "what bench wrote", lambda _: ours, "--out", force=True)
+    data = out / names[0]
+    ours = data.is_file() and _has_keys(data, keys)
+    for name in names:
+        check_file(out / name, what, lambda _: ours, "--out", force=True)
 
 
-def _is_bench(file: Path) -> bool:
+def _has_keys(file: Path, keys: set[str]) -> bool:
     try:
         found = read_json(file, "bench")
     except UserError:
         return False
-    return isinstance(found, dict) and {"latency_median", "batches", "power"} <= found.keys()
+    return isinstance(found, dict) and keys <= found.keys()
 
 
 def _measure(

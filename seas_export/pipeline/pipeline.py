@@ -276,9 +276,3 @@ class _Build:
         folders = (self.source.directory, self.dataset, self.proof)
         prove(self.ledger, self.config, options, self.photographs, folders, self.say)
         return True
-
-    def _output(self, part: str) -> str:
-        """The hash of what a part made."""
-        output = self.ledger.entries[part].output
-        assert output is not None
-        return output

@@ -7,17 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seas_export.machine.bench import check_results
 from seas_export.machine.machine import Machine, describe_machine
 from seas_export.placing.choice import AUTO, choose_placing, in_words
 from seas_export.quality.pairs import PAIRS, Compared, Made, Quality, Way, make_pairs
 from seas_export.version import version
-from seas_runtime.errors import UserError
-from seas_runtime.files import os_errors, read_json, write_json
+from seas_runtime.files import os_errors, write_json
 from seas_runtime.generation.records import MAX_COUNT
 from seas_runtime.manifest.fields import check_integer
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.methods.request import Placing
-from seas_runtime.outputs.checking import check_file, check_writable, refuse_overlap
 from seas_runtime.placement.options import PlacementOptions
 
 if TYPE_CHECKING:
@@ -140,11 +139,8 @@ def measure_quality(
 
 def check_quality(bundle: Path, out: Path) -> None:
     """Refuse, before measuring, a folder whose quality.json is another's, or the bundle's."""
-    refuse_overlap(out, {"BUNDLE": bundle}, "--out")
-    check_writable(out, "--out")
-    file = out / _FILE
-    ours = file.is_file() and _is_quality(file)
-    check_file(file, "what bench --quality wrote", lambda _: ours, "--out", force=True)
+    keys = {"rows", "placed", "fingerprint", "pairs"}
+    check_results(bundle, out, (_FILE,), keys, "what bench --quality wrote")
 
 
 def write_quality(result: QualityResult, out: Path) -> Path:
@@ -153,11 +149,3 @@ def write_quality(result: QualityResult, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     write_json(out / _FILE, result.to_dict())
     return out / _FILE
-
-
-def _is_quality(file: Path) -> bool:
-    try:
-        found = read_json(file, "quality")
-    except UserError:
-        return False
-    return isinstance(found, dict) and {"rows", "placed", "fingerprint", "pairs"} <= found.keys()

@@ -153,22 +153,20 @@ def _compare(
         *_mask_checks(read_json(teacher.scores, "scores"), read_json(student.scores, "scores")),
         *_verdict_checks(read_verdicts(teacher.verdict), read_verdicts(student.verdict)),
     ]
-    taken, mask_steps = STUDENT, None
     failed = [check for check in checks if not check.passed]
     masks: list[Check] = []
-    cheapest = fast.quality
-    if failed and own is None:
+    taken, mask_steps, cheapest = NOTHING, own, slow.quality
+    if not failed:
+        taken, mask_steps, cheapest = STUDENT, None, fast.quality
+    elif own is None:
         one = _pairs(config, teacher, 1, say)
         agreed = one.against(slow).mask_iou
         masks = [
             *_checks(slow.quality, one.quality)[:1],
             Check("masks of the last step against those of all, IoU", 1.0, agreed or 0.0, SAME_MASKS),
         ]
-        passes = all(check.passed for check in masks)
-        taken, mask_steps = (ONE_MASK, 1) if passes else (NOTHING, None)
-        cheapest = one.quality if passes else slow.quality
-    elif failed:
-        taken, mask_steps, cheapest = NOTHING, own, slow.quality
+        if all(check.passed for check in masks):
+            taken, mask_steps, cheapest = ONE_MASK, 1, one.quality
     gain = slow.quality.seconds / cheapest.seconds
     write_json(
         out,

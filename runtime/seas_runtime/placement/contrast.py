@@ -36,17 +36,21 @@ class Contrast:
     around: FloatArray
     look: UInt8Array | None = None
     """The packed look, see `looks.measure_look`; None in bundles of before there was any."""
+    own: bool = False
+    """Whether the look is the defect's own colours, not differences from the surface below."""
 
 
-def measure_contrast(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None) -> Contrast:
+def measure_contrast(
+    pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None, on_part: bool = False
+) -> Contrast:
     """Return the contrast of what `mask` [H, W] holds of a photograph [H, W, 3]; the mask is not empty.
 
     `marked` [H, W] are further defects, which are no surroundings. A defect with no surroundings on the
-    photograph has those of all of it.
+    photograph has those of all of it. `on_part`: the photograph shows a part before a background.
     """
     around = _surroundings(pixels, mask, mask if marked is None else mask | marked)
-    look = measure_look(pixels, mask, marked)
-    return Contrast(pixels[mask].mean(0, dtype=np.float32), around, look)
+    look, own = measure_look(pixels, mask, marked, on_part)
+    return Contrast(pixels[mask].mean(0, dtype=np.float32), around, look, own)
 
 
 def with_contrast(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from seas_runtime.errors import UserError
+from seas_runtime.placement.looks import misfit
 from seas_runtime.placement.masks.sources import DrawnMask, Shapes, open_source
 from seas_runtime.placement.options import ANYWHERE, AUTO, FOREGROUND, GIVEN, GRABCUT, WHERE, PlacementOptions
 from seas_runtime.placement.regions import Placed
@@ -21,6 +23,9 @@ from seas_runtime.placement.where.scene import FORBIDDEN, ILLEGAL, OFF, Place, S
 TRIES = 200
 TRIES_OF_A_MASK = 10
 """Places that are tried for a mask before another one is drawn."""
+COMPARED = 24
+"""Of so many placements of a defect in its own colours that one is taken whose surroundings are most like the
+real defect's: it fits the part's edges."""
 JITTER = 0.08
 """How far from a training defect's spot, over the part's box, another one may lie."""
 WHOLLY = 0.98
@@ -69,11 +74,16 @@ class Placer:
         wanted = int(random.integers(fewest, most + 1))
         placed: list[Placed] = []
         while len(placed) < wanted:
-            found, reasons = self._place(random, defect, scene, placed)
+            reasons: Reasons = Counter()
+            fits = self._fits(random, defect, scene, placed, reasons)
+            found = next(fits, None)
             if found is None and len(placed) < fewest:
                 raise UserError(_refusal(defect, scene, reasons))
             if found is None:
                 break
+            if self.options.where == AUTO and not placed and found.look is not None and found.look.own.any():
+                compared = [found, *islice(fits, COMPARED - 1)]
+                found = min(compared, key=lambda one: _misfit(photograph, one))
             placed.append(found)
         return _joined(placed)
 
@@ -82,11 +92,15 @@ class Placer:
         part = find_part(photograph, self._background)
         return refine_part(photograph, part) if self.options.where == GRABCUT else part
 
-    def _place(
-        self, random: np.random.Generator, defect: str, scene: Scene, placed: Sequence[Placed]
-    ) -> tuple[Placed | None, Reasons]:
-        """Try places for masks; return the first that fits, or why none did."""
-        reasons: Reasons = Counter()
+    def _fits(
+        self,
+        random: np.random.Generator,
+        defect: str,
+        scene: Scene,
+        placed: Sequence[Placed],
+        reasons: Reasons,
+    ) -> Iterator[Placed]:
+        """Try places for masks; yield those that fit, and count in `reasons` why others did not."""
         drawn, left = None, 0
         for _ in range(TRIES):
             if drawn is None or not left:
@@ -102,11 +116,11 @@ class Placer:
             if reason is None and placed and _too_far(here, placed):
                 reason = FAR
             if reason is None:
-                return self._cut(here, drawn.inside, scene), reasons
-            reasons[reason] += 1
+                yield self._cut(here, drawn.inside, scene)
+            else:
+                reasons[reason] += 1
             if self.options.where == GIVEN:
                 drawn = None
-        return None, reasons
 
     def _choose_place(
         self, random: np.random.Generator, drawn: DrawnMask, scene: Scene, placed: Sequence[Placed]
@@ -176,6 +190,11 @@ def _own_place(drawn: DrawnMask, scene: Scene) -> Place:
 def _too_far(here: Placed, placed: Sequence[Placed]) -> bool:
     longest = max(max(one.mask.shape) for one in (*placed, here))
     return bool(max(_joined([here, *placed]).mask.shape) > NEAR * longest)
+
+
+def _misfit(photograph: UInt8Array, placed: Placed) -> float:
+    assert placed.look is not None
+    return misfit(photograph, placed.mask, placed.look, (placed.top, placed.left))
 
 
 def _joined(placed: Sequence[Placed]) -> Placed:

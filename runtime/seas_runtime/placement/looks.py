@@ -1,7 +1,9 @@
-"""The look of a real defect: by how much each of its pixels differs from the surface that it lies on.
+"""The look of a real defect: its pixels, or by how much each differs from the surface that it lies on.
 
 Laid into a photograph where a placement is, it is what a small model draws from. Such a model keeps what is
-dark and sharp there, and could not make it of noise.
+dark and sharp there, and could not make it of noise. On an even surface differences go along with the light
+and the tone of another photograph. Across a part's edges there is no such surface, and the defect's own
+colours are the look.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +32,8 @@ _REACH = 0.25
 _UNEVEN = 24
 """Levels by which a surface may depart from the median of its surroundings: light falls unevenly, but what
 departs by more is another thing, such as the part's edge."""
+_EDGES = 0.5
+"""The share of the surroundings that departs by more from which on a defect lies across edges."""
 _FILLED_AT = 256
 """Pixels of the longer side with which a surface is filled in: it is smooth."""
 
@@ -38,30 +43,40 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """How a placement's pixels differ from the surface below: its box and `EDGE` pixels around it."""
+    """The look of a placement: of its box and `EDGE` pixels around it."""
 
-    difference: FloatArray
-    """[h + 2 EDGE, w + 2 EDGE, 3], in levels of 8-bit RGB."""
+    values: FloatArray
+    """[h + 2 EDGE, w + 2 EDGE, 3] in levels of 8-bit RGB: differences from the surface below, or colours."""
     around: float
     """The mean level of what surrounded the real defect, 0 to 255."""
+    own: BoolArray
+    """[h + 2 EDGE, w + 2 EDGE]: where the values are the real defect's own colours."""
 
     def cut(self, box: Box) -> Look:
         """Return the look of a part of the placement, by its box in it."""
         top, left, bottom, right = box
-        return Look(self.difference[top : bottom + 2 * EDGE, left : right + 2 * EDGE], self.around)
+        part = slice(top, bottom + 2 * EDGE), slice(left, right + 2 * EDGE)
+        return Look(self.values[part], self.around, self.own[part])
 
 
-def joined_looks(looks: Sequence[Look], boxes: Sequence[Box]) -> Look:
-    """Return the looks of several placements, whose boxes on the photograph these are, as one."""
+def joined_looks(looks: Sequence[Look], masks: Sequence[BoolArray], boxes: Sequence[Box]) -> Look:
+    """Return the looks of several placements as one; these are their masks, and boxes on the photograph.
+
+    Where masks overlap it is the last one's.
+    """
     top, left = (min(box[axis] for box in boxes) for axis in (0, 1))
     bottom, right = (max(box[axis] for box in boxes) for axis in (2, 3))
-    made = np.zeros((bottom - top + 2 * EDGE, right - left + 2 * EDGE, 3), np.float32)
-    for look, box in zip(looks, boxes, strict=True):
-        height, width = look.difference.shape[:2]
-        part = made[box[0] - top : box[0] - top + height, box[1] - left : box[1] - left + width]
-        stronger = np.abs(look.difference).sum(-1) > np.abs(part).sum(-1)
-        part[stronger] = look.difference[stronger]
-    return Look(made, float(np.mean([look.around for look in looks])))
+    values = np.zeros((bottom - top + 2 * EDGE, right - left + 2 * EDGE, 3), np.float32)
+    own = np.zeros(values.shape[:2], bool)
+    for look, mask, box in zip(looks, masks, boxes, strict=True):
+        seen = grow(np.pad(mask, EDGE), EDGE)
+        part = tuple(
+            slice(box[axis] - start, box[axis] - start + seen.shape[axis])
+            for axis, start in enumerate((top, left))
+        )
+        values[part][seen] = look.values[seen]
+        own[part][seen] = look.own[seen]
+    return Look(values, float(np.mean([look.around for look in looks])), own)
 
 
 def margin(size: Sequence[int]) -> int:
@@ -69,12 +84,15 @@ def margin(size: Sequence[int]) -> int:
     return EDGE + math.ceil(_MARGIN * max(size))
 
 
-def measure_look(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None) -> UInt8Array:
-    """Return the packed look [h, w, 3] of what `mask` [H, W] holds of a photograph [H, W, 3].
+def measure_look(
+    pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None, on_part: bool = False
+) -> tuple[UInt8Array, bool]:
+    """Return the packed look [h, w, 3] of what `mask` [H, W] holds of a photograph [H, W, 3], and whether
+    these are its own colours, as they are `on_part` before a background and across edges.
 
-    128 and half of the difference from the surface, which is filled in from what surrounds the mask. It
-    covers the mask's box and `margin` around it, and is scaled down where it is larger than `LARGEST`.
-    `marked` [H, W] are further defects, which are no surface. The mask is not empty.
+    Otherwise they are 128 and half of the difference from the surface, which is filled in from what surrounds
+    the mask. The look covers the mask's box and `margin` around it, and is scaled down where it is larger
+    than `LARGEST`. `marked` [H, W] are further defects, which are no surface. The mask is not empty.
     """
     box = box_of(mask)
     longest = max(box[2] - box[0], box[3] - box[1])
@@ -84,14 +102,23 @@ def measure_look(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None =
     hidden = mask if marked is None else mask | marked
     window, unseen = _window(pixels, hidden, box, reach)
     unseen = grow(unseen, max(1, far // 4))
-    surface = surface_under(window, unseen)
     inner = (slice(far, -far),) * 2
-    packed = np.clip(np.rint(128 + (window - surface)[inner] / 2), 0, 255).astype(np.uint8)
+    own = on_part or _across_edges(window, unseen)
+    if own:
+        packed = window[inner]
+    else:
+        difference = (window - surface_under(window, unseen))[inner]
+        packed = np.clip(np.rint(128 + difference / 2), 0, 255).astype(np.uint8)
     scale = LARGEST / max(packed.shape[:2])
     if scale >= 1:
-        return packed
+        return packed, own
     height, width = (max(1, round(side * scale)) for side in packed.shape[:2])
-    return np.asarray(Image.fromarray(packed).resize((width, height), Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(packed).resize((width, height), Image.Resampling.BOX)), own
+
+
+def unpacked(packed: FloatArray, own: bool) -> FloatArray:
+    """Return the values of a packed look [h, w, 3], or of samples of it."""
+    return packed if own else (packed - 128) * 2
 
 
 def lay_look(window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, int]) -> UInt8Array:
@@ -99,19 +126,37 @@ def lay_look(window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, 
 
     `place` is where in the window the placement's box begins, down and across: its mask may lie partly
     outside. What lies under the mask is filled in from around it, and the look's differences are added, in
-    proportion to the brightness there.
+    proportion to the brightness there; or it gives way to the look's colours.
     """
     if not mask.any():
         return window
     surface = surface_under(window, grow(mask, 1))
     here = float(surface[mask].mean())
     gain = min(MOST_GAIN, max(1.0, here) / max(1.0, look.around))
-    differences = np.zeros(window.shape, np.float32)
-    _put(differences, look.difference, (place[0] - EDGE, place[1] - EDGE))
+    values, own = np.zeros(window.shape, np.float32), np.zeros(window.shape[:2], bool)
+    corner = place[0] - EDGE, place[1] - EDGE
+    _put(values, look.values, corner)
+    _put(own, look.own, corner)
     soft = Image.fromarray(grow(mask, 1).astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(1))
     share = np.asarray(soft, np.float32)[..., None] / 255
-    laid = window + share * (surface + gain * differences - window)
+    laid = window + share * (np.where(own[..., None], values, surface + gain * values) - window)
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
+
+
+def misfit(pixels: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, int]) -> float:
+    """Return by how many levels a photograph [H, W, 3] differs from what lay around the real defect.
+
+    Along the outline of the placement, whose mask [h, w] begins at `place`, down and across: where the look
+    is the defect's own colours, and 0 where it is not.
+    """
+    inside = np.pad(mask, EDGE)
+    rows, columns = np.nonzero(grow(inside, EDGE) & ~inside & look.own)
+    down, across = rows + place[0] - EDGE, columns + place[1] - EDGE
+    seen = (down >= 0) & (down < pixels.shape[0]) & (across >= 0) & (across < pixels.shape[1])
+    if not seen.any():
+        return 0.0
+    there = look.values[rows[seen], columns[seen]]
+    return float(np.abs(pixels[down[seen], across[seen]] - there).mean())
 
 
 def surface_under(window: UInt8Array, hidden: BoolArray) -> FloatArray:
@@ -198,8 +243,17 @@ def _window(pixels: UInt8Array, hidden: BoolArray, box: Box, reach: int) -> tupl
     return pixels[inside], hidden[inside] | outside
 
 
-def _put(made: FloatArray, part: FloatArray, place: tuple[int, int]) -> None:
-    """Write `part` [h, w, 3] into `made` [H, W, 3] at (down, across), as far as it lies inside."""
+def _across_edges(window: UInt8Array, unseen: BoolArray) -> bool:
+    """Whether what is seen of a window [h, w, 3] is no even surface."""
+    if unseen.all():
+        return False
+    seen = window[~unseen].astype(np.float32)
+    departures = np.abs(seen - np.median(seen, axis=0)).mean(-1)
+    return float((departures > _UNEVEN).mean()) > _EDGES
+
+
+def _put(made: npt.NDArray[Any], part: npt.NDArray[Any], place: tuple[int, int]) -> None:
+    """Write `part` [h, w(, 3)] into `made` [H, W(, 3)] at (down, across), as far as it lies inside."""
     (down, across), (height, width) = place, part.shape[:2]
     top, left = max(0, down), max(0, across)
     bottom, right = min(made.shape[0], down + height), min(made.shape[1], across + width)

@@ -71,7 +71,8 @@ class Placed:
         for one, (first, start, last, end) in zip((self, other), boxes, strict=True):
             made[first - top : last - top, start - left : end - left] |= one.mask
         looks = [look for look in (self.look, other.look) if look is not None]
-        return Placed(made, left, top, joined_looks(looks, boxes) if len(looks) == 2 else None)
+        joined = joined_looks(looks, (self.mask, other.mask), boxes) if len(looks) == 2 else None
+        return Placed(made, left, top, joined)
 
     def cut(self, kept: BoolArray) -> Placed:
         """Return the part of the mask that `kept` [h, w] leaves, which is something."""

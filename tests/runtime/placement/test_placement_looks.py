@@ -10,6 +10,7 @@ from PIL import Image
 
 from seas_runtime.errors import UserError
 from seas_runtime.placement.contrast import Contrast
+from seas_runtime.placement.draw import Placer
 from seas_runtime.placement.looks import (
     EDGE,
     LARGEST,
@@ -19,12 +20,16 @@ from seas_runtime.placement.looks import (
     lay_look,
     margin,
     measure_look,
+    misfit,
+    unpacked,
 )
 from seas_runtime.placement.masks.augment import Ranges, augment
 from seas_runtime.placement.masks.cutting import cut_shapes
 from seas_runtime.placement.masks.shapes import pack_shapes, unpack_shapes
+from seas_runtime.placement.morphology import grow
+from seas_runtime.placement.options import PlacementOptions
 from seas_runtime.placement.regions import Placed
-from seas_runtime.placement.where.foreground import WHOLE
+from seas_runtime.placement.where.foreground import WHOLE, Part, find_part
 from tests.runtime.placement.scenes import disc, shape
 
 SIZE = 160
@@ -47,7 +52,8 @@ def two_toned(radius: int = 12) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_look_is_the_difference_from_the_surface_below() -> None:
     pixels, mask = two_toned()
-    packed = measure_look(pixels, mask)
+    packed, own = measure_look(pixels, mask)
+    assert not own
     around = margin((25, 25))
     assert packed.shape == (25 + 2 * around, 25 + 2 * around, 3)
     difference = (packed.astype(float) - 128) * 2
@@ -62,7 +68,7 @@ def test_other_defects_are_no_surface() -> None:
     other = np.zeros_like(mask)
     other[:, 94:] = True
     pixels[other] = 255
-    inside = (measure_look(pixels, mask, other).astype(float) - 128) * 2
+    inside = (measure_look(pixels, mask, other)[0].astype(float) - 128) * 2
     middle = margin((25, 25)) + 12
     assert inside[middle, middle + 6].mean() == pytest.approx(40, abs=8)
 
@@ -70,14 +76,14 @@ def test_other_defects_are_no_surface() -> None:
 def test_a_large_look_is_kept_small_and_one_at_the_border_has_a_margin() -> None:
     mask = np.zeros((500, 600), bool)
     mask[:400, 100:600] = True
-    packed = measure_look(np.full((500, 600, 3), 90, np.uint8), mask)
+    packed, _ = measure_look(np.full((500, 600, 3), 90, np.uint8), mask)
     assert max(packed.shape[:2]) == LARGEST
     assert packed.shape[1] / packed.shape[0] == pytest.approx((500 + 2 * 52) / (400 + 2 * 52), abs=0.02)
     assert (packed == 128).all()
 
 
 def test_a_photograph_that_is_all_defect_has_a_look() -> None:
-    assert measure_look(np.full((9, 9, 3), 40, np.uint8), np.ones((9, 9), bool)).shape[2] == 3
+    assert measure_look(np.full((9, 9, 3), 40, np.uint8), np.ones((9, 9), bool))[0].shape[2] == 3
 
 
 def test_what_is_unknown_is_filled_in_smoothly() -> None:
@@ -92,7 +98,7 @@ def test_what_is_unknown_is_filled_in_smoothly() -> None:
 @pytest.mark.parametrize("brightness", [60, 100, 200])
 def test_a_look_is_laid_on_the_surface_of_its_mask_alone(brightness: int) -> None:
     pixels, mask = two_toned()
-    found = Look(_whole(pixels, mask), 106.0)
+    found = _whole(pixels, mask)
     window = np.full((64, 64, 3), brightness, np.uint8)
     window[10:35, 20:45][disc(12)] = 250  # what was there is gone
     placed = np.zeros((64, 64), bool)
@@ -110,12 +116,10 @@ def test_a_look_that_sticks_out_of_its_window_is_laid_as_far_as_it_lies_in_it() 
     pixels, mask = two_toned()
     placed = np.zeros((48, 48), bool)
     placed[:15, :15] = disc(12)[10:, 10:]
-    laid = lay_look(
-        np.full((48, 48, 3), 106, np.uint8), placed, Look(_whole(pixels, mask), 106.0), (-10, -10)
-    )
+    laid = lay_look(np.full((48, 48, 3), 106, np.uint8), placed, _whole(pixels, mask), (-10, -10))
     assert laid[2, 8].mean() == pytest.approx(146, abs=6)
     nowhere = np.zeros((48, 48), bool)
-    assert (lay_look(laid, nowhere, Look(_whole(pixels, mask), 106.0), (0, 0)) == laid).all()
+    assert (lay_look(laid, nowhere, _whole(pixels, mask), (0, 0)) == laid).all()
 
 
 def test_a_shape_made_anew_takes_its_look_along() -> None:
@@ -127,8 +131,8 @@ def test_a_shape_made_anew_takes_its_look_along() -> None:
             np.random.default_rng(seed), made, Ranges.of([made, shape(disc(20))]), (SIZE, SIZE)
         )
         assert look is not None
-        assert look.difference.shape == (new.shape[0] + 2 * EDGE, new.shape[1] + 2 * EDGE, 3)
-        inside = look.difference[EDGE:-EDGE, EDGE:-EDGE].mean(-1)
+        assert look.values.shape == (new.shape[0] + 2 * EDGE, new.shape[1] + 2 * EDGE, 3)
+        inside = look.values[EDGE:-EDGE, EDGE:-EDGE].mean(-1)
         rows, columns = np.nonzero(new)
         values = inside[rows, columns]
         assert np.abs(values).mean() > 25
@@ -155,9 +159,68 @@ def test_looks_travel_in_the_table_and_old_tables_have_none() -> None:
     assert contrast.look is None
 
 
+@pytest.mark.parametrize("on_part", [False, True])
+def test_on_a_part_and_across_edges_a_look_is_the_defects_own_colours(on_part: bool) -> None:
+    pixels, mask = two_toned()
+    if not on_part:
+        pixels[:, np.arange(SIZE) % 10 < 4] = 0  # stripes
+        pixels[:, np.arange(SIZE) % 10 > 6] = 255
+    look = _whole(pixels, mask, on_part)
+    assert look.own.all()
+    window = np.full((64, 64, 3), 30, np.uint8)
+    placed = np.zeros((64, 64), bool)
+    placed[10:35, 20:45] = disc(12)
+    laid = lay_look(window, placed, look, (10, 20))
+    inside = slice(16, 29), slice(26, 39)  # away from the edge, where the surface shines through
+    assert np.array_equal(laid[inside], pixels[74:87, 74:87])
+    assert (laid[:7] == 30).all()
+
+
+def test_a_misfit_is_told_by_what_lay_around_the_real_defect() -> None:
+    pixels, mask = two_toned()
+    look, own_place = _whole(pixels, mask, True), (SIZE // 2 - 12,) * 2
+    assert misfit(pixels, disc(12), look, own_place) == 0
+    assert misfit(pixels // 2, disc(12), look, own_place) == pytest.approx(53, abs=3)
+    assert misfit(pixels, disc(12), look, (-100, 0)) == 0  # all of it lies outside
+    assert misfit(pixels // 2, disc(12), _whole(pixels, mask), own_place) == 0  # differences fit anywhere
+
+
+def test_a_defect_in_its_own_colours_is_placed_where_its_surroundings_fit() -> None:
+    """A dark bar lies along the edge of a bright part: elsewhere the outline does not fit."""
+    scene = np.full((200, 200, 3), 250, np.uint8)
+    scene[20:180, 20:180] = 60
+    real, mask = scene.copy(), np.zeros((200, 200), bool)
+    mask[60:140, 24:34] = True
+    real[mask] = 0
+    part = find_part(scene, True)
+    given = {"bar": cut_shapes(mask, part, real)}
+    assert given["bar"][0].contrast is not None
+    assert given["bar"][0].contrast.own
+    placer = Placer(given, PlacementOptions(), True)
+    lefts = [placer.draw(np.random.default_rng(seed), "bar", scene) for seed in range(12)]
+    fits = [_outline_is_dark(scene, one) for one in lefts]
+    assert sum(fits) >= 11
+    assert len({(one.left, one.top) for one in lefts}) == 12
+
+
+def test_whose_colours_a_look_has_travels_in_the_table() -> None:
+    pixels, mask = two_toned()
+    shape_of = {
+        on: cut_shapes(mask, Part(~np.zeros((4, 4), bool)) if on else WHOLE, pixels)[0] for on in (0, 1)
+    }
+    packed = pack_shapes({"stain": [shape_of[0], shape_of[1]]})
+    found = [one.contrast for one in unpack_shapes(packed, "t")["stain"]]
+    assert [contrast is not None and contrast.own for contrast in found] == [False, True]
+    before = {name: tensor for name, tensor in packed.items() if not name.endswith("own_looks")}
+    assert not any(one.contrast and one.contrast.own for one in unpack_shapes(before, "t")["stain"])
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("own_looks", np.zeros(2, np.uint8)),
+        ("own_looks", np.full(1, 2, np.uint8)),
+        ("own_looks", np.zeros(1, np.int64)),
         ("looks", np.zeros(7, np.uint8)),
         ("looks", np.zeros((2, 2), np.uint8)),
         ("look_sizes", np.zeros((1, 2), np.int32)),
@@ -178,28 +241,35 @@ def test_nothing_of_looks_is_believed(name: str, value: np.ndarray) -> None:
 
 def test_placements_that_are_joined_or_cut_keep_their_looks() -> None:
     pixels, mask = two_toned()
-    look = Look(_whole(pixels, mask), 106.0)
+    look = _whole(pixels, mask)
     first, second = Placed(disc(12), 30, 40, look), Placed(disc(12), 70, 45, look)
     both = first.joined(second)
     assert both.look is not None
-    assert both.look.difference.shape == (both.mask.shape[0] + 2 * EDGE, both.mask.shape[1] + 2 * EDGE, 3)
-    middle = both.look.difference[EDGE + 12, EDGE + 6].mean()
-    assert middle == pytest.approx(look.difference[EDGE + 12, EDGE + 6].mean())
+    assert both.look.values.shape == (both.mask.shape[0] + 2 * EDGE, both.mask.shape[1] + 2 * EDGE, 3)
+    middle = both.look.values[EDGE + 12, EDGE + 6].mean()
+    assert middle == pytest.approx(look.values[EDGE + 12, EDGE + 6].mean())
     assert first.joined(replace(second, look=None)).look is None
     kept = disc(12).copy()
     kept[:, :13] = False
     part = first.cut(kept)
     assert part.left == 43
     assert part.look is not None
-    assert part.look.difference[EDGE + 12, EDGE + 4].mean() > 30
-    joined = joined_looks([look, look], [first.box, first.box])
-    assert np.array_equal(joined.difference, look.difference)
+    assert part.look.values[EDGE + 12, EDGE + 4].mean() > 30
+    joined = joined_looks([look, look], [first.mask, first.mask], [first.box, first.box])
+    inside = np.pad(first.mask, EDGE)
+    assert np.array_equal(joined.values[inside], look.values[inside])
 
 
-def _whole(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The differences of a mask's box and the edge around it."""
-    packed = measure_look(pixels, mask)
+def _outline_is_dark(scene: np.ndarray, placed: Placed) -> bool:
+    """Whether nothing around a placement is the background."""
+    around = grow(placed.full(scene.shape[:2]), EDGE)
+    return float((scene[around] > 100).mean()) < 0.03
+
+
+def _whole(pixels: np.ndarray, mask: np.ndarray, on_part: bool = False) -> Look:
+    """The look of a mask's box and the edge around it."""
+    packed, own = measure_look(pixels, mask, on_part=on_part)
     spare = margin((25, 25)) - EDGE
     assert Image.fromarray(packed).size == (25 + 2 * (spare + EDGE),) * 2
     inner = packed[spare:-spare, spare:-spare].astype(np.float32)
-    return np.asarray((inner - 128) * 2, np.float32)
+    return Look(unpacked(inner, own), 106.0, np.full(inner.shape[:2], own))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from seas_runtime.placement.looks import EDGE, Look, margin
+from seas_runtime.placement.looks import EDGE, Look, margin, unpacked
 from seas_runtime.placement.masks.shapes import Shape
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, cut_to_box
 from seas_runtime.placement.regions import scale_mask
@@ -99,8 +99,10 @@ def augment(
     final = scale_mask(made, (height, width), covered)
     look = None
     if shape.contrast is not None and shape.contrast.look is not None:
-        whole = _new_look(shape.contrast.look, shape.mask.shape, soft.shape, paths, box, (height, width))
-        look = Look(whole, float(shape.contrast.around.mean())).cut(box_of(final))
+        found = _new_look(shape.contrast.look, shape.mask.shape, soft.shape, paths, box, (height, width))
+        own = shape.contrast.own
+        values, all_own = unpacked(found, own), np.full(found.shape[:2], own)
+        look = Look(values, float(shape.contrast.around.mean()), all_own).cut(box_of(final))
     return cut_to_box(final), turned, look
 
 
@@ -149,7 +151,7 @@ def _new_look(
     box: Box,
     final: tuple[int, int],
 ) -> FloatArray:
-    """Return differences [h + 2 EDGE, w + 2 EDGE, 3] of a shape made anew.
+    """Return the packed look [h + 2 EDGE, w + 2 EDGE, 3] of a shape made anew.
 
     Args:
         packed: the real one's look [h, w, 3], see `measure_look`.
@@ -177,7 +179,7 @@ def _new_look(
     values = packed.astype(np.float32)
     found = np.stack([_sampled(values[..., channel], at_x, at_y, "edge") for channel in range(3)], -1)
     means = found.reshape(final[0] + 2 * EDGE, finer, final[1] + 2 * EDGE, finer, 3).mean((1, 3))
-    return np.asarray((means - 128) * 2, np.float32)
+    return np.asarray(means, np.float32)
 
 
 def _paths(

@@ -12,7 +12,7 @@ from PIL import Image
 from seas_runtime.placement.contrast import Contrast, measure_contrast
 from seas_runtime.placement.masks.shapes import FARTHEST, LARGEST, Shape
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, connected_parts, reduced
-from seas_runtime.placement.where.foreground import Part
+from seas_runtime.placement.where.foreground import WHOLE, Part
 
 GAP = 0.5
 """Connected parts of a mask are one defect where the gap between their boxes is at most so much of the longer
@@ -30,7 +30,7 @@ UInt8Array = npt.NDArray[np.uint8]
 def cut_shapes(mask: BoolArray, part: Part, photograph: UInt8Array | None = None) -> list[Shape]:
     """Return the shapes of a training mask [H, W], whose photograph shows this part; none of an empty one.
 
-    With the photograph [H, W, 3] they have the defects' contrasts.
+    With the photograph [H, W, 3] they have the defects' contrasts and looks.
     """
     factor = -(-max(mask.shape) // SIDE)
     labels, count = connected_parts(reduced(mask, factor))
@@ -43,7 +43,7 @@ def cut_shapes(mask: BoolArray, part: Part, photograph: UInt8Array | None = None
     made = []
     for group in groups:
         one = mask & np.isin(labels, group)[np.ix_(rows, columns)]
-        contrast = None if photograph is None else measure_contrast(photograph, one, mask)
+        contrast = None if photograph is None else measure_contrast(photograph, one, mask, part is not WHOLE)
         made.append(_shape(one, part, contrast))
     return made
 

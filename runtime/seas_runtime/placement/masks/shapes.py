@@ -23,6 +23,8 @@ CONTRASTS = "contrasts"
 """Float32 [n, 2, 3], colours inside of each mask and around it; tables of before there were any lack it."""
 LOOKS, LOOK_SIZES = "looks", "look_sizes"
 """uint8 [bytes] and int32 [n, 2]: packed looks one after another, and their heights and widths; may lack."""
+OWN_LOOKS = "own_looks"
+"""uint8 [n]: 1 where a look is the defect's own colours; without it none is."""
 BACKGROUND = "background"
 """uint8 [1]: 1 where the product's photographs show a part on a background. No defect's: it has no slash."""
 LARGEST = 1024
@@ -72,7 +74,7 @@ def pack_shapes(
 
     `bits` uint8, each mask's bits row by row from the highest, padded to a byte; `sizes` and `photographs`
     int32 [n, 2], heights and widths; `spots` float32 [n, 2]; `inside` float32 [n]; and, where all of them
-    have one, `contrasts` float32 [n, 2, 3], colours inside and around, `looks` and `look_sizes`.
+    have one, `contrasts` float32 [n, 2, 3], colours inside and around, `looks`, `look_sizes`, `own_looks`.
 
     `background`: whether the product's photographs show a part on a background, where that was decided.
     """
@@ -92,6 +94,7 @@ def pack_shapes(
         if len(looks) == len(shapes):
             made[f"{defect}/{LOOKS}"] = np.concatenate([look.ravel() for look in looks])
             made[f"{defect}/{LOOK_SIZES}"] = np.array([look.shape[:2] for look in looks], np.int32)
+            made[f"{defect}/{OWN_LOOKS}"] = np.array([contrast.own for contrast in contrasts], np.uint8)
     if background is not None:
         made[BACKGROUND] = np.array([background], np.uint8)
     return made
@@ -134,7 +137,7 @@ def _defects(tensors: Mapping[str, Array], where: str) -> list[str]:
             )
     known = {
         BACKGROUND,
-        *(f"{name}/{key}" for name in names for key in (*_KEYS, CONTRASTS, LOOKS, LOOK_SIZES)),
+        *(f"{name}/{key}" for name in names for key in (*_KEYS, CONTRASTS, LOOKS, LOOK_SIZES, OWN_LOOKS)),
     }
     if unknown := sorted(set(tensors) - known):
         raise UserError(f"{where}: {describe(unknown[0])} is no tensor of a placement table; {_ADVICE}")
@@ -182,17 +185,27 @@ def _contrasts(tensors: Mapping[str, Array], defect: str, count: int, where: str
         )
     if not ((found >= 0) & (found <= 255)).all():
         raise UserError(f"{where}: {name!r}: expected colours from 0 to 255, found others; {_ADVICE}")
-    return [Contrast(inside, around, look) for (inside, around), look in zip(found, looks, strict=True)]
+    return [
+        Contrast(inside, around, look, own)
+        for (inside, around), (look, own) in zip(found, looks, strict=True)
+    ]
 
 
 def _looks(
     tensors: Mapping[str, Array], defect: str, count: int, where: str
-) -> list[npt.NDArray[np.uint8] | None]:
-    """Return the packed look of each of `count` shapes; none of a table that has none."""
+) -> list[tuple[npt.NDArray[np.uint8] | None, bool]]:
+    """Return the packed look of each of `count` shapes, and whether it is the defect's own colours; none of a
+    table that has none."""
+    own_name = f"{defect}/{OWN_LOOKS}"
+    own = tensors.get(own_name, np.zeros(count, np.uint8))
+    if own.dtype != np.uint8 or own.shape != (count,) or (own > 1).any():
+        raise UserError(
+            f"{where}: {own_name!r}: expected uint8 {[count]}, 0 or 1, found {_form(own)}; {_ADVICE}"
+        )
     name, sizes_name = f"{defect}/{LOOKS}", f"{defect}/{LOOK_SIZES}"
     found, sizes = tensors.get(name), tensors.get(sizes_name)
     if found is None and sizes is None:
-        return [None] * count
+        return [(None, False)] * count
     if sizes is None or sizes.dtype != np.int32 or sizes.shape != (count, 2):
         form = "none" if sizes is None else _form(sizes)
         raise UserError(f"{where}: {sizes_name!r}: expected int32 {[count, 2]}, found {form}; {_ADVICE}")
@@ -205,7 +218,10 @@ def _looks(
         form = "none" if found is None else _form(found)
         raise UserError(f"{where}: {name!r}: expected uint8 {[int(ends[-1])]}, found {form}; {_ADVICE}")
     parts = np.split(found, ends[:-1])
-    return [part.reshape(*size, 3) for part, size in zip(parts, sizes.tolist(), strict=True)]
+    return [
+        (part.reshape(*size, 3), bool(flag))
+        for part, size, flag in zip(parts, sizes.tolist(), own, strict=True)
+    ]
 
 
 def _form(array: Array) -> str:

@@ -73,7 +73,7 @@ def test_a_checkpoint_says_what_it_is(trained: Path, tiny_base: Base, tiny_produ
         "start": "drawn",
         "threshold": "at_least",
         "short_schedules": "second_order",
-        "strength": 1.0,
+        "strength": 0.4,
         "timestep_spacing": "leading",
     }
     assert checkpoint.geometry == tiny_base.geometry

@@ -31,11 +31,10 @@ def authors_guidance(layout: Layout) -> float:
 AUTHORS_TAU = 0.2
 """The authors' threshold on the mean of the last three maps."""
 _SMALL_STRENGTH = 0.4
-"""For a base as small as `micro` that was trained on regions: from noise it draws nothing into them; from 0.2
-to 0.7 it keeps the look that it starts from, and at 0.7 fine cracks go, as seen side by side. Trained on
-whole pictures it draws from noise, more often than from a start in its photograph."""
+"""For a base as small as `micro`: from noise it often draws nothing into a photograph; from 0.2 to 0.7 it keeps
+the look that it starts from, and at 0.7 fine cracks go, as seen side by side."""
 _SMALL_REGIONS_GUIDANCE = 2.0
-"""For the same: what is drawn is the same from 1 to 2.5, as seen side by side."""
+"""For the same on regions: what is drawn is the same from 1 to 2.5, as seen side by side."""
 _SMALL_GUIDANCE = 3.5
 """For a base as small as `micro`: at 2 more small defects are missing, as seen side by side from 2 to 4."""
 
@@ -161,8 +160,7 @@ class TrainConfig(Settings):
         generation = GenerationConfig(guidance=guidance)
         if is_small(base):
             most = _SMALL_REGIONS_GUIDANCE if regions else _SMALL_GUIDANCE
-            strength = _SMALL_STRENGTH if regions else 1.0
-            generation = GenerationConfig(min(guidance, most), strength=strength)
+            generation = GenerationConfig(min(guidance, most), strength=_SMALL_STRENGTH)
         # A small base's training is short, and sheets are a part of its time: one, of the end.
         previews = finetune.steps if is_small(base) else every
         return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)

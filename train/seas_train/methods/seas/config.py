@@ -31,8 +31,8 @@ def authors_guidance(layout: Layout) -> float:
 AUTHORS_TAU = 0.2
 """The authors' threshold on the mean of the last three maps."""
 _SMALL_STRENGTH = 0.4
-"""For a base as small as `micro`: from noise it often draws nothing into a photograph; from 0.2 to 0.7 it keeps
-the look that it starts from, and at 0.7 fine cracks go, as seen side by side."""
+"""For a base as small as `micro`: from noise it often draws nothing into a photograph; from 0.2 to 0.7 it
+keeps the look that it starts from, and at 0.7 fine cracks go, as seen side by side."""
 _SMALL_REGIONS_GUIDANCE = 2.0
 """For the same on regions: what is drawn is the same from 1 to 2.5, as seen side by side."""
 _SMALL_GUIDANCE = 3.5

@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from seas_runtime.generation.loop import Attempted
 from seas_runtime.generation.placing.drawing import Drawing
-from seas_runtime.generation.placing.judging import Judge, started_from
+from seas_runtime.generation.placing.judging import Judge, drawn_and_rebuilt, started_from
 from seas_runtime.generation.placing.mask_reader import Read
 from seas_runtime.generation.records import Outcome, Times
 from seas_runtime.manifest.types import GOOD, Manifest
-from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.request import PLACED, POISSON, REFINED, PairRequest, PlacedInputs
 from seas_runtime.methods.table import find_method
 from seas_runtime.photographs.values import Pixels, Values
@@ -65,7 +64,7 @@ class Canvas:
     def paste(self, made: Attempted, position: int) -> Pasted:
         """Paste what the loop made, at `position` of its batch, into the photograph."""
         drawing, photograph = self._drawing, self._drawing.photograph
-        drawn, rebuilt = made.images[position], made.rebuilt[BACKGROUND][position]
+        drawn, rebuilt = drawn_and_rebuilt(self._asked, made, position)
         if self._laid is not None and started_from(self._asked, made) is self._asked.start:
             # What the U-Net changed goes onto what was laid, at the photograph's own resolution.
             sizes = (resize_pixels(image, drawing.region.side).astype(np.int16) for image in (drawn, rebuilt))

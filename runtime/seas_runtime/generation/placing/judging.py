@@ -17,6 +17,7 @@ from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.placed.bounds import PlacedBounds
 from seas_runtime.methods.placed.gates import as_pasted, iou, refine, rejection_placed
 from seas_runtime.methods.placed.score import FEATURES, pair_score
+from seas_runtime.methods.placed.tone import keep_tone
 from seas_runtime.methods.request import PLACED, PairRequest, PlacedInputs
 from seas_runtime.placement.options import BOXES
 
@@ -46,6 +47,18 @@ def started_from(asked: PlacedInputs, made: Attempted) -> npt.NDArray[np.uint8]:
     """Return the window [S, S, 3] that the first step had: the photograph's, or with a real defect's look."""
     used = BACKGROUND in made.inputs.first_images and asked.start is not None
     return asked.start if used and asked.start is not None else asked.window
+
+
+def drawn_and_rebuilt(
+    asked: PlacedInputs, made: Attempted, position: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return what was drawn of the start [S, S, 3], its look not faded, and what encoding and decoding alone
+    make of it."""
+    drawn, rebuilt = made.images[position], made.rebuilt[BACKGROUND][position]
+    start = started_from(asked, made)
+    if start is asked.start:
+        drawn = keep_tone(asked.window, start, drawn, rebuilt, asked.mask)
+    return drawn, rebuilt
 
 
 class Judge:
@@ -96,7 +109,7 @@ class Judge:
         weights = np.asarray(Image.fromarray(feather).resize((side, side), Image.Resampling.BILINEAR))
         reason = rejection_placed(
             asked.window,
-            as_pasted(start, made.images[position], made.rebuilt[BACKGROUND][position]),
+            as_pasted(start, *drawn_and_rebuilt(asked, made, position)),
             asked.mask,
             mask,
             latents,

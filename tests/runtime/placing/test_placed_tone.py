@@ -19,7 +19,7 @@ def _pictures(laid: int, change: int) -> tuple[np.ndarray, ...]:
     start = np.where(mask[..., None], 100 + laid, window).astype(np.uint8)
     rebuilt = (start + 3).astype(np.uint8)
     stripes = np.where(np.arange(SIZE) % 2, 5, -5)[None, :, None]
-    drawn = np.where(mask[..., None], rebuilt + change + stripes, rebuilt).astype(np.uint8)
+    drawn = np.where(mask[..., None], rebuilt.astype(int) + change + stripes, rebuilt).astype(np.uint8)
     return window, start, drawn, rebuilt, mask
 
 
@@ -28,14 +28,14 @@ def test_a_tone_that_fades_is_kept_and_what_is_fine_is_redrawn(laid: int) -> Non
     window, start, drawn, rebuilt, mask = _pictures(laid, -laid // 2)
     kept = keep_tone(window, start, drawn, rebuilt, mask).astype(int)
     assert (kept - rebuilt)[mask].mean() == pytest.approx(0, abs=1.5)
-    assert np.ptp(kept[30, 20:44, 0]) >= 9  # the stripes
+    assert np.ptp(kept[30, 20:44, 0]) >= 8  # the stripes
     assert np.array_equal(kept[~mask], drawn[~mask])
 
 
 @pytest.mark.parametrize("laid", [-20, 20])
 def test_a_tone_that_grows_is_left(laid: int) -> None:
-    pictures = _pictures(laid, laid // 2)
-    assert np.array_equal(keep_tone(*pictures), pictures[2])
+    window, start, drawn, rebuilt, mask = _pictures(laid, laid // 2)
+    assert np.array_equal(keep_tone(window, start, drawn, rebuilt, mask), drawn)
 
 
 def test_without_a_placement_nothing_changes() -> None:

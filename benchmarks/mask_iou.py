@@ -77,6 +77,7 @@ def main() -> int:
         product,
         tau=tau,
         reading=Reading.of(checkpoint.scheduler, checkpoint.meta["generation"]),
+        speck=checkpoint.meta["generation"].get("speck", 0),
         seed=arguments.seed,
         limit=arguments.limit,
         normals=arguments.limit,

@@ -69,6 +69,7 @@ def main() -> int:
         checkpoint.prompts,
         product,
         tau=generation["tau"] if arguments.tau is None else arguments.tau,
+        speck=generation.get("speck", 0),
         seed=arguments.seed,
         limit=arguments.limit,
         normals=arguments.normals,

@@ -92,6 +92,15 @@ def test_a_pixel_at_tau_itself() -> None:
     assert defective({"threshold": "above"}, at, tau).tolist() == [False, True]
 
 
+def test_parts_under_a_speck_are_no_defect() -> None:
+    probability = np.zeros((8, 8), np.float32)
+    probability[1, 1:3] = probability[4:7, 4:7] = 0.5
+    assert defective({}, probability, 0.2).sum() == 11
+    assert np.array_equal(
+        defective({"speck": 3}, probability, 0.2), probability * (np.indices((8, 8))[0] > 3) > 0
+    )
+
+
 @pytest.mark.parametrize("key", ["references", "start", "threshold"])
 def test_a_rule_that_is_not_known_is_refused(key: str) -> None:
     values = {"mask_steps": 3, "tau": 0.2, key: "sideways"}

@@ -17,6 +17,7 @@ from seas_train.data import Product
 from seas_train.diffusion.taps import unet_with_taps
 from seas_train.methods.seas import training as pipeline
 from seas_train.methods.seas.config import TrainConfig
+from seas_train.methods.seas.mask_head.specks import measure_speck
 from seas_train.training.stage import Batch
 
 
@@ -73,6 +74,8 @@ def test_a_checkpoint_says_what_it_is(trained: Path, tiny_base: Base, tiny_produ
         "start": "drawn",
         "threshold": "at_least",
         "short_schedules": "second_order",
+        "speck_share": 0.5,
+        "speck": measure_speck(tiny_product, 0.5, 0),
         "strength": 0.4,
         "timestep_spacing": "leading",
     }

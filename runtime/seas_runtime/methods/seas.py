@@ -43,6 +43,7 @@ from seas_runtime.methods.request import PairRequest, Request
 from seas_runtime.methods.seas_options import MASK_STEPS as MASK_STEPS
 from seas_runtime.methods.seas_options import RESCALE, SeasOptions, check_options
 from seas_runtime.placement.masks.shapes import TABLE as PLACEMENT
+from seas_runtime.placement.morphology import BoolArray, without_specks
 
 GRAPHS = (STEP, DECODE_MASK, DECODE_IMAGE)
 START_TIMESTEPS = 1500
@@ -54,12 +55,15 @@ RULES = {"references": SCALED, "start": IN_ORDER, "threshold": ABOVE, "decoded":
 """Keys of the section `generation` that a bundle has where it leaves our rules, each with its only value:
 the references are scaled already; pairs start from the first references in their order, as in the authors'
 code; a pixel is defective above tau, not at tau; masks are read of a step's x0, not of what the U-Net saw."""
+SPECK, MOST_SPECK = "speck", 1 << 20
+"""Connected parts of a mask of fewer pixels are no defect."""
 FIRST_REFERENCES = 10
 """With `start`: how many of the references are used (authors' inference)."""
 _WORDS = {
     RESCALE: "guidance rescale",
     ADD_NOISE_STEP: "steps of the schedule stretched for the start",
     STRENGTH: "part of the steps that placed pairs are run",
+    SPECK: "pixels of a mask's smallest part",
 }
 """Keys of `generation` that a bundle may have, and what they are."""
 
@@ -93,6 +97,8 @@ def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
             fields.choice(key, (value,))
     if fields.has(RESCALE):
         fields.number(RESCALE, 0.0, 1.0)
+    if fields.has(SPECK):
+        fields.integer(SPECK, 1, MOST_SPECK)
     if fields.has(ADD_NOISE_STEP):
         fields.integer(ADD_NOISE_STEP, 1, MAX_ADD_NOISE_STEP)
     check_placing(fields)
@@ -111,9 +117,12 @@ def choose_reference(generation: Mapping[str, Any], noise: PairNoise, index: int
     return noise.choice(Stream.REFERENCE, count)
 
 
-def defective(generation: Mapping[str, Any], probabilities: Array, tau: Array) -> Array:
-    """Return where the mean probability is at least tau, or above it, by the bundle's rule."""
-    return probabilities > tau if follows(generation, "threshold") else probabilities >= tau
+def defective(generation: Mapping[str, Any], probability: FloatArray, tau: float) -> BoolArray:
+    """Return where the mean probability [H, W] is at least tau, or above it, by the bundle's rule; parts that
+    are smaller than its speck are left out."""
+    level = np.float32(tau)
+    mask = probability > level if follows(generation, "threshold") else probability >= level
+    return without_specks(mask, int(generation.get(SPECK, 0)))
 
 
 def readouts(manifest: Manifest, options: SeasOptions | None = None) -> tuple[Readout, ...]:
@@ -181,8 +190,11 @@ def masks(
     """Return the mean of the last steps' probabilities, cut at each request's tau (section 3.4)."""
     probabilities = np.asarray(np.mean(readings[DECODE_MASK], axis=0, dtype=np.float32))
     thresholds = np.array([request.sampling.tau for request in requests], np.float32)
-    cut = defective(content.manifest.generation, probabilities, thresholds[:, None, None])
-    return Masks(cut, probabilities)
+    cut = [
+        defective(content.manifest.generation, probability, float(threshold))
+        for probability, threshold in zip(probabilities, thresholds, strict=True)
+    ]
+    return Masks(np.stack(cut), probabilities)
 
 
 def clean(content: Content, place: int) -> FloatArray:

@@ -90,6 +90,16 @@ def largest_part(mask: BoolArray) -> BoolArray:
     return found
 
 
+def without_specks(mask: BoolArray, smallest: int) -> BoolArray:
+    """Return `mask` [h, w] without connected parts of fewer pixels than `smallest`."""
+    if smallest <= 1 or not mask.any():
+        return mask
+    labels, count = connected_parts(mask)
+    large = np.bincount(labels.ravel(), minlength=count + 1) >= smallest
+    kept: BoolArray = mask & large[labels]
+    return kept
+
+
 def fill_holes(mask: BoolArray) -> BoolArray:
     """Return `mask` [h, w] with what it encloses."""
     labels, _ = connected_parts(np.pad(~mask, 1, constant_values=True), diagonal=False)

@@ -29,6 +29,7 @@ from seas_runtime.methods.seas import (
     MASK_STEPS,
     REFERENCES,
     RULES,
+    SPECK,
     START_TIMESTEPS,
     follows,
 )
@@ -68,6 +69,8 @@ def generation(checkpoint: Checkpoint, extras: Extras = NONE) -> dict[str, Any]:
         BLEND: FIXED,
         **rules,
     }
+    if settings.get(SPECK):
+        made[SPECK] = int(settings[SPECK])
     if settings.get(STRENGTH, 1.0) != 1:
         made[STRENGTH] = float(settings[STRENGTH])
     if extras.guidance_rescale is not None:
@@ -114,6 +117,7 @@ def mask_scores(
         seed=seed,
         limit=pairs,
         normals=normals,
+        speck=checkpoint.meta["generation"].get(SPECK, 0),
         half_precision=bool(trained.get("half_precision", False)),
         reading=Reading.of(checkpoint.scheduler, checkpoint.meta["generation"]),
     )

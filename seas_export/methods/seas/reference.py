@@ -148,7 +148,7 @@ class ReferenceLoop:
         seconds = (time.perf_counter() - began) / len(indices)
         settings = self.checkpoint.meta["generation"]
         for image, probability, latent in zip(images, probabilities, latents, strict=True):
-            mask = np.where(defective(settings, probability, np.float32(tau)), np.uint8(255), np.uint8(0))
+            mask = np.where(defective(settings, probability, tau), np.uint8(255), np.uint8(0))
             yield ReferencePair(image, mask, probability, latent, seconds)
 
     def _run(

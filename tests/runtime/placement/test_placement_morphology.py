@@ -15,6 +15,7 @@ from seas_runtime.placement.morphology import (
     grow,
     largest_part,
     reduced,
+    without_specks,
 )
 
 
@@ -70,3 +71,13 @@ def test_boxes() -> None:
     assert cut_to_box(mask).tolist() == [[True], [True]]
     with pytest.raises(UserError, match="expected a defect, found none"):
         cut_to_box(np.zeros((3, 3), bool))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_specks_are_parts_of_few_pixels(seed: int) -> None:
+    mask = speckled(seed, 0.35)
+    labels, count = ndimage.label(mask, np.ones((3, 3)))
+    sizes = ndimage.sum(mask, labels, range(1, count + 1))
+    for smallest in (0, 1, 4, 9, 10_000):
+        large = [number for number, size in enumerate(sizes, 1) if size >= smallest]
+        assert np.array_equal(without_specks(mask, smallest), np.isin(labels, large))

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from seas_runtime.errors import UserError
+from seas_runtime.placement.morphology import connected_parts
 from seas_train.data import Product
 from seas_train.diffusion.taps import decode_taps
 from seas_train.methods.seas.mask_head import evaluation as evaluate
@@ -25,6 +27,7 @@ from seas_train.methods.seas.mask_head.latents import (
     previous_sample,
 )
 from seas_train.methods.seas.mask_head.network.head import MaskHead
+from seas_train.methods.seas.mask_head.specks import measure_speck
 from seas_train.methods.seas.mask_head.stage import initial_head
 from seas_train.methods.seas.prompts import FineTuned
 from seas_train.training.precision import computes_bfloat16
@@ -119,6 +122,8 @@ def test_evaluation_counts_held_out_pixels_whatever_the_batch(
     for score in everything.defects:
         assert (score.pairs, score.predicted, score.intersection) == (1, 64 * 64, score.true)
     assert (everything.normals, everything.empty_normals) == (1, 0)
+    specks = evaluate_masks(tuned.models, head, texts, small_product, tau=0.0, speck=64 * 64 + 1, limit=1)
+    assert [score.predicted for score in specks.defects] == [0, 0, 0]
     nothing = evaluate_masks(tuned.models, head, texts, small_product, tau=1.0, limit=1)
     assert [score.predicted for score in nothing.defects] == [0, 0, 0]
     assert nothing.empty_normals == nothing.normals == 3
@@ -165,3 +170,13 @@ def test_normals_are_scored_where_no_pair_was_held_out(
     assert scores.defects == ()
     assert scores.empty_normals == scores.normals == 3
     assert "3 of 3" in scores.to_text()
+
+
+def test_a_speck_is_smaller_than_the_smallest_training_defect(small_product: Product) -> None:
+    parts = [
+        max(np.bincount(connected_parts(small_product.mask(pair))[0].ravel())[1:])
+        for defect in small_product.defects
+        for pair in defect.train
+    ]
+    assert measure_speck(small_product, 0.5, 0) == int(0.5 * min(parts)) > 0
+    assert measure_speck(small_product, 0, 0) == 0

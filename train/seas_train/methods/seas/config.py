@@ -33,6 +33,8 @@ AUTHORS_TAU = 0.2
 _SMALL_STRENGTH = 0.4
 """For a base as small as `micro`: from noise it often draws nothing into a photograph; from 0.2 to 0.7 it
 keeps the look that it starts from, and at 0.7 fine cracks go, as seen side by side."""
+_SMALL_SPECK_SHARE = 0.5
+"""For the same: its mask head, which trains for minutes, marks specks on surfaces that it never saw."""
 _SMALL_REGIONS_GUIDANCE = 2.0
 """For the same on regions: what is drawn is the same from 1 to 2.5, as seen side by side."""
 _SMALL_GUIDANCE = 3.5
@@ -96,6 +98,8 @@ class GenerationConfig(Settings):
     threshold: Threshold = Threshold.AT_LEAST
     timestep_spacing: TimestepSpacing = TimestepSpacing.BASE
     short_schedules: ShortSchedules = ShortSchedules.SECOND_ORDER
+    speck_share: Annotated[float, within(0, 1)] = 0.0
+    """Connected parts of a mask smaller than this share of the smallest training defect are dropped."""
     strength: Annotated[float, within(LEAST_STRENGTH, 1)] = 1.0
     """The part of the sampler's steps that placed pairs are run. Below 1 they start from their noised window,
     with the look of a real defect laid into the placement; at 1 from noise, as the papers have it."""
@@ -160,7 +164,9 @@ class TrainConfig(Settings):
         generation = GenerationConfig(guidance=guidance)
         if is_small(base):
             most = _SMALL_REGIONS_GUIDANCE if regions else _SMALL_GUIDANCE
-            generation = GenerationConfig(min(guidance, most), strength=_SMALL_STRENGTH)
+            generation = GenerationConfig(
+                min(guidance, most), speck_share=_SMALL_SPECK_SHARE, strength=_SMALL_STRENGTH
+            )
         # A small base's training is short, and sheets are a part of its time: one, of the end.
         previews = finetune.steps if is_small(base) else every
         return cls(finetune, mask_head, generation, save_every=every, preview_every=previews)

@@ -33,7 +33,7 @@ _BOTH: dict[str, dict[str, Any]] = {
         "region_weight": 1.0,
     },
     "mask_head": {"gamma": 2.0, "alpha": None, "max_timestep": None, "calibrate_to": None},
-    "generation": {"tau": AUTHORS_TAU},
+    "generation": {"tau": AUTHORS_TAU, "speck_share": 0.0},
 }
 _RULES: Mapping[Reproduced, Mapping[str, Mapping[str, Any]]] = {
     Reproduced.PAPER: {

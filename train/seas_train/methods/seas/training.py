@@ -21,6 +21,7 @@ from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_v
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.mask_head.latents import Reading
 from seas_train.methods.seas.mask_head.network.head import load_mask_head
+from seas_train.methods.seas.mask_head.specks import SPECK, measure_speck
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.methods.seas.reproduce import Reproduced, reproduced, reproduced_photographs
 from seas_train.methods.seas.taps import TapGeometry
@@ -69,7 +70,10 @@ def train(
     finetune_losses = run_training(first, run_dir, config.loop, resume=resume, progress=progress)
     fine_tuned = first.result(stage_fingerprint(product, base, config))
 
-    generation = config.generation.described(base.scheduler)
+    generation = {
+        **config.generation.described(base.scheduler),
+        SPECK: measure_speck(product, config.generation.speck_share, config.seed),
+    }
     logger.info("sampler: timestep spacing %s", SolverRules.of(generation).spacing)
     reading = Reading.of(base.scheduler, generation)
     second = MaskHeadStage(fine_tuned, first.examples, config.mask_head, config.seed, reading)

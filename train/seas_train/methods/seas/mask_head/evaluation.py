@@ -14,6 +14,7 @@ from torch import Tensor
 from seas_runtime.errors import UserError
 from seas_runtime.figures import iou
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.placement.morphology import without_specks
 from seas_train.data import Product
 from seas_train.data.regions import View
 from seas_train.diffusion.prompt_encoding import encode_prompts
@@ -141,6 +142,7 @@ def evaluate_masks(
     product: Product,
     *,
     tau: float = 0.2,
+    speck: int = 0,
     seed: int = 0,
     limit: int | None = None,
     normals: int | None = None,
@@ -156,6 +158,7 @@ def evaluate_masks(
         prompts: the prompt of "good" and of each defect.
         product: as it was split for training.
         tau: threshold on the mean probability.
+        speck: connected parts of a mask of fewer pixels are dropped.
         seed: what the noise follows from, together with the defect and the pair's number, and where regions
             lie, if the product has them.
         limit: pairs of each defect; None for all.
@@ -179,7 +182,7 @@ def evaluate_masks(
         masks = [product.mask(pair, view.region) for pair, view in zip(pairs, views, strict=True)]
         predicted = _predict(
             models, head, _prompt(prompts, defect.name), product, views,
-            defect.name, reading, tau, seed, batch, half_precision,
+            defect.name, reading, tau, speck, seed, batch, half_precision,
         )  # fmt: skip
         scores.append(
             DefectScore(
@@ -194,7 +197,7 @@ def evaluate_masks(
     views = [product.judged_normal(path, seed) for path in product.test_normals[:normals]]
     of_normals = _predict(
         models, head, _prompt(prompts, GOOD), product, views,
-        GOOD, reading, tau, seed, batch, half_precision,
+        GOOD, reading, tau, speck, seed, batch, half_precision,
     )  # fmt: skip
     return MaskScores(
         tau=tau,
@@ -221,6 +224,7 @@ def _predict(
     name: str,
     reading: Reading,
     tau: float,
+    speck: int,
     seed: int,
     batch: int,
     half_precision: bool,
@@ -240,7 +244,7 @@ def _predict(
             probability = mask_probability(
                 models, head, latents, noise, context.expand(len(some), -1, -1), reading
             )
-        masks += list((probability >= tau).cpu().numpy())
+        masks += [without_specks(mask, speck) for mask in (probability >= tau).cpu().numpy()]
     return masks
 
 

@@ -54,7 +54,8 @@ class Placer:
 
     def __init__(self, shapes: Shapes, options: PlacementOptions, background: bool) -> None:
         self.options = options
-        self._source = open_source(shapes, options)
+        # Before a background a spot is one on the part, and no border cuts a part's defect off.
+        self._source = open_source(shapes, options, options.where == AUTO and not background)
         self._background = background
         self._on_part = options.where in (AUTO, FOREGROUND, GRABCUT)
         self._aimed_at = None if options.where in WHERE else _area(options.where, "--where")
@@ -155,7 +156,8 @@ class Placer:
             min(max(round(middle - side / 2), 0), whole - side)
             for middle, side, whole in zip(centre, sides, scene.size, strict=True)
         ]
-        return starts[0], starts[1]
+        height, width = sides
+        return drawn.sides.pinned((starts[0], starts[1]), (height, width), scene.size)
 
     def _cut(self, placed: Placed, inside: float, scene: Scene) -> Placed:
         """Return a mask without what sticks out of a part that such defects lie on wholly."""

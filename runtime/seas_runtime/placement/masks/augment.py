@@ -12,6 +12,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from seas_runtime.placement.looks import EDGE, Look, margin, unpacked
+from seas_runtime.placement.masks.borders import NO_SIDES, Sides, continued, cut_off
+from seas_runtime.placement.masks.borders import TURN as BORDER_TURN
+from seas_runtime.placement.masks.borders import WARP as BORDER_WARP
 from seas_runtime.placement.masks.shapes import Shape
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, cut_to_box
 from seas_runtime.placement.regions import scale_mask
@@ -69,23 +72,30 @@ class Ranges:
 
 
 def augment(
-    random: np.random.Generator, shape: Shape, ranges: Ranges, photograph: tuple[int, int]
+    random: np.random.Generator,
+    shape: Shape,
+    ranges: Ranges,
+    photograph: tuple[int, int],
+    sides: Sides = NO_SIDES,
 ) -> tuple[BoolArray, FloatArray, Look | None]:
     """Return a new shape [h, w] of a real one, for a photograph of (height, width), cut to its box.
 
     And how it was turned and mirrored: [2, 2], which takes (across, down) of the real one to the new one's;
-    and its look, made anew in the same way, where the real one's is known.
+    and its look, made anew in the same way, where the real one's is known. A shape that borders cut off, its
+    `sides`, is hardly turned, and where it lay across all of its photograph it does so again.
     """
-    scale = shape.scale_on(photograph) * ranges.scale(random, shape)
-    longest = max(shape.mask.shape) * scale
-    thickness = _thickness(shape.mask)
-    thin = STROKE * max(shape.mask.shape) / thickness
-    worked = min(max(longest, thin, WORKED_AT[0]), WORKED_AT[1]) / max(shape.mask.shape)
-    height, width = (max(1, round(side * worked)) for side in shape.mask.shape)
+    usual = shape.scale_on(photograph) * ranges.scale(random, shape)
+    scales = sides.scales(usual, shape.photograph, photograph)
+    mask, beyond = continued(shape.mask, sides)
+    longest = max(mask.shape) * max(scales)
+    thickness = _thickness(mask)
+    thin = STROKE * max(mask.shape) / thickness
+    worked = min(max(longest, thin, WORKED_AT[0]), WORKED_AT[1]) / max(mask.shape)
+    height, width = (max(1, round(side * worked)) for side in mask.shape)
     method = Image.Resampling.BOX if worked < 1 else Image.Resampling.BILINEAR
-    soft = np.asarray(Image.fromarray(shape.mask.astype(np.float32)).resize((width, height), method))
-    turned = _turned(random, ranges)
-    paths = _paths(random, soft.shape, turned)
+    soft = np.asarray(Image.fromarray(mask.astype(np.float32)).resize((width, height), method))
+    turned = _turned(random, ranges, sides.any)
+    paths = _paths(random, soft.shape, turned, sides.any)
     warped = _sampled(soft, *paths)
     made = thicker(warped, random.uniform(-GROWTH, GROWTH), FAINT if thickness < THIN else 1)
     if not made.any():
@@ -94,16 +104,29 @@ def augment(
         made = warped >= warped.max()
     box = box_of(made)
     made = cut_to_box(made)
-    height, width = (max(1, round(side * scale / worked)) for side in made.shape)
-    covered = FAINT if _thickness(made) * scale / worked < THIN else 0.5
+    now, spare = sides.turned(turned), [round(beyond * scale) for scale in scales]
+    height, width = (
+        max(1, round(side * scale / worked)) for side, scale in zip(made.shape, scales, strict=True)
+    )
+    height = photograph[0] + 2 * spare[0] if sides.down else height
+    width = photograph[1] + 2 * spare[1] if sides.across else width
+    covered = FAINT if _thickness(made) * min(scales) / worked < THIN else 0.5
     final = scale_mask(made, (height, width), covered)
     look = None
     if shape.contrast is not None and shape.contrast.look is not None:
-        found = _new_look(shape.contrast.look, shape.mask.shape, soft.shape, paths, box, (height, width))
+        before = beyond * sides.left, beyond * sides.top
+        real = [
+            (path + 0.5) * (whole / part) - start - 0.5
+            for path, whole, part, start in zip(
+                paths, mask.shape[::-1], soft.shape[::-1], before, strict=True
+            )
+        ]
+        found = _new_look(shape.contrast.look, shape.mask.shape, real, box, (height, width))
         own = shape.contrast.own
         values, all_own = unpacked(found, own), np.full(found.shape[:2], own)
         look = Look(values, float(shape.contrast.around.mean()), all_own).cut(box_of(final))
-    return cut_to_box(final), turned, look
+    final, look = cut_off(cut_to_box(final), look, now, (spare[0], spare[1]))
+    return final, turned, look
 
 
 def _size(shape: Shape) -> float:
@@ -134,9 +157,10 @@ def direction(mask: BoolArray) -> float | None:
     return math.atan2(axes[1, 1], axes[0, 1])
 
 
-def _turned(random: np.random.Generator, ranges: Ranges) -> FloatArray:
+def _turned(random: np.random.Generator, ranges: Ranges, at_border: bool) -> FloatArray:
     """Draw a turn and a reflection [2, 2]; of shapes whose directions agree, only the half turn is safe."""
-    angle = random.uniform(-ranges.turn, ranges.turn)
+    most = min(ranges.turn, BORDER_TURN) if at_border else ranges.turn
+    angle = random.uniform(-most, most)
     mirrored, half = random.random(2) < 0.5
     cosine, sine = math.cos(angle), math.sin(angle)
     turned = np.array([[cosine, -sine], [sine, cosine]], np.float32) * (-1 if half else 1)
@@ -146,8 +170,7 @@ def _turned(random: np.random.Generator, ranges: Ranges) -> FloatArray:
 def _new_look(
     packed: npt.NDArray[np.uint8],
     size: Sequence[int],
-    worked: Sequence[int],
-    paths: tuple[FloatArray, FloatArray],
+    paths: Sequence[FloatArray],
     box: Box,
     final: tuple[int, int],
 ) -> FloatArray:
@@ -156,8 +179,7 @@ def _new_look(
     Args:
         packed: the real one's look [h, w, 3], see `measure_look`.
         size: height and width of its mask.
-        worked: the same as it is worked on.
-        paths: where in that each pixel of the new one, as worked on, comes from.
+        paths: where across and down in that each pixel of the new one, as worked on, comes from.
         box: of the new one in these.
         final: its height and width in the end.
     """
@@ -172,10 +194,9 @@ def _new_look(
     x, y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
     from_x, from_y = (_sampled(path, x, y, "edge") for path in paths)
     around = margin(size)
-    for_x, for_y = ((whole / part) for whole, part in zip(size[::-1], worked[::-1], strict=True))
     wide_x, wide_y = (packed.shape[axis] / (side + 2 * around) for axis, side in ((1, size[1]), (0, size[0])))
-    at_x = ((from_x + 0.5) * for_x + around) * wide_x - 0.5
-    at_y = ((from_y + 0.5) * for_y + around) * wide_y - 0.5
+    at_x = (from_x + 0.5 + around) * wide_x - 0.5
+    at_y = (from_y + 0.5 + around) * wide_y - 0.5
     values = packed.astype(np.float32)
     found = np.stack([_sampled(values[..., channel], at_x, at_y, "edge") for channel in range(3)], -1)
     means = found.reshape(final[0] + 2 * EDGE, finer, final[1] + 2 * EDGE, finer, 3).mean((1, 3))
@@ -183,11 +204,11 @@ def _new_look(
 
 
 def _paths(
-    random: np.random.Generator, size: Sequence[int], turned: FloatArray
+    random: np.random.Generator, size: Sequence[int], turned: FloatArray, at_border: bool
 ) -> tuple[FloatArray, FloatArray]:
     """Return where across and down each pixel comes from of a mask of (height, width) that is turned, sheared
     and bent, in a picture [h, w] that holds it all."""
-    shear = np.array([[1, random.uniform(-SHEAR, SHEAR)], [0, 1]])
+    shear = np.array([[1, random.uniform(-SHEAR, SHEAR) * (not at_border)], [0, 1]])
     matrix = turned.T @ shear  # of (across, down): what is at x comes from matrix @ x
     height, width = size
     longest = max(height, width)
@@ -196,8 +217,9 @@ def _paths(
     margin = 3 * WARP * longest + 2
     across, down = (math.ceil(2 * (np.abs(corners[axis]).max() + margin)) for axis in (0, 1))
     x, y = np.meshgrid(np.arange(across) - (across - 1) / 2, np.arange(down) - (down - 1) / 2)
+    warp = BORDER_WARP if at_border else WARP
     points = [max(2, 1 + math.ceil(WARP_POINTS * side / longest)) for side in (down, across)]
-    shifts = random.standard_normal((2, *points)) * random.uniform(0, WARP) * longest
+    shifts = random.standard_normal((2, *points)) * random.uniform(0, warp) * longest
     bent = [
         np.asarray(
             Image.fromarray(np.clip(shift, -margin, margin).astype(np.float32)).resize(

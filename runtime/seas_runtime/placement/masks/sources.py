@@ -17,6 +17,7 @@ from seas_runtime.manifest.fields import listed
 from seas_runtime.photographs.reading import find_photographs
 from seas_runtime.placement.looks import Look
 from seas_runtime.placement.masks.augment import Ranges, augment
+from seas_runtime.placement.masks.borders import NO_SIDES, Sides, sides_of
 from seas_runtime.placement.masks.shapes import Shape
 from seas_runtime.placement.morphology import BoolArray, box_of
 from seas_runtime.placement.options import BOXES, SHAPES, PlacementOptions
@@ -43,6 +44,8 @@ class DrawnMask:
     """How it was turned and mirrored, see `augment`; None where it was not."""
     look: Look | None = None
     """Of the real defect that it was made from, where there is one."""
+    sides: Sides = NO_SIDES
+    """The borders of a photograph at which it lies."""
     corner: tuple[int, int] | None = None
     """Top and left where a folder's mask has it on a photograph of its size; None for others."""
 
@@ -55,10 +58,13 @@ class Source(Protocol):
         ...
 
 
-def open_source(shapes: Shapes, options: PlacementOptions) -> Source:
-    """Return the source that the options name; UserError for a folder that has no masks."""
+def open_source(shapes: Shapes, options: PlacementOptions, to_borders: bool = False) -> Source:
+    """Return the source that the options name; UserError for a folder that has no masks.
+
+    `to_borders`: whether shapes that a photograph's border cut off lie at its border again.
+    """
     if options.source == SHAPES:
-        return ShapeSource(shapes)
+        return ShapeSource(shapes, to_borders)
     if options.source == BOXES:
         return BoxSource(shapes, options.sizes)
     return FolderSource(Path(options.source), shapes)
@@ -67,8 +73,8 @@ def open_source(shapes: Shapes, options: PlacementOptions) -> Source:
 class ShapeSource:
     """The shapes of real defects, augmented."""
 
-    def __init__(self, shapes: Shapes) -> None:
-        self._shapes = shapes
+    def __init__(self, shapes: Shapes, to_borders: bool = False) -> None:
+        self._shapes, self._to_borders = shapes, to_borders
         self._ranges = {defect: Ranges.of(found) for defect, found in shapes.items() if found}
 
     def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
@@ -80,8 +86,9 @@ class ShapeSource:
                 f"those of {found}. Give --placement-source boxes with --box-sizes, or a folder of masks"
             )
         shape = _choose(random, self._shapes[defect])
-        mask, turned, look = augment(random, shape, self._ranges[defect], size)
-        return DrawnMask(mask, shape.spot, shape.inside, turned, look)
+        sides = sides_of(shape) if self._to_borders else NO_SIDES
+        mask, turned, look = augment(random, shape, self._ranges[defect], size, sides)
+        return DrawnMask(mask, shape.spot, shape.inside, turned, look, sides=sides.turned(turned))
 
 
 class BoxSource:

@@ -102,10 +102,11 @@ class Placer:
         reasons: Reasons,
     ) -> Iterator[Placed]:
         """Try places for masks; yield those that fit, and count in `reasons` why others did not."""
+        any_way = self.options.where == AUTO and self._background and scene.part.is_round(scene.size)
         drawn, left = None, 0
         for _ in range(TRIES):
             if drawn is None or not left:
-                drawn, left = self._source.draw(random, defect, scene.size), TRIES_OF_A_MASK
+                drawn, left = self._source.draw(random, defect, scene.size, any_way), TRIES_OF_A_MASK
             left -= 1
             if any(side > whole for side, whole in zip(drawn.mask.shape, scene.size, strict=True)):
                 reasons[LARGER] += 1

@@ -302,3 +302,18 @@ def test_grabcut_finds_the_part() -> None:
     part[PART[0] : PART[2], PART[1] : PART[3]] = True
     found = Placer({}, PlacementOptions("grabcut"), True).part(plate()).on(SIZE)
     assert (found & part).sum() / (found | part).sum() > 0.95
+
+
+@pytest.mark.parametrize("is_round", [True, False])
+def test_on_a_round_part_even_a_single_defect_lies_all_around(is_round: bool) -> None:
+    """One shape has one direction: it says nothing of others, and the part's form does."""
+    scene = np.full((240, 240, 3), 200, np.uint8)
+    scene[20:221, 20:221][disc(100) if is_round else np.ones((201, 201), bool)] = 60
+    bar = shape(np.ones((10, 40), bool), (240, 240), (0.15, 0.5))
+    placer = Placer({"stain": [bar]}, PlacementOptions(), True)
+    angles = []
+    for seed in range(24):
+        row, column = centre(placer.draw(np.random.default_rng(seed), "stain", scene).full((240, 240)))
+        angles.append(np.arctan2(row - 120, column - 120))
+    quarters = {int((angle + np.pi / 4) % (2 * np.pi) // (np.pi / 2)) for angle in angles}
+    assert quarters == ({0, 1, 2, 3} if is_round else {1, 3})

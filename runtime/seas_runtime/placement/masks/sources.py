@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -53,8 +53,11 @@ class DrawnMask:
 class Source(Protocol):
     """Where masks come from."""
 
-    def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
-        """Draw a mask for a photograph of (height, width); UserError where there is none for this defect."""
+    def draw(self, random: np.random.Generator, defect: str, size: Size, any_way: bool = False) -> DrawnMask:
+        """Draw a mask for a photograph of (height, width); UserError where there is none for this defect.
+
+        `any_way`: the part looks the same after any turn, and so may the defect be turned.
+        """
         ...
 
 
@@ -77,7 +80,7 @@ class ShapeSource:
         self._shapes, self._to_borders = shapes, to_borders
         self._ranges = {defect: Ranges.of(found) for defect, found in shapes.items() if found}
 
-    def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
+    def draw(self, random: np.random.Generator, defect: str, size: Size, any_way: bool = False) -> DrawnMask:
         """Draw a shape of the defect, as `Source`."""
         if defect not in self._ranges:
             found = listed(self._ranges) or "no defect"
@@ -87,7 +90,9 @@ class ShapeSource:
             )
         shape = _choose(random, self._shapes[defect])
         sides = sides_of(shape) if self._to_borders else NO_SIDES
-        mask, turned, look = augment(random, shape, self._ranges[defect], size, sides)
+        ranges = self._ranges[defect]
+        ranges = replace(ranges, turn=math.pi) if any_way else ranges
+        mask, turned, look = augment(random, shape, ranges, size, sides)
         return DrawnMask(mask, shape.spot, shape.inside, turned, look, sides=sides.turned(turned))
 
 
@@ -97,7 +102,7 @@ class BoxSource:
     def __init__(self, shapes: Shapes, sizes: tuple[float, float] | None) -> None:
         self._shapes, self._sizes = shapes, sizes
 
-    def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
+    def draw(self, random: np.random.Generator, defect: str, size: Size, any_way: bool = False) -> DrawnMask:
         """Draw a rectangle, its sides evenly in their logarithms, as `Source`."""
         shapes = self._shapes.get(defect, ())
         if self._sizes is not None:
@@ -131,7 +136,7 @@ class FolderSource:
                 f"{'a file' if folder.exists() else 'nothing'}"
             )
 
-    def draw(self, random: np.random.Generator, defect: str, size: Size) -> DrawnMask:
+    def draw(self, random: np.random.Generator, defect: str, size: Size, any_way: bool = False) -> DrawnMask:
         """Draw one of the masks, as `Source`; UserError for one that is larger than the photograph."""
         if defect not in self._files:
             own = self._folder / defect

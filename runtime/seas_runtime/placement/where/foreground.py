@@ -58,6 +58,11 @@ class Part:
         columns = (np.arange(left, left + width) + 0.5) / size[1] * self.mask.shape[1]
         return self.mask[np.ix_(rows.astype(int), columns.astype(int))]
 
+    def is_round(self, size: tuple[int, int]) -> bool:
+        """Whether any turn takes the part to itself, nearly: an eighth does, as of no other usual form."""
+        turn = math.sqrt(0.5) * np.array([[1.0, -1.0], [1.0, 1.0]])
+        return self.keeps(size, turn)
+
     def keeps(self, size: tuple[int, int], turned: npt.NDArray[np.floating]) -> bool:
         """Whether a turn [2, 2] of (across, down) about the box's centre takes the part to itself, nearly.
 

@@ -20,6 +20,8 @@ def test_random_base_and_checkpoint_by_command(
     assert ended.code == 0
     assert "64 px, 3 defects" in ended.out
     assert (checkpoint / "seas.json").is_file()
+    exported = run("export", checkpoint, "--out", tmp_path / "bundle")
+    assert exported.code == 0, exported.err
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def write_untrained(request: UntrainedRequest) -> Base:
         "shots": dict.fromkeys(DEFECTS, 0),
         "training": {"steps": 0, "seed": request.seed},
         "losses": {},
-        "generation": config.generation.to_dict(),
+        "generation": config.generation.described(base.scheduler),
         "fingerprint": fingerprint,
     }
     fine_tuned = FineTuned(base, prompts, fingerprint)

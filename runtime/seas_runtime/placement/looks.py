@@ -19,8 +19,9 @@ from PIL import Image, ImageFilter
 
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, grow, reduced
 
-LARGEST = 192
-"""Pixels of a packed look's longer side: at 512 pixels a base sees a defect of half a window at 256."""
+LARGEST = 512
+"""Pixels of a packed look's longer side: more than a base sees of a window, as the look is laid at the
+photograph's own resolution. Made smaller, a wide defect would lose its grain."""
 EDGE = 2
 """Pixels around a mask that its look has too: a mask's outline is a person's, and its edge is soft."""
 MOST_GAIN = 1.5

@@ -74,8 +74,8 @@ def test_a_checkpoint_says_what_it_is(trained: Path, tiny_base: Base, tiny_produ
         "start": "drawn",
         "threshold": "at_least",
         "short_schedules": "second_order",
-        "speck_share": 0.5,
-        "speck": measure_speck(tiny_product, 0.5, 0),
+        "speck_share": 0.25,
+        "speck": measure_speck(tiny_product, 0.25, 0),
         "strength": 0.4,
         "timestep_spacing": "leading",
     }

@@ -33,7 +33,7 @@ AUTHORS_TAU = 0.2
 _SMALL_STRENGTH = 0.4
 """For a base as small as `micro`: from noise it often draws nothing into a photograph; from 0.2 to 0.7 it
 keeps the look that it starts from, and at 0.7 fine cracks go, as seen side by side."""
-_SMALL_SPECK_SHARE = 0.5
+_SMALL_SPECK_SHARE = 0.25
 """For the same: its mask head, which trains for minutes, marks specks on surfaces that it never saw."""
 _SMALL_REGIONS_GUIDANCE = 2.0
 """For the same on regions: what is drawn is the same from 1 to 2.5, as seen side by side."""

@@ -21,9 +21,10 @@ from seas_runtime.methods.placed.tone import keep_tone
 from seas_runtime.methods.request import PLACED, PairRequest, PlacedInputs
 from seas_runtime.placement.options import BOXES
 
-AGREED = 0.5
+AGREED = 0.75
 """Intersection over union with the placement from which on the mask head is believed where a real defect's
-look was laid: of thin cracks a head finds blots, or nothing."""
+look was laid: of thin cracks a head finds blots, or nothing. Independent judges of the sample product's pairs
+agree more with the placement (IoU 0.82, 0.87) than with the head (0.75, 0.84) where these two agree less."""
 TAP = "tap_coarse"
 """The output of the last step that features are of."""
 

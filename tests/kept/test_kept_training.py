@@ -17,7 +17,7 @@ def test_losses_are_what_they_were(tmp_path: Path) -> None:
     expected = evidence.read("expected_training.json")
     if evidence.versions(*expected["versions"]) != expected["versions"]:
         pytest.skip(f"the kept losses are of {expected['versions']}")
-    tolerance = 1e-6 if evidence.processor() == expected["processor"] else 1e-3
+    tolerance = 1e-6 if evidence.processor() == expected["processor"] else 1e-2  # some compute in bfloat16
     found = losses(tmp_path)
     assert found.keys() == expected["losses"].keys()
     for stage, lines in expected["losses"].items():

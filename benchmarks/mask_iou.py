@@ -17,6 +17,7 @@ from pathlib import Path
 from machine import result_parser, write_result
 
 from seas_runtime.errors import UserError
+from seas_runtime.methods.seas import SPECK
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.data import Layout, PhotographsConfig, Preprocessing, Product, Window, load_product
 from seas_train.data.split import regions_of
@@ -77,7 +78,7 @@ def main() -> int:
         product,
         tau=tau,
         reading=Reading.of(checkpoint.scheduler, checkpoint.meta["generation"]),
-        speck=checkpoint.meta["generation"].get("speck", 0),
+        speck=checkpoint.meta["generation"].get(SPECK, 0),
         seed=arguments.seed,
         limit=arguments.limit,
         normals=arguments.limit,

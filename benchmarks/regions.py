@@ -19,6 +19,7 @@ from machine import result_parser, write_result
 from mask_iou import held_out
 
 from seas_runtime.errors import UserError
+from seas_runtime.methods.seas import SPECK
 from seas_train import load_checkpoint
 from seas_train.methods.seas.mask_head.evaluation import MaskScores, evaluate_masks
 from seas_train.methods.seas.mask_head.latents import Reading
@@ -69,7 +70,7 @@ def main() -> int:
         checkpoint.prompts,
         product,
         tau=generation["tau"] if arguments.tau is None else arguments.tau,
-        speck=generation.get("speck", 0),
+        speck=generation.get(SPECK, 0),
         seed=arguments.seed,
         limit=arguments.limit,
         normals=arguments.normals,

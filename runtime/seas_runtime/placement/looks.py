@@ -131,16 +131,18 @@ def lay_look(window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, 
     """
     if not mask.any():
         return window
-    surface = surface_under(window, grow(mask, 1))
-    here = float(surface[mask].mean())
-    gain = min(MOST_GAIN, max(1.0, here) / max(1.0, look.around))
     values, own = np.zeros(window.shape, np.float32), np.zeros(window.shape[:2], bool)
     corner = place[0] - EDGE, place[1] - EDGE
     _put(values, look.values, corner)
     _put(own, look.own, corner)
     soft = Image.fromarray(grow(mask, 1).astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(1))
     share = np.asarray(soft, np.float32)[..., None] / 255
-    laid = window + share * (np.where(own[..., None], values, surface + gain * values) - window)
+    if not own[share[..., 0] > 0].all():
+        surface = surface_under(window, grow(mask, 1))
+        here = float(surface[mask].mean())
+        gain = min(MOST_GAIN, max(1.0, here) / max(1.0, look.around))
+        values = np.where(own[..., None], values, surface + gain * values)
+    laid = window + share * (values - window)
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
 
 

@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from seas_runtime.generation.loop import Attempted
 from seas_runtime.generation.placing.drawing import Drawing
-from seas_runtime.generation.placing.judging import Judge, drawn_and_rebuilt, started_from
+from seas_runtime.generation.placing.judging import Judge, started_from
 from seas_runtime.generation.placing.mask_reader import Read
 from seas_runtime.generation.records import Outcome, Times
 from seas_runtime.manifest.types import GOOD, Manifest
+from seas_runtime.methods.blending.inputs import BACKGROUND
+from seas_runtime.methods.placed.tone import keep_tone
 from seas_runtime.methods.request import PLACED, POISSON, REFINED, PairRequest, PlacedInputs
 from seas_runtime.methods.table import find_method
 from seas_runtime.photographs.values import Pixels, Values
@@ -32,6 +34,8 @@ class Pasted:
     pixels: Pixels
     feather: npt.NDArray[np.float32]
     """[side, side] of its region: the share of what was drawn."""
+    drawn: npt.NDArray[np.uint8]
+    """[S, S, 3] of its region as the model sees it: what was drawn, in the tone of what was laid."""
 
 
 class Canvas:
@@ -64,10 +68,12 @@ class Canvas:
     def paste(self, made: Attempted, position: int) -> Pasted:
         """Paste what the loop made, at `position` of its batch, into the photograph."""
         drawing, photograph = self._drawing, self._drawing.photograph
-        drawn, rebuilt = drawn_and_rebuilt(self._asked, made, position)
-        if self._laid is not None and started_from(self._asked, made) is self._asked.start:
+        drawn = kept = made.images[position]
+        rebuilt, start = made.rebuilt[BACKGROUND][position], started_from(self._asked, made)
+        if self._laid is not None and start is self._asked.start:
+            kept = keep_tone(self._asked.window, start, drawn, rebuilt, self._asked.mask)
             # What the U-Net changed goes onto what was laid, at the photograph's own resolution.
-            sizes = (resize_pixels(image, drawing.region.side).astype(np.int16) for image in (drawn, rebuilt))
+            sizes = (resize_pixels(image, drawing.region.side).astype(np.int16) for image in (kept, rebuilt))
             drawn = np.clip(self._laid + np.subtract(*sizes), 0, 255).astype(np.uint8)
             rebuilt = self._window
         pixels, feather = blend(
@@ -80,7 +86,7 @@ class Canvas:
             photograph.opaque,
             rebuilt,
         )
-        return Pasted(pixels if self._draws else photograph.pixels.copy(), feather)
+        return Pasted(pixels if self._draws else photograph.pixels.copy(), feather, kept)
 
     def finished(self, pasted: Pasted) -> npt.NDArray[np.uint8]:
         """Return the region [S, S, 3] as the model sees it once the defect is in it."""
@@ -91,7 +97,7 @@ class Canvas:
         self, made: Attempted, position: int, pasted: Pasted, read: Read | None, times: Times
     ) -> Outcome:
         """Judge what was pasted, by what another bundle read of it where one did."""
-        found = self._judge.judge(self._pair, self._asked, made, position, pasted.feather, read)
+        found = self._judge.judge(self._pair, self._asked, made, position, pasted.feather, pasted.drawn, read)
         reader = {} if read is None or not found.measured else {"mask_from": read.bundle}
         return Outcome(
             image=pasted.pixels,

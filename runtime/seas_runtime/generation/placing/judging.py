@@ -17,7 +17,6 @@ from seas_runtime.methods.blending.inputs import BACKGROUND
 from seas_runtime.methods.placed.bounds import PlacedBounds
 from seas_runtime.methods.placed.gates import as_pasted, iou, refine, rejection_placed
 from seas_runtime.methods.placed.score import FEATURES, pair_score
-from seas_runtime.methods.placed.tone import keep_tone
 from seas_runtime.methods.request import PLACED, PairRequest, PlacedInputs
 from seas_runtime.placement.options import BOXES
 
@@ -50,18 +49,6 @@ def started_from(asked: PlacedInputs, made: Attempted) -> npt.NDArray[np.uint8]:
     return asked.start if used and asked.start is not None else asked.window
 
 
-def drawn_and_rebuilt(
-    asked: PlacedInputs, made: Attempted, position: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return what was drawn of the start [S, S, 3], its look not faded, and what encoding and decoding alone
-    make of it."""
-    drawn, rebuilt = made.images[position], made.rebuilt[BACKGROUND][position]
-    start = started_from(asked, made)
-    if start is asked.start:
-        drawn = keep_tone(asked.window, start, drawn, rebuilt, asked.mask)
-    return drawn, rebuilt
-
-
 class Judge:
     """Judges regions by what a bundle knows of its product's real defects."""
 
@@ -79,10 +66,11 @@ class Judge:
         made: Attempted,
         position: int,
         feather: npt.NDArray[np.float32],
+        drawn: npt.NDArray[np.uint8],
         read: Read | None = None,
     ) -> Judged:
-        """Judge the pair at `position` of a batch; `feather` [side, side] is the share of the drawn, `read`
-        what another bundle's head found."""
+        """Judge the pair at `position` of a batch; `feather` [side, side] is the share of `drawn` [S, S, 3],
+        `read` what another bundle's head found."""
         defect, latents = pair.request.defect, made.latents[position]
         probability = None if made.masks.probabilities is None else made.masks.probabilities[position]
         found = made.masks.masks[position]
@@ -110,7 +98,7 @@ class Judge:
         weights = np.asarray(Image.fromarray(feather).resize((side, side), Image.Resampling.BILINEAR))
         reason = rejection_placed(
             asked.window,
-            as_pasted(start, *drawn_and_rebuilt(asked, made, position)),
+            as_pasted(start, drawn, made.rebuilt[BACKGROUND][position]),
             asked.mask,
             mask,
             latents,

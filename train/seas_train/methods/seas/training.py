@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from seas_runtime.methods.seas import SPECK
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.diffusion.solver import SolverRules
@@ -21,7 +22,7 @@ from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_v
 from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.mask_head.latents import Reading
 from seas_train.methods.seas.mask_head.network.head import load_mask_head
-from seas_train.methods.seas.mask_head.specks import SPECK, measure_speck
+from seas_train.methods.seas.mask_head.specks import measure_speck
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.methods.seas.reproduce import Reproduced, reproduced, reproduced_photographs
 from seas_train.methods.seas.taps import TapGeometry

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from seas_runtime.placement.morphology import connected_parts
+from seas_runtime.placement.morphology import largest_part
 from seas_train.data import Product
-
-SPECK = "speck"
-"""The key of a checkpoint's section `generation`: connected parts of fewer pixels are dropped from masks."""
 
 
 def measure_speck(product: Product, share: float, seed: int) -> int:
@@ -19,9 +16,10 @@ def measure_speck(product: Product, share: float, seed: int) -> int:
     """
     if share == 0:
         return 0
-    sizes = []
-    for pair in (pair for defect in product.defects for pair in defect.train):
-        labels, count = connected_parts(product.mask(pair, product.judged_pair(pair, seed).region))
-        if count:
-            sizes.append(int(np.bincount(labels.ravel())[1:].max()))
+    masks = (
+        product.mask(pair, product.judged_pair(pair, seed).region)
+        for defect in product.defects
+        for pair in defect.train
+    )
+    sizes = [int(np.count_nonzero(largest_part(mask))) for mask in masks if mask.any()]
     return int(share * min(sizes, default=0))

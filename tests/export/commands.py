@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,16 +47,27 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run_words
 
 
+def unchanged(folder: Path) -> Iterator[Path]:
+    """Lend a folder to tests, and fail where one of them changed it: others that count on it would."""
+    before = _contents(folder)
+    yield folder
+    assert _contents(folder) == before, f"a test changed {folder}, which is lent to all: let it take a copy"
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="session")
-def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A tiny bundle that no test may change."""
-    return write_tiny_bundle(tmp_path_factory.mktemp("toy") / "bundle")
+    yield from unchanged(write_tiny_bundle(tmp_path_factory.mktemp("toy") / "bundle"))
 
 
 @pytest.fixture(scope="session")
-def toy_product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A tiny product that no test may change."""
-    return write_tiny_product(tmp_path_factory.mktemp("products") / "plate")
+    yield from unchanged(write_tiny_product(tmp_path_factory.mktemp("products") / "plate"))
 
 
 def environment() -> dict[str, str]:

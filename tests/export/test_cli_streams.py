@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,8 @@ def test_a_report_without_stdout_does_not_go_elsewhere() -> None:
 def test_words_that_cannot_be_written_cost_nothing(streams: str, tmp_path: Path, toy_bundle: Path) -> None:
     """A full disk under a log, a stderr that is only read from, a reader that went away."""
     out = tmp_path / "made"
-    words = f"generate {toy_bundle} --defect stain --no-gate --count 1 --out {out} --backend auto"
+    bundle = shutil.copytree(toy_bundle, tmp_path / "bundle")  # a backend may keep engines in it
+    words = f"generate {bundle} --defect stain --no-gate --count 1 --out {out} --backend auto"
     inner = f'"{sys.executable}" -m seas_export {words}'
     code = tmp_path / "code"
     script = f"({inner}; echo $? > {code}) {streams}"

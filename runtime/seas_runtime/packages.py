@@ -1,7 +1,9 @@
-"""Installed packages that do not import: which one it is, and how it is mended."""
+"""What this Python imports, for another one too, and packages that do not import: how they are mended."""
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +12,11 @@ _OURS = ("seas_train", "seas_export", "seas_engines", "seas_runtime")
 _HOSTS = ("torch", "diffusers", "transformers", "accelerate", "huggingface_hub", "numpy")
 """They import others or are called by them, and are to blame only where nobody else is in sight."""
 _EXCERPT = 400
+
+
+def child_environment() -> dict[str, str]:
+    """Return an environment in which another Python imports what this one does, installed or not."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def broken(package: str, error: BaseException) -> str:

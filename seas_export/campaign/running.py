@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from seas_runtime.dataset.shards.names import SHARDS, missing, parse
 from seas_runtime.dataset.shards.store import Store, is_url
 from seas_runtime.dataset.shards.writing import ShardOptions, write_shards
 from seas_runtime.errors import CheckFailed, UserError
-from seas_runtime.files import json_bytes, write_json
+from seas_runtime.files import json_bytes, read_json, write_json
 from seas_runtime.generation.resolve import find_defect
 from seas_runtime.manifest.types import GOOD
 from seas_runtime.spreading.contract import PairSource
@@ -112,10 +111,10 @@ def _targets_of(plan: Plan) -> Mapping[str, Any]:
     file = Path(plan.out) / NAME
     if is_url(plan.out) or not file.is_file():
         return {}
+    parts = read_json(file, "record of a campaign")
     try:
-        parts = json.loads(file.read_text(encoding="utf-8"))["parts"]
-        return {part["name"]: part["target"] for part in parts if part.get("target")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return {part["name"]: part["target"] for part in parts["parts"] if part.get("target")}
+    except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{file}: expected the record of a campaign, found something else ({type(error).__name__}); "
             "remove it"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
+
+from seas_runtime.packages import child_environment
 
 SECONDS = 120.0
 """That one package may take to import; a slow disk takes half a minute for PyTorch."""
@@ -109,5 +110,4 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> Non
 
 def _environment() -> dict[str, str]:
     """What this process imports, the other one does; nothing is downloaded, no window opens."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    return {**child_environment(), "HF_HUB_OFFLINE": "1"}

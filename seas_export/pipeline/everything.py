@@ -22,6 +22,7 @@ from seas_export.signals import Ended
 from seas_export.verdict import State
 from seas_runtime.errors import UserError
 from seas_runtime.outputs.checking import check_file
+from seas_runtime.packages import child_environment
 from seas_runtime.printable import printable
 from seas_runtime.units import duration
 
@@ -201,7 +202,7 @@ class _Running:
 
     def run(self, words: list[str], quiet: bool) -> tuple[int, list[str]]:
         """Run one to its end; return how it ended, and what it wrote to stderr, which is shown meanwhile."""
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        environment = child_environment()
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
         self._processes.append(process)
         if self._stopped:

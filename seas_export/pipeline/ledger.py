@@ -40,7 +40,7 @@ class Before(str, Enum):
     GROWN = "grown"
     """Finished, and only how much of it is wanted has changed: continue."""
     RESTATED = "restated"
-    """Finished, and no other inputs have changed than those that its long work does not follow from."""
+    """Finished, and no other inputs have changed than those that not all of its long work follows from."""
 
 
 @dataclass(frozen=True)
@@ -110,16 +110,15 @@ class Ledger:
         output: Path,
         make: Callable[[Before], object],
         digest: Callable[[Path], str] | None = None,
-        restated: str = "",
+        restated: Collection[str] = (),
         grown: Collection[str] = (),
         again: bool = False,
     ) -> Entry:
         """Make a part unless it is current: made from these very inputs, and its output unchanged since.
 
         inputs: everything that decides the result, as JSON values. digest: of `output`; by default its
-        contents'. restated: dotted name of the inputs that the output states and its long work does not
-        follow from. grown: dotted names of the inputs that say how much is wanted. again: make it
-        though it is current.
+        contents'. restated: dotted names of the inputs that not all of its long work follows from. grown:
+        dotted names of the inputs that say how much is wanted. again: make it though it is current.
         """
         digest = digest or content_digest
         given = _plain(inputs)
@@ -179,7 +178,7 @@ class Ledger:
         inputs: Mapping[str, Any],
         output: Path,
         digest: Callable[[Path], str],
-        restated: str,
+        restated: Collection[str],
         grown: Collection[str],
     ) -> tuple[Before | None, str]:
         """What a part finds, None where it is current, and that in words."""
@@ -190,7 +189,7 @@ class Ledger:
         if old.key != key:
             names = changed(old.inputs, inputs)
             words = f"making again, changed: {', '.join(names[:6])}"
-            if old.finished and restated and all(name.startswith(f"{restated}.") for name in names):
+            if old.finished and all(_stands_in(name, restated) for name in names):
                 return Before.RESTATED, words
             if set(names) <= set(grown):
                 return Before.GROWN, words.replace("making again", "continuing")
@@ -265,6 +264,11 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> lis
         elif before != after:
             names.append(f"{at}{key}")
     return names
+
+
+def _stands_in(name: str, sections: Collection[str]) -> bool:
+    """Whether a dotted name is of one of the sections, or of what stands in it."""
+    return any(f"{name}.".startswith(f"{section}.") for section in sections)
 
 
 @contextlib.contextmanager

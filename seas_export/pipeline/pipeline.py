@@ -27,6 +27,7 @@ from seas_export.pipeline.training.training import load_trainable, photographs_b
 from seas_export.verdict.files import SET_ASIDE, read_verdicts
 from seas_export.version import version
 from seas_runtime.dataset.layout import DATASET_NAME
+from seas_runtime.outputs.kinds import remove
 from seas_runtime.outputs.temporary import sweep
 from seas_runtime.printable import printable
 from seas_train.data.names import shown_label
@@ -207,7 +208,9 @@ class _Build:
         from seas_train import train_product
         from seas_train.checkpoint import CHECKPOINT
         from seas_train.methods.table import find_method
-        from seas_train.training.state import AnotherRun
+        from seas_train.training.state import STAGE, AnotherRun
+
+        method = find_method(self.config.method)
 
         def run(resume: bool) -> None:
             train_product(
@@ -228,11 +231,16 @@ class _Build:
             # training's last state.
             try:
                 run(before is not Before.NOTHING)
-            except AnotherRun as error:  # as on a processor of another kind; nothing else voids the states
+            except AnotherRun as error:  # as with other options of a later stage, or on another processor
                 if before is not Before.RESTATED:
                     raise
-                self.say(f"train: its states are of no use here, training again ({error})")
-                run(False)
+                stages = [*method.stages]
+                again = stages[stages.index(error.stage) :]
+                self.say(f"train: training {', '.join(again)} again ({error})")
+                for folder in (self.model.training / stage for stage in again):
+                    if folder.is_dir():
+                        remove(folder, STAGE.matching(folder))
+                run(True)
 
         inputs = {
             "version": version(),
@@ -242,10 +250,11 @@ class _Build:
             "base": base.fingerprint,
             # How often a state is saved does not change what is trained.
             "config": {**config.to_dict(), "save_every": None, "preview_every": None},
-            **find_method(self.config.method).read(product, config),
+            **method.read(product, config),
         }
         made, digest = self.model.checkpoint, folder_digest(CHECKPOINT)
-        self.ledger.part("train", inputs, made, make, digest, restated="config.generation")
+        restated = [f"config.{section}" for section in method.later]
+        self.ledger.part("train", inputs, made, make, digest, restated=restated)
 
     def _models(self, product: Product, options: EngineOptions | None) -> tuple[Model, BuildConfig]:
         """Judge the model, and a student beside it where one is asked for; return what makes the pairs."""

@@ -32,7 +32,7 @@ class _Part:
         """A run of its own, which knows only what is on disk."""
         self.said = []
         ledger = Ledger.open(self.folder, "bottle", force=force, say=self.said.append)
-        ledger.part("part", inputs, self.output.parent, self.make, restated="b")
+        ledger.part("part", inputs, self.output.parent, self.make, restated=["b"])
 
 
 @pytest.fixture
@@ -306,5 +306,22 @@ def test_a_build_from_photographs_to_a_report(
     changes["train"] = {**options["train"], "generation": {"guidance": 5.5}}
     said.clear()
     build(load_config(None, changes), say=said.append)
-    assert any("training again" in line and "native_bfloat16" in line for line in said)
+    again = "train: training finetune, mask_head again ("
+    assert any(line.startswith(again) and "native_bfloat16" in line for line in said)
     assert [state.stat().st_mtime_ns for state in states] != begun
+
+    first, second = (
+        sorted((result.made["training"] / stage).rglob("state-*")) for stage in ("finetune", "mask_head")
+    )
+    begun = [state.stat().st_mtime_ns for state in first]
+    head = (result.made["checkpoint"] / "mask_head/model.safetensors").read_bytes()
+    changes["train"] = {"finetune": {"steps": 3}, "mask_head": {"steps": 4}}
+    said.clear()
+    build(load_config(None, changes), say=said.append)
+    assert any(line.startswith("train: training mask_head again (") for line in said)
+    assert [state.stat().st_mtime_ns for state in first] == begun  # stage 1 is as it was
+    assert not second[0].exists()
+    trained = (result.made["checkpoint"] / "mask_head/model.safetensors").read_bytes()
+    build(load_config(None, changes), force=True)
+    whole = (result.made["checkpoint"] / "mask_head/model.safetensors").read_bytes()
+    assert trained == whole != head  # as one that never had another head

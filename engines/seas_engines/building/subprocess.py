@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from seas_engines.building.worker import WorkerSpec
 from seas_runtime.errors import CheckFailed
 from seas_runtime.manifest.types import TensorSpec
+from seas_runtime.packages import child_environment
 
 Progress = Callable[[str, int, int], None]
 """Is told a phase of the build, how many of its steps are done, and of how many."""
@@ -48,7 +48,7 @@ def run_worker(spec: WorkerSpec, folder: Path, progress: Progress | None = None)
             stdout=subprocess.PIPE,
             stderr=errors,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=child_environment(),
         )
         try:
             assert process.stdout is not None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import ssl
+import sys
 
 import uvicorn
 
@@ -14,6 +16,8 @@ from seas_runtime.service.settings import ServiceSettings
 
 logger = logging.getLogger(__name__)
 
+_M_ARENA_MAX = -8  # malloc.h
+_ARENAS = 2
 _KEEP_ALIVE = 30
 _GRACE = 2
 """Seconds that answers in the making have when the service ends; workers have theirs after that."""
@@ -30,6 +34,7 @@ def serve(settings: ServiceSettings) -> None:
                 f"tls_certificate {settings.tls_certificate}: expected PEM files of a certificate and its "
                 f"key, found: {error}"
             ) from error
+    _share_memory()
     box = Box(settings)
     with box.running():
         config = uvicorn.Config(
@@ -55,6 +60,18 @@ def serve(settings: ServiceSettings) -> None:
                 f"--port {settings.port}: cannot listen on {settings.host}: another program does, or it is "
                 "not this machine's. Choose another --port or --host"
             ) from None
+
+
+def _share_memory() -> bool:
+    """Let all threads take memory from the same few pools, for the rest of the process; whether they do.
+
+    glibc gives every thread a pool of its own, up to eight a core, and each keeps what its largest answer
+    took: a service of many threads grows for hours. Another C library, or another system, is left as it is.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    return set_option is not None and bool(set_option(_M_ARENA_MAX, _ARENAS))
 
 
 class _Server(uvicorn.Server):

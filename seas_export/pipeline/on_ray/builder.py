@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from seas_export.pipeline.ledger import HELD
 from seas_export.version import version
+from seas_runtime.packages import child_environment
 
 CONFIG = "{config}"
 """Stands in a command for the file of its configuration, which each machine writes for itself."""
@@ -55,7 +55,7 @@ class Builder:
         with tempfile.TemporaryDirectory() as place:
             file = Path(place) / "all.yaml"
             file.write_text(config, encoding="utf-8")
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+            environment = child_environment()
             environment.pop("OMP_NUM_THREADS", None)  # Ray's, of one thread where no core was asked for
             ended = subprocess.run(
                 [sys.executable, *(str(file) if word == CONFIG else word for word in words)],

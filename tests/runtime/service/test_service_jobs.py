@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from seas_runtime import DatasetRequest, Generator, Placing, Sampling, write_dataset
-from seas_runtime.dataset.formats.convert import Format
+from seas_runtime.dataset.formats.convert import Format, convert_dataset
+from seas_runtime.outputs.kinds import MARKER
 from seas_runtime.photographs.png import encode_png
 from seas_runtime.photographs.reading import read_photograph
 from seas_runtime.service.box import Box
@@ -197,6 +198,30 @@ def test_pairs_come_in_every_format_and_the_same_bytes_each_time(
         assert archive.testzip() is None
         assert json.loads(archive.read("about.json"))["format"] == format
     assert not list((Path(operator.app.state.box.state.incoming)).iterdir())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_download_is_what_convert_writes(
+    operator: TestClient, ids: dict[str, str], tmp_path: Path, emptied: bool
+) -> None:
+    id = operator.post("/v1/jobs", json=whole(ids, count=3, seed=12, defects=["all"])).json()["id"]
+    ended(operator, id)
+    dataset = operator.app.state.box.state.job(id) / "dataset"  # type: ignore[attr-defined]
+    if emptied:  # as without gates, where nothing was drawn
+        records = [json.loads(line) for line in (dataset / "records.jsonl").read_text().splitlines()]
+        chosen = next(record for record in records if record["defect"] == "stain")
+        chosen["attempts"][-1]["mask_area"] = 0
+        (dataset / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        (dataset / chosen["files"]["mask"]).write_bytes(encode_png(np.zeros((48, 48), np.uint8)))
+    for format in Format:
+        out = tmp_path / format.value
+        left_out = convert_dataset(dataset, format, out).left_out
+        assert left_out == ({"with an empty mask": 1} if emptied else {})
+        files = [path for path in out.rglob("*") if path.is_file()]
+        expected = {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+        taken = _zip(operator, id, format.value, "all")
+        del taken["records.jsonl"], expected[MARKER]
+        assert taken == expected
 
 
 def test_one_photograph_gives_one_pair(operator: TestClient, ids: dict[str, str], builds: Path) -> None:

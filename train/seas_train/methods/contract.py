@@ -98,7 +98,9 @@ class Method:
     photographs: Callable[[PhotographsConfig, str | None], PhotographsConfig] = lambda config, rules: config
     """How photographs are read by the rules that the second argument says, as `defaults`' third does."""
     stages: Mapping[str, str] = field(default_factory=dict)
-    """Name of each stage's folder in a run -> what it trains, in words."""
+    """Name of each stage's folder in a run, in their order -> what it trains, in words."""
+    later: tuple[str, ...] = ("generation",)
+    """Sections of its configuration that the first stage does not follow from: its state serves on."""
     memory: Callable[[str | None, int | None], Mapping[str, Any]] | None = None
     """Training options that `--memory` and `--lora` stand for; None for a method that has no such levels."""
     estimate: Callable[[Base, Product, Any], Estimate] | None = None

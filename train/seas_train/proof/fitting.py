@@ -29,7 +29,8 @@ class Recipe(Settings):
 
     segmenter: str = "unet"
     pretrained: bool = True
-    steps: Count = 300
+    steps: Count = 800
+    """After 300 a pretrained U-Net found 0 to 83 % of a product's `uneven` from seed to seed."""
     batch: Annotated[int, Bound("2 or more", lambda value: value >= 2)] = 8
     crop: Annotated[int, Bound("32 to 1024", lambda value: 32 <= value <= 1024)] = 128
     """Pixels of a side."""

@@ -83,7 +83,11 @@ class State:
 
 
 class AnotherRun(UserError):
-    """States that are to be continued were made otherwise than is asked for now."""
+    """States of a stage that are to be continued were made otherwise than is asked for now."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
 
 
 def claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
@@ -104,8 +108,9 @@ def claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
         if differing:
             shown = "; ".join(f"{key}: now {new!r}, then {old!r}" for key, new, old in differing[:3])
             raise AnotherRun(
+                folder.name,
                 f"{folder}: this run was started otherwise ({shown}); "
-                "continue it as it was started, choose another folder, or start again without --resume"
+                "continue it as it was started, choose another folder, or start again without --resume",
             )
         return
     write_json(run_file, identity)

@@ -127,11 +127,9 @@ def convert_dataset(
     check_out(out, CONVERTED, "--out", force=force, inputs={"the data set": dataset})
     with locked(dataset, f"{dataset}: another run is writing this data set; wait for it or stop it"):
         found = read_finished(dataset)
-        validation = frozenset() if chosen in UNDIVIDED else choose_validation(found.pictures, val)
         with replace_directory(out, CONVERTED) as fresh:
             target = Target(fresh, copy=copy)
-            labels = _WRITERS[chosen](found, validation, target)
-            target.json(ABOUT_NAME, {"schema": 1, "format": chosen.value, "dataset": found.description})
+            labels, validation = write_as(chosen, found, val, target)
     return Conversion(
         out,
         chosen.value,
@@ -141,6 +139,14 @@ def convert_dataset(
         target.copied,
         found.left_out,
     )
+
+
+def write_as(to: Format, found: FinishedDataset, val: float, target: Target) -> tuple[int, frozenset[str]]:
+    """Write a dataset's pictures in a format; return how many labels there are, and what validates."""
+    validation = frozenset() if to in UNDIVIDED else choose_validation(found.pictures, val)
+    labels = _WRITERS[to](found, validation, target)
+    target.json(ABOUT_NAME, {"schema": 1, "format": to.value, "dataset": found.description})
+    return labels, validation
 
 
 def _count(found: FinishedDataset, validation: frozenset[str]) -> dict[str, ClassCounts]:

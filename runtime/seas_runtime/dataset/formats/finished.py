@@ -154,14 +154,19 @@ def _picture(path: Path, record: dict[str, Any], left_out: Counter[str]) -> Pict
         left_out["removed by hand"] += 1
         return None
     image, mask = path / wanted[0], path / wanted[1] if defect != GOOD else None
-    with _readable(image) as opened:
-        size = opened.size
-    weak = bool(record.get("weak")) and mask is not None
-    found = Picture(f"{defect}_{index:06d}", defect, image, mask, size, weak)
+    found = picture_of(record, image, mask)
     if defect != GOOD and not found.read_mask().any():
         left_out["with an empty mask"] += 1
         return None
     return found
+
+
+def picture_of(record: dict[str, Any], image: Path, mask: Path | None) -> Picture:
+    """Return what a record and its picture's first bytes say; UserError for a picture that is none."""
+    with _readable(image) as opened:
+        size = opened.size
+    defect, weak = record["defect"], bool(record.get("weak")) and mask is not None
+    return Picture(f"{defect}_{record['index']:06d}", defect, image, mask, size, weak)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -40,8 +40,18 @@ def limits_of(request: Request) -> Limits:
     return limits
 
 
-Service = Annotated[Box, Depends(box_of)]
-Limited = Annotated[Limits, Depends(limits_of)]
+async def _service(request: Request) -> Box:
+    return box_of(request)
+
+
+async def _limited(request: Request) -> Limits:
+    return limits_of(request)
+
+
+# These, and the routes that are asked all the time, wait for nothing: a thread for each would cost more
+# than its work, and generation would lose the time.
+Service = Annotated[Box, Depends(_service)]
+Limited = Annotated[Limits, Depends(_limited)]
 
 
 def identify(request: Request) -> Caller:
@@ -67,10 +77,10 @@ def identify(request: Request) -> Caller:
     return Caller(token.name, token.rank)
 
 
-def needs(role: Role) -> Callable[[Request], Caller]:
+def needs(role: Role) -> Callable[[Request], Awaitable[Caller]]:
     """Return a dependency that lets in who has this role, or one above it."""
 
-    def allowed(request: Request) -> Caller:
+    async def allowed(request: Request) -> Caller:
         caller = identify(request)
         if caller.role < role:
             box_of(request).audit.note(caller.name, "refused", path=request.url.path, needs=role.word)

@@ -1,25 +1,25 @@
 """A job's pairs as a data set to take away: those that a person left, with the masks that a person drew.
 
-It is a view of hard links; the formats are those of `convert`.
+It is made of hard links; the formats are those of `convert`, whose checks are for folders that people edit.
 """
 
 from __future__ import annotations
 
 import io
-import json
-import os
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from seas_runtime.dataset.formats.convert import Format, convert_dataset
+from seas_runtime.dataset.folder import read_description
+from seas_runtime.dataset.formats.convert import Format, write_as
+from seas_runtime.dataset.formats.finished import FinishedDataset, picture_of
+from seas_runtime.dataset.formats.target import Target
 from seas_runtime.dataset.layout import DATASET_NAME, RECORDS_NAME, is_pair, pair_paths
 from seas_runtime.errors import UserError
 from seas_runtime.service.state.pairs import DATASET, JobPairs, Pair
 from seas_runtime.service.state.reviews import ACCEPTED, REJECTED
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # zip's first moment: the same pairs give the same bytes
 
 
@@ -28,8 +28,6 @@ def write_selection(pairs: JobPairs, to: Format, out: Path, *, accepted: bool, v
 
     Without `accepted` all pairs are taken that no person rejected. Raises UserError where nothing is left.
     """
-    view = out / "view"
-    view.mkdir(parents=True)
     source = pairs.folder / DATASET
     chosen = [pair for pair in pairs.all() if is_pair(pair.record) and _is_taken(pair, accepted)]
     if not chosen:
@@ -43,34 +41,35 @@ def write_selection(pairs: JobPairs, to: Format, out: Path, *, accepted: bool, v
         )
     if not (source / DATASET_NAME).is_file():
         raise UserError("download: the job has not begun; ask again when it has made pairs")
-    shutil.copyfile(source / DATASET_NAME, view / DATASET_NAME)
-    lines = []
-    for pair in chosen:
-        paths = pair_paths(*pair.key)
-        files = {"image": pairs.image(pair), **({"mask": pairs.mask(pair)} if "mask" in paths else {})}
-        for name, file in files.items():
-            _link(file, view / paths[name])
-        lines.append(json.dumps({**pair.record, "files": paths, "review": pair.review.to_dict()}) + "\n")
-    (view / RECORDS_NAME).write_text("".join(lines), encoding="utf-8")
-    converted = out / "converted"
-    try:
-        convert_dataset(view, to, converted, val=val)
-    except UserError as error:
-        raise UserError(f"download: {str(error).removeprefix(f'{view}: ')}") from None
-    shutil.copyfile(view / RECORDS_NAME, converted / RECORDS_NAME)
-    return converted
+    description = read_description(source / DATASET_NAME)
+    shown = [pair for pair in chosen if pair.key[0] in description["defects"] and not _is_empty(pairs, pair)]
+    if not shown:
+        raise UserError("download: expected pairs, found masks alone that are empty")
+    order = {name: place for place, name in enumerate(description["defects"])}
+    shown.sort(key=lambda pair: (order[pair.key[0]], pair.key[1]))
+    pictures = tuple(picture_of(pair.record, pairs.image(pair), _mask(pairs, pair)) for pair in shown)
+    target = Target(out / "taken", copy=False)
+    write_as(to, FinishedDataset(source, description, pictures), val, target)
+    records = (
+        {**pair.record, "files": pair_paths(*pair.key), "review": pair.review.to_dict()} for pair in chosen
+    )
+    target.json_lines(RECORDS_NAME, records)
+    return target.root
+
+
+def _mask(pairs: JobPairs, pair: Pair) -> Path | None:
+    return pairs.mask(pair) if "mask" in pair_paths(*pair.key) else None
+
+
+def _is_empty(pairs: JobPairs, pair: Pair) -> bool:
+    """Whether a defect's mask marks nothing, as its record says; a person's mask marks something."""
+    if pair.review.mask is not None or _mask(pairs, pair) is None:
+        return False
+    return bool(pair.record["attempts"]) and pair.record["attempts"][-1].get("mask_area") == 0
 
 
 def _is_taken(pair: Pair, accepted: bool) -> bool:
     return pair.review.verdict == ACCEPTED if accepted else pair.review.verdict != REJECTED
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 class _Chunks(io.RawIOBase):
@@ -86,6 +85,11 @@ class _Chunks(io.RawIOBase):
         block = bytes(data)  # type: ignore[call-overload]
         self._held += block
         return len(block)
+
+    @property
+    def held(self) -> int:
+        """Bytes that are to be taken."""
+        return len(self._held)
 
     def taken(self) -> bytes:
         """Return what was written since the last time."""
@@ -105,5 +109,6 @@ def stream_zip(folder: Path) -> Iterator[bytes]:
             with file.open("rb") as source, archive.open(entry, "w") as target:
                 while block := source.read(_BLOCK):
                     target.write(block)
-                    yield chunks.taken()
+                    if chunks.held >= _BLOCK:  # small files together: each block costs the server a switch
+                        yield chunks.taken()
     yield chunks.taken()

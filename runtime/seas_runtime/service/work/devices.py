@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.packages import child_environment
 from seas_runtime.service.settings import PREFIX
 from seas_runtime.service.state.folder import StateFolder
 from seas_runtime.service.state.queue import Job, Queue, Status
@@ -190,7 +191,9 @@ class Device:
             self._process.stdin.flush()
 
     def _started(self) -> subprocess.Popen[str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        environment = {
+            name: value for name, value in child_environment().items() if not name.startswith(PREFIX)
+        }
         if self._number:
             environment["CUDA_VISIBLE_DEVICES"] = self._number
         process = subprocess.Popen(

@@ -186,4 +186,5 @@ METHOD = Method(
     check_checkpoint=check_checkpoint,
     longer=f"{NAME}.steps",
     stages={SpatialStage.name: "Tokens and spatial encoder", MaskStage.name: "Tokens of masks"},
+    later=("generation", "masks"),
 )

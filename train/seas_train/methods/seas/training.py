@@ -158,6 +158,7 @@ METHOD = Method(
     artifacts={MASK_HEAD: load_mask_head},
     check_checkpoint=check_checkpoint,
     stages={"finetune": "Stage 1: U-Net and prompt tokens", "mask_head": "Stage 2: mask head"},
+    later=("generation", "mask_head"),
     memory=memory,
     estimate=estimate,
     distillation=Distillation(

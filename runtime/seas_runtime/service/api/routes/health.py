@@ -38,7 +38,7 @@ def metrics(box: Service, caller: Viewer) -> Response:
 
 
 @router.get("/v1/status")
-def status(box: Service, caller: Viewer) -> dict[str, Any]:
+async def status(box: Service, caller: Viewer) -> dict[str, Any]:
     """The queue, the devices and the disk at a glance."""
     return {
         "jobs": box.queue.counts(),

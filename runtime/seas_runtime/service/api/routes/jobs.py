@@ -27,7 +27,7 @@ _KEEP_ALIVE = 15.0
 
 
 @router.get("")
-def list_jobs(
+async def list_jobs(
     box: Service,
     caller: Viewer,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -50,7 +50,7 @@ def create_job(new: NewJob, box: Service, caller: Operator) -> dict[str, Any]:
 
 
 @router.get("/{id}")
-def get_job(id: str, box: Service, caller: Viewer) -> dict[str, Any]:
+async def get_job(id: str, box: Service, caller: Viewer) -> dict[str, Any]:
     """A job, and how long its last pairs took in seconds."""
     return _shown(box, box.job(id))
 

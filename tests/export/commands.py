@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +66,3 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def toy_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A tiny product that no test may change."""
     yield from unchanged(write_tiny_product(tmp_path_factory.mktemp("products") / "plate"))
-
-
-def environment() -> dict[str, str]:
-    """The environment for a second process: what this one imports, it can import, installed or not."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -11,7 +11,8 @@ import pytest
 import seas_export.machine.doctor
 from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.installing import install
-from tests.export.commands import Run, environment
+from seas_runtime.packages import child_environment
+from tests.export.commands import Run
 
 
 def _raise(error: BaseException) -> Any:
@@ -66,7 +67,7 @@ def test_libraries_that_print_do_not_spoil_json(tmp_path: Path) -> None:
         "sys.exit(main(['doctor', '--json']))\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=child_environment()
     )
     assert ended.stdout.startswith("{")
     assert ended.stdout.rstrip().endswith("}")
@@ -81,7 +82,7 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     command = [sys.executable, "-m", "seas_export", "doctor", "--quick"]
     try:
         ended = subprocess.run(
-            command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=environment()
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=child_environment()
         )
     finally:
         os.close(writer)
@@ -108,7 +109,7 @@ def test_a_package_that_is_broken_is_named_with_its_cure(tmp_path: Path) -> None
         capture_output=True,
         text=True,
         check=False,
-        env={**environment(), "PYTHONPATH": path},
+        env={**child_environment(), "PYTHONPATH": path},
     )
     assert ended.returncode == 2
     assert "the package onnxruntime is installed but broken (ImportError: libcudnn.so.9" in ended.stderr

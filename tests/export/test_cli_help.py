@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from tests.export.commands import Run, environment
+from seas_runtime.packages import child_environment
+from tests.export.commands import Run
 
 COMMANDS = (
     ("build",),
@@ -46,7 +47,7 @@ def spent_by(*words: str) -> float:
     spent = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *words], check=True, capture_output=True, env=environment())
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, env=child_environment())
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     return min(spent)
@@ -65,7 +66,7 @@ def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
         f"print('loaded:', [name for name in {HEAVY!r} if name in sys.modules])"
     )
     said = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment()
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=child_environment()
     ).stdout
     assert said.splitlines()[-1] == "loaded: []"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.commands import environment
+from seas_runtime.packages import child_environment
 
 CLOSED = {"no stderr": "2>&-", "no stdout": ">&-", "none of the three": "<&- >&- 2>&-"}
 
@@ -20,7 +20,12 @@ def _shell(words: str, streams: str = "", **options: object) -> subprocess.Compl
     """Run `seas-export WORDS` with the streams that a shell's redirections leave."""
     line = f'"{sys.executable}" -m seas_export {words} {streams}'
     return subprocess.run(
-        ["/bin/sh", "-c", line], env=environment(), capture_output=True, text=True, check=False, **options
+        ["/bin/sh", "-c", line],
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
     )
 
 
@@ -61,7 +66,7 @@ def test_words_that_cannot_be_written_cost_nothing(streams: str, tmp_path: Path,
     inner = f'"{sys.executable}" -m seas_export {words}'
     code = tmp_path / "code"
     script = f"({inner}; echo $? > {code}) {streams}"
-    subprocess.run(["/bin/sh", "-c", script], env=environment(), capture_output=True, check=False)
+    subprocess.run(["/bin/sh", "-c", script], env=child_environment(), capture_output=True, check=False)
     assert code.read_text() == "0\n"
     assert (out / "contact_sheet.png").is_file()
 
@@ -81,7 +86,7 @@ def test_a_reader_that_goes_away_is_silent(words: str) -> None:
     command = [sys.executable, "-m", "seas_export", *words.split()]
     try:
         ended = subprocess.run(
-            command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=environment()
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, env=child_environment()
         )
     finally:
         os.close(writer)
@@ -99,7 +104,9 @@ def test_streams_that_are_none_are_as_good(names: tuple[str, ...], toy_bundle: P
         f"'--out', {str(tmp_path / 'out')!r}])\n"
         "import os; os._exit(code)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code], env=environment(), check=False, capture_output=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(), check=False, capture_output=True
+    )
     assert ended.returncode == 0
     record = json.loads((tmp_path / "out" / "records.jsonl").read_text())
     assert record["accepted"]

@@ -18,8 +18,9 @@ from seas_export.cli import output
 from seas_export.progress import build_progress
 from seas_export.report.page import page
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.packages import child_environment
 from seas_runtime.printable import printable_values
-from tests.export.commands import Ended, Run, environment
+from tests.export.commands import Ended, Run
 from tests.export.test_report import content  # noqa: F401 - a fixture
 
 ESC, C1, RLO, ISOLATE, HIDDEN = "\x1b[2J\x1b]0;owned\x07", "\x9b31m", "\u202e", "\u2066", "\u200b"
@@ -216,7 +217,7 @@ def test_warnings() -> None:
         "main(['doctor'])\n"
     )
     command = [sys.executable, "-c", code]
-    said = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment()).stderr
+    said = subprocess.run(command, capture_output=True, encoding="utf-8", env=child_environment()).stderr
     assert "\\x1b[2J" in said
     assert_harmless(said)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.commands import Run, environment
+from seas_runtime.packages import child_environment
+from tests.export.commands import Run
 from tests.runtime.datasets import read_records
 
 LONG = 60.0
@@ -27,7 +28,7 @@ def end(words: list[object], begun: Callable[[], bool], number: int) -> tuple[in
         command,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env=child_environment(),
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # under nohup it would be ignored
     )
     with process:

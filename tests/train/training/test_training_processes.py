@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
+from seas_runtime.packages import child_environment
 from seas_train.training import loop
 from seas_train.training.loop import run_training
 from seas_train.training.stage import LoopConfig
 from seas_train.training.state import State, last_state, read_state
-from tests.export.commands import environment
 from tests.products import write_tiny_product
 from tests.train.training.shared_steps import STEPS, stage, train
 
@@ -42,7 +42,7 @@ def launch(world: int, *words: Path) -> None:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
         }
-        environ = {**os.environ, **environment(), **extra}
+        environ = {**os.environ, **child_environment(), **extra}
         processes.append(subprocess.Popen(command, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True))
     for process in processes:
         _, err = process.communicate()

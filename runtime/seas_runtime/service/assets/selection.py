@@ -49,7 +49,10 @@ def write_selection(pairs: JobPairs, to: Format, out: Path, *, accepted: bool, v
     shown.sort(key=lambda pair: (order[pair.key[0]], pair.key[1]))
     pictures = tuple(picture_of(pair.record, pairs.image(pair), _mask(pairs, pair)) for pair in shown)
     target = Target(out / "taken", copy=False)
-    write_as(to, FinishedDataset(source, description, pictures), val, target)
+    try:
+        write_as(to, FinishedDataset(source, description, pictures), val, target)
+    except UserError as error:
+        raise UserError(f"download: {str(error).removeprefix(f'{source}: ')}") from None
     records = (
         {**pair.record, "files": pair_paths(*pair.key), "review": pair.review.to_dict()} for pair in chosen
     )

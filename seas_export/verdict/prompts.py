@@ -31,7 +31,7 @@ def prompt_effects(
     batch: int,
     seed: int = 0,
     guidance: float | None = None,
-    backend: str = AUTO,
+    backend: str,
     threads: int | None = None,
 ) -> dict[str, PromptEffect]:
     """Generate `count` pictures of each prompt from the same noise, and compare them with the normal's.

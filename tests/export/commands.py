@@ -46,10 +46,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def unchanged(folder: Path) -> Iterator[Path]:
-    """Lend a folder to tests, and fail where one of them changed it: others that count on it would."""
+    """Lend a folder to a test, and fail the test where it changed it: others count on the folder."""
     before = _contents(folder)
     yield folder
-    assert _contents(folder) == before, f"a test changed {folder}, which is lent to all: let it take a copy"
+    assert _contents(folder) == before, f"this test changed {folder}, which is lent to all: let it take a copy"
 
 
 def _contents(folder: Path) -> dict[Path, bytes]:
@@ -57,12 +57,22 @@ def _contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.fixture(scope="session")
-def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A tiny bundle that no test may change."""
-    yield from unchanged(write_tiny_bundle(tmp_path_factory.mktemp("toy") / "bundle"))
+def toy_bundle_for_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("toy") / "bundle")
 
 
 @pytest.fixture(scope="session")
-def toy_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def toy_product_for_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_product(tmp_path_factory.mktemp("products") / "plate")
+
+
+@pytest.fixture
+def toy_bundle(toy_bundle_for_all: Path) -> Iterator[Path]:
+    """A tiny bundle that no test may change."""
+    yield from unchanged(toy_bundle_for_all)
+
+
+@pytest.fixture
+def toy_product(toy_product_for_all: Path) -> Iterator[Path]:
     """A tiny product that no test may change."""
-    yield from unchanged(write_tiny_product(tmp_path_factory.mktemp("products") / "plate"))
+    yield from unchanged(toy_product_for_all)

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.export.commands import run, toy_bundle, toy_product
+from tests.export.commands import run, toy_bundle, toy_bundle_for_all, toy_product, toy_product_for_all
 
 if TYPE_CHECKING:
     from seas_export.export import ExportResult
     from seas_runtime.generation.generator import Generator
     from seas_train import Checkpoint
 
-__all__ = ["run", "toy_bundle", "toy_product"]  # fixtures of the command line
+# Fixtures of the command line.
+__all__ = ["run", "toy_bundle", "toy_bundle_for_all", "toy_product", "toy_product_for_all"]
 
 STEPS = 10
 needs_rtx = pytest.mark.skipif(

@@ -169,10 +169,11 @@ def test_prompts_are_compared_by_the_bundles_own_runtime(toy_bundle: Path) -> No
     assert all(effect.by_noise > 0 for effect in found.values())
     method.with_prompt = lambda content, inputs, name: inputs
     assert all(
-        effect.by_prompt == 0 for effect in prompt_effects(toy_bundle, method, count=2, batch=2).values()
+        effect.by_prompt == 0
+        for effect in prompt_effects(toy_bundle, method, count=2, batch=2, backend="cpu").values()
     )
     method.with_prompt = None
-    assert prompt_effects(toy_bundle, method, count=2, batch=2) == {}
+    assert prompt_effects(toy_bundle, method, count=2, batch=2, backend="cpu") == {}
 
 
 @pytest.fixture

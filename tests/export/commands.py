@@ -49,7 +49,7 @@ def unchanged(folder: Path) -> Iterator[Path]:
     """Lend a folder to a test, and fail the test where it changed it: others count on the folder."""
     before = _contents(folder)
     yield folder
-    assert _contents(folder) == before, f"this test changed {folder}, which is lent to all: let it take a copy"
+    assert _contents(folder) == before, f"this test changed the lent {folder}: let it take a copy"
 
 
 def _contents(folder: Path) -> dict[Path, bytes]:

@@ -29,9 +29,9 @@ class RecordFile:
         with os_errors(self.path, "read"):
             data = self.path.read_bytes()
         for line in data.split(b"\n"):
-            key = _key(line)
-            if key is not None:
-                self.lines[key] = line
+            record = parse_record(line)
+            if record is not None:
+                self.lines[record["defect"], record["index"]] = line
 
     def record(self, key: Key) -> dict[str, Any] | None:
         """Return a pair's record, or None."""
@@ -71,8 +71,8 @@ class RecordFile:
             atomic_write_bytes(self.path, data)
 
 
-def _key(line: bytes) -> Key | None:
-    """Return the pair that a line records, or None if it is no record."""
+def parse_record(line: bytes) -> dict[str, Any] | None:
+    """Return what a line records of a pair, or None if it is no record."""
     try:
         record = parse_json(line, "record")
     except UserError:
@@ -82,6 +82,4 @@ def _key(line: bytes) -> Key | None:
     types = {"defect": str, "index": int, "accepted": bool, "attempts": list, "times": dict}
     if not all(isinstance(record.get(name), kind) for name, kind in types.items()):
         return None
-    if not isinstance(record["times"].get("total"), float):
-        return None
-    return record["defect"], record["index"]
+    return record if isinstance(record["times"].get("total"), float) else None

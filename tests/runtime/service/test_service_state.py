@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from seas_runtime.dataset.record_file import parse_record
 from seas_runtime.errors import UserError
 from seas_runtime.service.settings import ServiceSettings, load_settings
 from seas_runtime.service.state.folder import StateFolder
+from seas_runtime.service.state.pairs import JobPairs
 from seas_runtime.service.state.queue import Queue, Status
 from seas_runtime.service.state.reviews import Reviews
 from seas_runtime.service.work.measures import Measures
@@ -214,3 +216,46 @@ def test_the_webhooks_signature_is_hmac_sha256() -> None:
     if made.returncode:
         pytest.skip("openssl is not installed")
     assert sign("secret", 1_700_000_000, body) == f"t=1700000000,v1={made.stdout.decode().split()[-1]}"
+
+
+def _line(index: int, total: float = 1.0) -> bytes:
+    record = {"defect": "stain", "index": index, "accepted": True, "attempts": [], "times": {"total": total}}
+    return json.dumps(record).encode() + b"\n"
+
+
+def _seconds(pairs: JobPairs) -> dict[int, float]:
+    return {pair.key[1]: pair.record["times"]["total"] for pair in pairs.all()}
+
+
+def test_records_are_followed_as_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is appended is read alone, a torn line when it is whole, and another file from its start."""
+    parsed: list[bytes] = []
+    monkeypatch.setattr(
+        "seas_runtime.service.state.pairs.parse_record",
+        lambda line: parsed.append(line) or parse_record(line),
+    )
+    pairs = JobPairs(tmp_path, Reviews(tmp_path))
+    assert pairs.all() == []
+    file = tmp_path / "dataset" / "records.jsonl"
+    file.parent.mkdir()
+    file.write_bytes(_line(0) + _line(1) + _line(2)[:20])
+    assert _seconds(pairs) == {0: 1.0, 1: 1.0}
+    with file.open("ab") as appended:
+        appended.write(_line(2)[20:] + b"no record\n" + _line(1, 2.0))
+    parsed.clear()
+    assert _seconds(pairs) == {0: 1.0, 1: 2.0, 2: 1.0}
+    assert len([line for line in parsed if line]) == 3
+    parsed.clear()
+    assert _seconds(pairs) == {0: 1.0, 1: 2.0, 2: 1.0}
+    assert not any(parsed)
+    with pytest.raises(UserError, match="none of that"):
+        pairs.get("stain", 3)
+    fresh = file.with_name("fresh")
+    fresh.write_bytes(_line(0) + _line(3, 3.0) + _line(4) + _line(5))
+    fresh.replace(file)
+    assert _seconds(pairs) == {0: 1.0, 3: 3.0, 4: 1.0, 5: 1.0}
+    assert pairs.get("stain", 3).record["times"]["total"] == 3.0
+    file.write_bytes(_line(7))
+    assert _seconds(pairs) == {7: 1.0}
+    file.unlink()
+    assert pairs.all() == []

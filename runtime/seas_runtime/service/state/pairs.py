@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.dataset.layout import RECORDS_NAME, is_kept, pair_paths
-from seas_runtime.dataset.record_file import Key, RecordFile
+from seas_runtime.dataset.record_file import Key, parse_record
+from seas_runtime.files import os_errors
 from seas_runtime.service.refusals import NotThere
 from seas_runtime.service.state.reviews import Review, Reviews
 
@@ -57,30 +59,29 @@ class Pair:
 
 
 class JobPairs:
-    """One job's records, read again when the file has grown, and its reviews."""
+    """One job's records, of which those are read that are new, and its reviews."""
 
     def __init__(self, folder: Path, reviews: Reviews) -> None:
         self.folder = folder
         self.reviews = reviews
-        self._records = RecordFile(folder / DATASET / RECORDS_NAME)
+        self._file = folder / DATASET / RECORDS_NAME
         self._lock = threading.Lock()
-        self._stamp: tuple[int, int] | None = None
-        self._held: list[dict[str, Any]] = []
+        self._number, self._read_to = 0, 0
+        self._held: dict[Key, dict[str, Any]] = {}
 
     def all(self) -> list[Pair]:
         """Return the pairs in the records' order."""
         reviews = self.reviews.all()
-        return [
-            Pair(record, reviews.get((record["defect"], record["index"]), Review()))
-            for record in self._loaded()
-        ]
+        with self._lock:
+            return [Pair(record, reviews.get(key, Review())) for key, record in self._loaded().items()]
 
     def get(self, defect: str, index: int) -> Pair:
         """Return one; UserError where there is none."""
-        for record in self._loaded():
-            if (record["defect"], record["index"]) == (defect, index):
-                return Pair(record, self.reviews.all().get((defect, index), Review()))
-        raise NotThere("pair: there is none of that defect and number")
+        with self._lock:
+            record = self._loaded().get((defect, index))
+        if record is None:
+            raise NotThere("pair: there is none of that defect and number")
+        return Pair(record, self.reviews.all().get((defect, index), Review()))
 
     def image(self, pair: Pair) -> Path:
         """Return the file of a pair's picture; UserError where there is none (any more)."""
@@ -99,17 +100,25 @@ class JobPairs:
             raise NotThere("pair: its files are not there: it did not pass the gates, or was removed")
         return path
 
-    def _loaded(self) -> list[dict[str, Any]]:
-        with self._lock:
-            try:
-                found = self._records.path.stat()
-            except OSError:
-                return []
-            stamp = found.st_mtime_ns, found.st_size
-            if stamp != self._stamp:
-                self._records.load()
-                self._held, self._stamp = list(self._records.records()), stamp
-            return self._held
+    def _loaded(self) -> dict[Key, dict[str, Any]]:
+        """Return the records. The caller holds the lock.
+
+        A writer appends to the file, or puts another in its place: that one is read from its start.
+        """
+        if not self._file.exists():
+            return {}
+        with os_errors(self._file, "read"), self._file.open("rb") as file:
+            number = os.fstat(file.fileno()).st_ino
+            if number != self._number or file.seek(0, os.SEEK_END) < self._read_to:
+                self._number, self._read_to, self._held = number, 0, {}
+            file.seek(self._read_to)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        for line in whole.split(b"\n"):
+            if (record := parse_record(line)) is not None:
+                self._held[record["defect"], record["index"]] = record
+        self._read_to += len(whole)
+        return self._held
 
 
 class PairsOfJobs:

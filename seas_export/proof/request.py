@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from seas_export.proof.sets.held_out import Half
 from seas_runtime.errors import UserError
 from seas_train.data import PhotographsConfig
-from seas_train.proof.classifiers.table import check_classifier
+from seas_train.proof.classifiers.fitting import ClassifierRecipe
 from seas_train.proof.fitting import Recipe
 from seas_train.settings import Bound, Count, Settings
 
@@ -33,10 +33,9 @@ class ProofOptions(Settings):
 
     task: Kind = Kind.SEGMENT
     recipe: Recipe = field(default_factory=Recipe)
-    """Of segmenters; classifiers take its steps, batch, rate and share."""
-    classifier: str = "resnet-small"
-    side: Annotated[int, Bound("32 to 1024", lambda value: 32 <= value <= 1024)] = 128
-    """Pixels of the square that classifiers see a whole photograph as."""
+    """Of segmenters."""
+    naming: ClassifierRecipe = field(default_factory=ClassifierRecipe)
+    """Of classifiers."""
     few: Count = 5
     """Real normals that nearest neighbours are taken of."""
     seeds: Count = LEAST_SEEDS
@@ -49,10 +48,6 @@ class ProofOptions(Settings):
     """Whether each data set is proved without the real pairs too."""
     scale: Annotated[float, Bound("more than 0, at most 1", lambda value: 0 < value <= 1)] | None = None
     """Of the photographs, for segmenters; None to choose."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_classifier(self.classifier)
 
 
 @dataclass(frozen=True)

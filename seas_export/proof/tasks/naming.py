@@ -33,14 +33,11 @@ class Naming(Task):
 
     def recipe(self, options: ProofOptions) -> ClassifierRecipe:
         """Return how each classifier is trained."""
-        from seas_train.proof.classifiers.fitting import ClassifierRecipe
-
-        own = options.recipe
-        return ClassifierRecipe(options.classifier, own.steps, own.batch, options.side, own.rate, own.share)
+        return options.naming
 
     def in_words(self, options: ProofOptions) -> str:
         """Say the classifier and its training."""
-        recipe = self.recipe(options)
+        recipe = options.naming
         return (
             f"{recipe.classifier}, {recipe.steps} steps of {recipe.batch} whole pictures at {recipe.side} "
             f"px, {options.seeds} seeds"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from seas_export.proof.request import ProveRequest
+from seas_train.proof.classifiers.fitting import ClassifierRecipe
+from seas_train.proof.fitting import Recipe
 from tests.export.commands import Ended, Run
 from tests.products import write_tiny_product
 
@@ -62,6 +67,29 @@ def test_an_estimate_trains_nothing(run: Run, product: Path, tmp_path: Path) -> 
     assert ended.code == 0, ended.err
     assert ended.json["trainings"] == 2
     assert not (tmp_path / "proof" / "trainings").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--steps", 7, "--rate", 0.5, "--share", 0.25)])
+def test_what_is_not_said_is_as_the_recipes_have_it(
+    run: Run, product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...]
+) -> None:
+    asked: list[ProveRequest] = []
+    estimate = SimpleNamespace(to_dict=dict, words=lambda: "no time")
+
+    def prove(request: ProveRequest, *_: object, **__: object) -> SimpleNamespace:
+        asked.append(request)
+        return estimate
+
+    monkeypatch.setattr("seas_export.proof.prove.prove", prove)
+    assert run("prove", product, "--out", tmp_path / "proof", *words).code == 0
+    said = {str(name)[2:]: value for name, value in zip(words[::2], words[1::2], strict=True)}
+    options = asked[0].options
+    assert options.recipe == replace(Recipe(), **said)
+    assert options.naming == replace(ClassifierRecipe(), **said)
+    shown = " ".join(run("prove", "--help").out.split())
+    for recipe, kind in ((Recipe(), "segmenter"), (ClassifierRecipe(), "classifier")):
+        assert f"{recipe.steps} of a {kind}" in shown
+        assert f"{recipe.rate:g} of a {kind}" in shown
 
 
 @pytest.mark.parametrize(

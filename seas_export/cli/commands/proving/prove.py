@@ -57,14 +57,26 @@ def prove(
     pretrained: Annotated[
         bool, typer.Option("--pretrained/--from-scratch", help="Begin with ImageNet's weights, or without.")
     ] = True,
-    steps: Annotated[int, typer.Option("--steps", help="Of each training.")] = 300,
-    batch: Annotated[int, typer.Option("--batch", help="Crops of a step.")] = 8,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", help="Of each training; 800 of a segmenter, 300 of a classifier by default."),
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Crops of a step; 8 by default.")] = None,
     crop: Annotated[int, typer.Option("--crop", help="Pixels of a crop's side.")] = 128,
-    rate: Annotated[float, typer.Option("--rate", help="Learning rate at its height.")] = 1e-3,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate",
+            help="Learning rate at its height; 0.0003 of a segmenter, 0.001 of a classifier by default.",
+        ),
+    ] = None,
     share: Annotated[
-        float,
-        typer.Option("--share", help="Of the crops with a defect, those of generated or pasted pairs."),
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            "--share",
+            help="Of the crops with a defect, those of generated or pasted pairs; 0.5 by default.",
+        ),
+    ] = None,
     textures: Annotated[
         Path | None,
         typer.Option(
@@ -124,24 +136,15 @@ def prove(
     from seas_runtime.errors import UserError
     from seas_train.settings import COMMAND_LINE, overlay
 
-    recipe = {
-        "segmenter": segmenter,
-        "pretrained": pretrained,
-        "steps": steps,
-        "batch": batch,
-        "crop": crop,
-        "rate": rate,
-        "share": share,
-        "textures": textures,
-    }
+    trained = options.given(steps=steps, batch=batch, rate=rate, share=share)
+    drawn = options.given(segmenter=segmenter, pretrained=pretrained, crop=crop, textures=textures)
     if images and task not in ("segment", "images"):
         raise UserError(f"--images: expected no other --task beside it, found {task!r}; leave one out")
     chosen = options.given(
         task="images" if images else task,
-        classifier=classifier,
-        side=side,
         few=real_normals,
-        recipe=recipe,
+        recipe={**trained, **drawn},
+        naming={**trained, "classifier": classifier, "side": side},
         seeds=seeds,
         half=half,
         copy_paste=copy_paste,

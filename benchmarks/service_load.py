@@ -227,16 +227,8 @@ def _beside_files(bundles: Path, scratch: Path, seconds: float, pictures: list[b
     (files / "list.json").write_text(json.dumps({"jobs": [{"id": n, "status": "done"} for n in range(20)]}))
     (files / "large.zip").write_bytes(b"".join(pictures))
     port = free_port()
-    server = [
-        sys.executable,
-        "-m",
-        "http.server",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--directory",
-        str(files),
-    ]
+    server = [sys.executable, "-m", "http.server", str(port)]
+    server += ["--bind", "127.0.0.1", "--directory", str(files)]
     static = subprocess.Popen(server, stderr=subprocess.DEVNULL)
     bundle = next(iter(sorted(bundles.glob("*/bundle/manifest.json")))).parent
     from seas_runtime.bundle.reading import read_manifest_file

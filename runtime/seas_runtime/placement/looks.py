@@ -35,6 +35,9 @@ _UNEVEN = 24
 departs by more is another thing, such as the part's edge."""
 _EDGES = 0.5
 """The share of the surroundings that departs by more from which on a defect lies across edges."""
+_WIDE = 0.25
+"""Of a photograph's longer side: a defect that spans as much, and reaches the border, lies in light that is
+not known from what surrounds it."""
 _FILLED_AT = 256
 """Pixels of the longer side with which a surface is filled in: it is smooth."""
 
@@ -92,8 +95,9 @@ def measure_look(
     these are its own colours, as they are `on_part` before a background and across edges.
 
     Otherwise they are 128 and half of the difference from the surface, which is filled in from what surrounds
-    the mask. The look covers the mask's box and `margin` around it, and is scaled down where it is larger
-    than `LARGEST`. `marked` [H, W] are further defects, which are no surface. The mask is not empty.
+    the mask; of a wide defect at the photograph's border without its slope, which is the light's. The look
+    covers the mask's box and `margin` around it, and is scaled down where it is larger than `LARGEST`.
+    `marked` [H, W] are further defects, which are no surface. The mask is not empty.
     """
     box = box_of(mask)
     longest = max(box[2] - box[0], box[3] - box[1])
@@ -108,7 +112,12 @@ def measure_look(
     if own:
         packed = window[inner]
     else:
-        difference = (window - surface_under(window, unseen))[inner]
+        difference = window - surface_under(window, unseen)
+        if longest >= _WIDE * max(mask.shape) and _at_border(box, mask.shape):
+            inside = np.pad(mask[box[0] : box[2], box[1] : box[3]], reach)
+            evened = _without_slope(window, inside, ~unseen, max(1, far // 4))
+            difference = difference if evened is None else np.where(inside[..., None], evened, difference)
+        difference = difference[inner]
         packed = np.clip(np.rint(128 + difference / 2), 0, 255).astype(np.uint8)
     scale = LARGEST / max(packed.shape[:2])
     if scale >= 1:
@@ -139,8 +148,7 @@ def lay_look(window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, 
     share = np.asarray(soft, np.float32)[..., None] / 255
     if not own[share[..., 0] > 0].all():
         surface = surface_under(window, grow(mask, 1))
-        here = float(surface[mask].mean())
-        gain = min(MOST_GAIN, max(1.0, here) / max(1.0, look.around))
+        gain = np.minimum(MOST_GAIN, np.maximum(1, surface.mean(-1, keepdims=True)) / max(1.0, look.around))
         values = np.where(own[..., None], values, surface + gain * values)
     laid = window + share * (values - window)
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
@@ -231,6 +239,31 @@ def _resized(values: FloatArray, size: Sequence[int]) -> FloatArray:
         for channel in range(values.shape[-1])
     ]
     return np.stack(channels, axis=-1)
+
+
+def _at_border(box: Box, shape: Sequence[int]) -> bool:
+    return box[0] == 0 or box[1] == 0 or box[2] == shape[0] or box[3] == shape[1]
+
+
+def _without_slope(window: UInt8Array, inside: BoolArray, known: BoolArray, gap: int) -> FloatArray | None:
+    """Return by how much a window [h, w, 3] differs from its light where a defect is, `inside` [h, w]; None
+    where no surface is `known` within `gap` pixels of it.
+
+    A plane through the defect's pixels stands for the light, moved by the defect's own tone: how far a plane
+    through its pixels near the rim lies over one through the surface beside, in the mean along the rim.
+    """
+    rim = inside & grow(known, gap + EDGE)
+    beside = known & grow(rim, 3 * gap)
+    if not beside.any():
+        return None
+    places = np.indices(inside.shape).transpose(1, 2, 0) / max(inside.shape)
+    terms = np.concatenate([places, np.ones((*inside.shape, 1))], -1)
+    own, near, other = (
+        np.linalg.lstsq(terms[part], window[part].astype(float), rcond=None)[0]
+        for part in (inside, inside & grow(rim, 2 * gap), beside)
+    )
+    tone = terms[rim].mean(0) @ (near - other)
+    return np.asarray(window - terms @ own + tone, np.float32)
 
 
 def _window(pixels: UInt8Array, hidden: BoolArray, box: Box, reach: int) -> tuple[UInt8Array, BoolArray]:

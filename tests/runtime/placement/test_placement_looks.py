@@ -63,6 +63,34 @@ def test_a_look_is_the_difference_from_the_surface_below() -> None:
     assert np.abs(difference[0]).max() <= 2  # the surface itself
 
 
+def test_the_light_on_a_wide_defect_at_the_border_is_no_part_of_its_look() -> None:
+    """A band that is 10 levels brighter, with stripes of 8 levels, in light that falls off towards it."""
+    rows, columns = np.indices((SIZE, SIZE))
+    height = 70
+    mask = rows < height
+    stripes = np.where(columns % 8 < 4, 4, -4)
+    pixels = 60 + 0.4 * rows + np.where(mask, 10 + stripes, 0)
+    pixels = np.broadcast_to(pixels[..., None], (SIZE, SIZE, 3)).astype(np.uint8)
+    packed, own = measure_look(pixels, mask)
+    assert not own
+    around = margin((height, SIZE))
+    difference = ((packed.astype(float) - 128) * 2)[around:-around, around:-around, 0]
+    eights = difference.reshape(height, SIZE // 8, 8)
+    tones = eights.mean((1, 2))
+    assert np.ptp(tones) < 6  # of 28 that the light changes across the band
+    assert tones.mean() == pytest.approx(10, abs=6)
+    assert (eights[..., :4] - eights[..., 4:]).mean() == pytest.approx(8, abs=1)
+
+
+def test_a_slope_of_a_defect_beside_the_border_is_its_own() -> None:
+    pixels, mask = two_toned(radius=40)
+    packed, _ = measure_look(pixels, mask)
+    difference = (packed.astype(float) - 128) * 2
+    middle = margin((81, 81)) + 40
+    assert difference[middle, middle - 20].mean() == pytest.approx(-40, abs=4)
+    assert difference[middle, middle + 20].mean() == pytest.approx(40, abs=4)
+
+
 def test_other_defects_are_no_surface() -> None:
     pixels, mask = two_toned()
     other = np.zeros_like(mask)

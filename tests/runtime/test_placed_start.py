@@ -15,7 +15,7 @@ from seas_runtime.bundle.reading import Bundle
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.placing import judging
 from seas_runtime.methods.seas_options import SeasOptions
-from seas_runtime.placement.contrast import Contrast
+from seas_runtime.placement.appearance.contrast import Contrast
 from seas_runtime.placement.masks.cutting import cut_shapes
 from seas_runtime.placement.masks.shapes import TABLE, pack_shapes
 from seas_runtime.placement.where.foreground import WHOLE

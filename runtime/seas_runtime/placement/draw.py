@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seas_runtime.errors import UserError
-from seas_runtime.placement.looks import misfit
+from seas_runtime.placement.appearance.looks import misfit
 from seas_runtime.placement.masks.sources import DrawnMask, Shapes, open_source
 from seas_runtime.placement.options import ANYWHERE, AUTO, FOREGROUND, GIVEN, GRABCUT, WHERE, PlacementOptions
 from seas_runtime.placement.regions import Placed

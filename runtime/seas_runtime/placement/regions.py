@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seas_runtime.placement.looks import Look, joined_looks
+from seas_runtime.placement.appearance.looks import Look, joined_looks
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, cut_to_box
 
 SMALLEST = 48

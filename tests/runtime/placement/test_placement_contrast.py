@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seas_runtime.placement.contrast import Contrast, measure_contrast, with_contrast
+from seas_runtime.placement.appearance.contrast import Contrast, measure_contrast, with_contrast
 from seas_runtime.placement.masks.cutting import cut_shapes
 from seas_runtime.placement.where.foreground import WHOLE
 from tests.runtime.placement.scenes import disc

@@ -9,13 +9,11 @@ import pytest
 from PIL import Image
 
 from seas_runtime.errors import UserError
-from seas_runtime.placement.contrast import Contrast
-from seas_runtime.placement.draw import Placer
-from seas_runtime.placement.looks import (
+from seas_runtime.placement.appearance.contrast import Contrast
+from seas_runtime.placement.appearance.looks import (
     EDGE,
     LARGEST,
     Look,
-    fill_in,
     joined_looks,
     lay_look,
     margin,
@@ -23,10 +21,12 @@ from seas_runtime.placement.looks import (
     misfit,
     unpacked,
 )
+from seas_runtime.placement.appearance.surface import fill_in, is_wide
+from seas_runtime.placement.draw import Placer
 from seas_runtime.placement.masks.augment import Ranges, augment
 from seas_runtime.placement.masks.cutting import cut_shapes
 from seas_runtime.placement.masks.shapes import pack_shapes, unpack_shapes
-from seas_runtime.placement.morphology import grow
+from seas_runtime.placement.morphology import Box, grow
 from seas_runtime.placement.options import PlacementOptions
 from seas_runtime.placement.regions import Placed
 from seas_runtime.placement.where.foreground import WHOLE, Part, find_part
@@ -138,6 +138,37 @@ def test_a_look_is_laid_on_the_surface_of_its_mask_alone(brightness: int) -> Non
     beyond = np.ones((64, 64), bool)
     beyond[7:38, 17:48] = False
     assert np.array_equal(laid[beyond], window[beyond])
+
+
+def test_below_a_wide_look_lies_the_light_of_the_photograph_without_its_grain() -> None:
+    """What surrounds a band at the border says nothing of the light there: the photograph does."""
+    rows, columns = np.indices((SIZE, SIZE))
+    lit = np.where(rows < 60, 140 - rows, 80)  # brighter towards the border
+    window = np.broadcast_to((lit + 6 * (-1) ** columns)[..., None], (SIZE, SIZE, 3)).astype(np.uint8)
+    mask = rows < 60
+    values = np.full((60 + 2 * EDGE, SIZE + 2 * EDGE, 3), 10, np.float32)
+    look = Look(values, 80.0, np.zeros(values.shape[:2], bool))
+    laid = lay_look(window, mask, look, (0, 0), wide=True).astype(float)
+    gain = np.minimum(1.5, lit / 80)
+    inside = slice(4, 52), slice(8, -8)
+    assert np.abs(laid[..., 0] - lit - 10 * gain)[inside].max() < 4  # and of its grain nothing
+    filled = lay_look(window, mask, look, (0, 0)).astype(float)
+    assert (lit - filled[..., 0])[2:20].mean() > 25
+    assert np.array_equal(laid[64:], window[64:])
+
+
+@pytest.mark.parametrize(
+    ("box", "wide"),
+    [
+        ((0, 0, 30, 100), True),
+        ((60, 100, 90, 200), True),
+        ((10, 10, 40, 110), False),  # beside the border
+        ((0, 0, 30, 49), False),  # small
+        ((-5, 20, 60, 90), True),
+    ],
+)
+def test_wide_is_what_spans_a_quarter_and_reaches_the_border(box: Box, wide: bool) -> None:
+    assert is_wide(box, (90, 200)) is wide
 
 
 def test_a_look_that_sticks_out_of_its_window_is_laid_as_far_as_it_lies_in_it() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seas_runtime.errors import UserError
-from seas_runtime.placement.contrast import Contrast
+from seas_runtime.placement.appearance.contrast import Contrast
 from seas_runtime.placement.masks import shapes as module
 from seas_runtime.placement.masks.cutting import cut_shapes
 from seas_runtime.placement.masks.shapes import LARGEST, Shape, has_background, pack_shapes, unpack_shapes

@@ -18,9 +18,10 @@ from seas_runtime.methods.placed.tone import keep_tone
 from seas_runtime.methods.request import PLACED, POISSON, REFINED, PairRequest, PlacedInputs
 from seas_runtime.methods.table import find_method
 from seas_runtime.photographs.values import Pixels, Values
+from seas_runtime.placement.appearance.contrast import with_contrast
+from seas_runtime.placement.appearance.looks import lay_look
+from seas_runtime.placement.appearance.surface import is_wide
 from seas_runtime.placement.blending import blend
-from seas_runtime.placement.contrast import with_contrast
-from seas_runtime.placement.looks import lay_look
 from seas_runtime.placement.options import BOXES
 from seas_runtime.placement.regions import resize_mask, resize_pixels, scale_mask
 
@@ -123,7 +124,9 @@ class Canvas:
         mask = region.cut_mask(placed)
         if placed.look is None:
             return with_contrast(self._window, mask, known, drawing.choice)
-        return lay_look(self._window, mask, placed.look, (placed.top - region.top, placed.left - region.left))
+        place = placed.top - region.top, placed.left - region.left
+        wide = is_wide(placed.box, drawing.photograph.pixels.shape[:2])
+        return lay_look(self._window, mask, placed.look, place, wide=wide)
 
     def _mask(self, pixels: Pixels, refined: BoolArray | None) -> BoolArray:
         """Return the photograph's mask [H, W]: what was found, or what was asked for; of a normal nothing."""

@@ -21,7 +21,7 @@ from seas_runtime.methods.placed.normals import Normals
 from seas_runtime.methods.request import PairRequest
 from seas_runtime.photographs.reading import Photograph
 from seas_runtime.photographs.values import Values
-from seas_runtime.placement.contrast import Contrast
+from seas_runtime.placement.appearance.contrast import Contrast
 from seas_runtime.placement.options import PlacementOptions
 from seas_runtime.placement.regions import DRAWN_RATIO, Placed, Region, region_around
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from seas_runtime.placement.looks import Look
+from seas_runtime.placement.appearance.looks import Look
 from seas_runtime.placement.masks.shapes import Shape
 from seas_runtime.placement.morphology import BoolArray, box_of, cut_to_box
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seas_runtime.placement.contrast import Contrast, measure_contrast
+from seas_runtime.placement.appearance.contrast import Contrast, measure_contrast
 from seas_runtime.placement.masks.shapes import FARTHEST, LARGEST, Shape
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, connected_parts, reduced
 from seas_runtime.placement.where.foreground import WHOLE, Part

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import listed
 from seas_runtime.photographs.reading import find_photographs
-from seas_runtime.placement.looks import Look
+from seas_runtime.placement.appearance.looks import Look
 from seas_runtime.placement.masks.augment import Ranges, augment
 from seas_runtime.placement.masks.borders import NO_SIDES, Sides, sides_of
 from seas_runtime.placement.masks.shapes import Shape

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from seas_runtime.placement.looks import measure_look
+from seas_runtime.placement.appearance.looks import measure_look
 from seas_runtime.placement.morphology import BoolArray, box_of, grow, reduced
 
 NEAREST = 3

@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from seas_runtime.placement.morphology import BoolArray, Box, box_of, grow, reduced
+from seas_runtime.placement.appearance.surface import (
+    REACH,
+    UNEVEN,
+    is_wide,
+    smoothed,
+    surface_under,
+    without_slope,
+)
+from seas_runtime.placement.morphology import BoolArray, Box, box_of, grow
 
 LARGEST = 512
 """Pixels of a packed look's longer side: more than a base sees of a window, as the look is laid at the
@@ -28,18 +36,8 @@ MOST_GAIN = 1.5
 """Differences grow with the brightness of the surroundings, but not beyond this."""
 _MARGIN = 0.1
 """Of the mask's longer side: how far around it a packed look reaches."""
-_REACH = 0.25
-"""Of the same: how far surroundings reach; at least 6 pixels."""
-_UNEVEN = 24
-"""Levels by which a surface may depart from the median of its surroundings: light falls unevenly, but what
-departs by more is another thing, such as the part's edge."""
 _EDGES = 0.5
 """The share of the surroundings that departs by more from which on a defect lies across edges."""
-_WIDE = 0.25
-"""Of a photograph's longer side: a defect that spans as much, and reaches the border, lies in light that is
-not known from what surrounds it."""
-_FILLED_AT = 256
-"""Pixels of the longer side with which a surface is filled in: it is smooth."""
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
@@ -102,7 +100,7 @@ def measure_look(
     box = box_of(mask)
     longest = max(box[2] - box[0], box[3] - box[1])
     around = margin((box[2] - box[0], box[3] - box[1]))
-    far = max(6, math.ceil(_REACH * longest))
+    far = max(6, math.ceil(REACH * longest))
     reach = around + far
     hidden = mask if marked is None else mask | marked
     window, unseen = _window(pixels, hidden, box, reach)
@@ -113,9 +111,9 @@ def measure_look(
         packed = window[inner]
     else:
         difference = window - surface_under(window, unseen)
-        if longest >= _WIDE * max(mask.shape) and _at_border(box, mask.shape):
+        if is_wide(box, mask.shape):
             inside = np.pad(mask[box[0] : box[2], box[1] : box[3]], reach)
-            evened = _without_slope(window, inside, ~unseen, max(1, far // 4))
+            evened = without_slope(window, inside, ~unseen, max(1, far // 4))
             difference = difference if evened is None else np.where(inside[..., None], evened, difference)
         difference = difference[inner]
         packed = np.clip(np.rint(128 + difference / 2), 0, 255).astype(np.uint8)
@@ -131,12 +129,15 @@ def unpacked(packed: FloatArray, own: bool) -> FloatArray:
     return packed if own else (packed - 128) * 2
 
 
-def lay_look(window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, int]) -> UInt8Array:
+def lay_look(
+    window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, int], *, wide: bool = False
+) -> UInt8Array:
     """Return a window [s, s, 3] with a defect's look on its own surface, where `mask` [s, s] is.
 
     `place` is where in the window the placement's box begins, down and across: its mask may lie partly
-    outside. What lies under the mask is filled in from around it, and the look's differences are added, in
-    proportion to the brightness there; or it gives way to the look's colours.
+    outside. What lies under the mask is filled in from around it, or smoothed where the placement is a `wide`
+    one, and the look's differences are added, in proportion to the brightness there; or it gives way to the
+    look's colours.
     """
     if not mask.any():
         return window
@@ -147,7 +148,7 @@ def lay_look(window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, 
     soft = Image.fromarray(grow(mask, 1).astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(1))
     share = np.asarray(soft, np.float32)[..., None] / 255
     if not own[share[..., 0] > 0].all():
-        surface = surface_under(window, grow(mask, 1))
+        surface = smoothed(window, mask) if wide else surface_under(window, grow(mask, 1))
         gain = np.minimum(MOST_GAIN, np.maximum(1, surface.mean(-1, keepdims=True)) / max(1.0, look.around))
         values = np.where(own[..., None], values, surface + gain * values)
     laid = window + share * (values - window)
@@ -170,102 +171,6 @@ def misfit(pixels: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, in
     return float(np.abs(pixels[down[seen], across[seen]] - there).mean())
 
 
-def surface_under(window: UInt8Array, hidden: BoolArray) -> FloatArray:
-    """Return what a window [h, w, 3] shows, and where it is `hidden` [h, w] the surface around that."""
-    pixels = window.astype(np.float32)
-    if hidden.all():
-        return fill_in(pixels, ~hidden)
-    top, left, bottom, right = box_of(hidden) if hidden.any() else (0, 0, 0, 0)
-    reach = max(6, math.ceil(_REACH * max(bottom - top, right - left)))
-    rows, columns = (slice(max(0, low - reach), high + reach) for low, high in ((top, bottom), (left, right)))
-    near, unknown = pixels[rows, columns], hidden[rows, columns]
-    if unknown.all():
-        near, unknown, rows, columns = pixels, hidden, slice(None), slice(None)
-    usual = np.median(near[~unknown], axis=0)
-    smooth = np.clip(fill_in(near, ~unknown), usual - _UNEVEN, usual + _UNEVEN)
-    pixels[rows, columns] = np.where(unknown[..., None], smooth, near)
-    return pixels
-
-
-def fill_in(pixels: FloatArray, known: BoolArray) -> FloatArray:
-    """Return pixels [h, w, 3] whose unknown ones are a smooth surface through the known ones around.
-
-    Coarser and coarser means of what is known, each where the finer one knows nothing (push and pull: Gortler
-    et al., The Lumigraph, 1996, section 3.5). Where nothing is known it is the mean of all.
-    """
-    if known.all():
-        return pixels
-    if not known.any():
-        return np.broadcast_to(pixels.mean((0, 1), keepdims=True), pixels.shape).astype(np.float32)
-    factor = -(-max(known.shape) // _FILLED_AT)
-    seen = ~reduced(~known, factor) if factor > 1 else known
-    if not seen.any():
-        factor, seen = 1, known
-    shares = np.maximum(_means(known[..., None], factor), 1e-6)
-    coarse = _means(pixels * known[..., None], factor) / shares
-    smooth = _pulled(np.where(seen[..., None], coarse, 0), seen[..., None].astype(np.float32))
-    full = _resized(smooth, known.shape) if factor > 1 else smooth
-    return np.where(known[..., None], pixels, full)
-
-
-def _pulled(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return values [h, w, 3] of which `weights` [h, w, 1], 0 to 1, are known; the unknown ones are 0."""
-    if weights.min() >= 1 or max(weights.shape) == 1:
-        return np.divide(values, np.maximum(weights, 1e-6), dtype=np.float32)
-    shares = _means(weights, 2)
-    level = np.minimum(4 * shares, 1)
-    means = _means(values, 2) / np.maximum(shares, 1e-6)
-    below = _pulled(np.multiply(means, level, dtype=np.float32), level)
-    return values + (1 - weights) * _resized(below, (values.shape[0], values.shape[1]))
-
-
-def _means(values: npt.NDArray[np.generic], factor: int) -> FloatArray:
-    """Return the means of squares [ceil(h / factor), ceil(w / factor), C]; outside there are zeros."""
-    array = np.asarray(values, np.float32)
-    if factor == 1:
-        return array
-    down, across = (-size % factor for size in array.shape[:2])
-    padded = np.pad(array, ((0, down), (0, across), (0, 0)))
-    height, width, channels = padded.shape
-    squares = padded.reshape(height // factor, factor, width // factor, factor, channels)
-    return np.asarray(squares.mean((1, 3)), np.float32)
-
-
-def _resized(values: FloatArray, size: Sequence[int]) -> FloatArray:
-    """Return values [h, w, C] at another (height, width), bilinear."""
-    shape = size[1], size[0]
-    channels = [
-        np.asarray(Image.fromarray(values[..., channel]).resize(shape, Image.Resampling.BILINEAR))
-        for channel in range(values.shape[-1])
-    ]
-    return np.stack(channels, axis=-1)
-
-
-def _at_border(box: Box, shape: Sequence[int]) -> bool:
-    return box[0] == 0 or box[1] == 0 or box[2] == shape[0] or box[3] == shape[1]
-
-
-def _without_slope(window: UInt8Array, inside: BoolArray, known: BoolArray, gap: int) -> FloatArray | None:
-    """Return by how much a window [h, w, 3] differs from its light where a defect is, `inside` [h, w]; None
-    where no surface is `known` within `gap` pixels of it.
-
-    A plane through the defect's pixels stands for the light, moved by the defect's own tone: how far a plane
-    through its pixels near the rim lies over one through the surface beside, in the mean along the rim.
-    """
-    rim = inside & grow(known, gap + EDGE)
-    beside = known & grow(rim, 3 * gap)
-    if not beside.any():
-        return None
-    places = np.indices(inside.shape).transpose(1, 2, 0) / max(inside.shape)
-    terms = np.concatenate([places, np.ones((*inside.shape, 1))], -1)
-    own, near, other = (
-        np.linalg.lstsq(terms[part], window[part].astype(float), rcond=None)[0]
-        for part in (inside, inside & grow(rim, 2 * gap), beside)
-    )
-    tone = terms[rim].mean(0) @ (near - other)
-    return np.asarray(window - terms @ own + tone, np.float32)
-
-
 def _window(pixels: UInt8Array, hidden: BoolArray, box: Box, reach: int) -> tuple[UInt8Array, BoolArray]:
     """Return a box of a photograph with `reach` around it, and what is hidden there or outside of it; there
     the photograph's border is repeated."""
@@ -285,7 +190,7 @@ def _across_edges(window: UInt8Array, unseen: BoolArray) -> bool:
         return False
     seen = window[~unseen].astype(np.float32)
     departures = np.abs(seen - np.median(seen, axis=0)).mean(-1)
-    return float((departures > _UNEVEN).mean()) > _EDGES
+    return float((departures > UNEVEN).mean()) > _EDGES
 
 
 def _put(made: npt.NDArray[Any], part: npt.NDArray[Any], place: tuple[int, int]) -> None:

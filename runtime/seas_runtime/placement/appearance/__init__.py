@@ -1,0 +1,1 @@
+"""What real defects look like, and the surface that they lie on."""

@@ -116,10 +116,11 @@ def test_products_are_built(nodes: Nodes, tmp_path: Path, monkeypatch: pytest.Mo
     assert "failed: training diverged" in (tmp_path / "out/broken.log").read_text()
 
 
-def test_a_node_is_killed(
-    nodes: Nodes, made: Made, alone: dict[str, bytes], caplog: pytest.LogCaptureFixture
-) -> None:
-    """The last of these tests: the head alone makes the rest."""
+def test_a_node_is_killed(nodes: Nodes, made: Made, alone: dict[str, bytes]) -> None:
+    """The last of these tests: the head alone makes the rest.
+
+    Whether Ray tells of the loss before the head has made again what the node dawdles over is a race.
+    """
     killed: list[int] = []
 
     def kill(workers: list[Opened]) -> None:
@@ -128,4 +129,3 @@ def test_a_node_is_killed(
 
     assert made(None, kill) == (alone, 2)
     assert killed
-    assert "its pairs are made again" in caplog.text

@@ -75,6 +75,7 @@ def main() -> int:
     parser.add_argument("--product", type=Path, required=True, help="folder of the product's photographs")
     parser.add_argument("--size", type=int, default=256, help="of the base's pictures")
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=Recipe().rate, help="learning rate at its height")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     product = load_product(arguments.product, size=arguments.size)
@@ -85,7 +86,7 @@ def main() -> int:
         real=tuple(sample for sample in rest if sample.defect != GOOD),
         real_normals=tuple(sample for sample in rest if sample.defect == GOOD),
     )
-    recipe = Recipe(steps=arguments.steps)
+    recipe = Recipe(steps=arguments.steps, rate=arguments.rate)
     model = fit(recipe, pictures, sources, arguments.seed, "cpu")
     placed = read_named("placed", arguments.dataset, product, scale, rest).pairs
     known, normals = real_pairs(product, scale), real_normals(product, scale)
@@ -105,7 +106,7 @@ def main() -> int:
     print(f"bars: {FOUND_BAR:.0%} found of each defect, {FIRST_BAR:.0%} at the first try: {passed}")
     write_entry(
         arguments.out,
-        product.name,
+        f"{product.name} at {recipe.rate:g}",
         {
             "benchmark": "placed_found",
             "recipe": recipe.to_dict(),

@@ -42,12 +42,13 @@ def write_selection(pairs: JobPairs, to: Format, out: Path, *, accepted: bool, v
     if not (source / DATASET_NAME).is_file():
         raise UserError("download: the job has not begun; ask again when it has made pairs")
     description = read_description(source / DATASET_NAME)
-    shown = [pair for pair in chosen if pair.key[0] in description["defects"] and not _is_empty(pairs, pair)]
+    order = {name: place for place, name in enumerate(description["defects"])}
+    masks = {pair.key: _mask(pairs, pair) for pair in chosen if pair.key[0] in order}
+    shown = [pair for pair in chosen if pair.key in masks and not _is_empty(pair, masks[pair.key])]
     if not shown:
         raise UserError("download: expected pairs, found masks alone that are empty")
-    order = {name: place for place, name in enumerate(description["defects"])}
     shown.sort(key=lambda pair: (order[pair.key[0]], pair.key[1]))
-    pictures = tuple(picture_of(pair.record, pairs.image(pair), _mask(pairs, pair)) for pair in shown)
+    pictures = tuple(picture_of(pair.record, pairs.image(pair), masks[pair.key]) for pair in shown)
     target = Target(out / "taken", copy=False)
     try:
         write_as(to, FinishedDataset(source, description, pictures), val, target)
@@ -64,9 +65,9 @@ def _mask(pairs: JobPairs, pair: Pair) -> Path | None:
     return pairs.mask(pair) if "mask" in pair_paths(*pair.key) else None
 
 
-def _is_empty(pairs: JobPairs, pair: Pair) -> bool:
+def _is_empty(pair: Pair, mask: Path | None) -> bool:
     """Whether a defect's mask marks nothing, as its record says; a person's mask marks something."""
-    if pair.review.mask is not None or _mask(pairs, pair) is None:
+    if pair.review.mask is not None or mask is None:
         return False
     return bool(pair.record["attempts"]) and pair.record["attempts"][-1].get("mask_area") == 0
 

@@ -58,18 +58,28 @@ def parse_named(words: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def read_named(name: str, path: Path, product: Product, scale: float, tested: Sequence[Sample]) -> NamedSet:
-    """Read a data set's pairs; `scale` is that of the photographs.
+def read_named(
+    name: str,
+    path: Path,
+    product: Product,
+    scale: float,
+    tested: Sequence[Sample],
+    *,
+    normals_do: bool = False,
+) -> NamedSet:
+    """Read a data set's pairs and normals; `scale` is that of the photographs.
 
     Warns where its pictures or the photographs that defects were drawn into are among those `tested`. Raises
-    UserError where there is no data set, or nothing of this product's defects in it.
+    UserError where there is no data set, or nothing of this product's defects in it; with `normals_do` one
+    of normals alone is taken.
     """
     if not path.is_dir():
         raise UserError(f"--with {name}={path}: expected a data set's folder, found no such folder")
     ours = (path / DATASET_NAME).is_file()
-    pairs, normals = _generated(path) if ours else _foreign(path, product)
+    pairs, normals = _generated(path) if ours else _foreign(path, product, normals_do)
     known = {defect.name for defect in product.defects}
-    if not (own := [pair for pair in pairs if pair.defect in known]):
+    own = [pair for pair in pairs if pair.defect in known]
+    if not own and not (normals_do and normals and not pairs):
         names = ", ".join(sorted({pair.defect for pair in pairs})) or "no pairs"
         raise UserError(
             f"--with {name}={path}: expected pairs of {product.name}'s defects, {', '.join(sorted(known))}, "
@@ -107,7 +117,7 @@ def _generated(path: Path) -> tuple[list[Sample], list[Sample]]:
     return [s for s in samples if s.defect != GOOD], [s for s in samples if s.defect == GOOD]
 
 
-def _foreign(path: Path, product: Product) -> tuple[list[Sample], list[Sample]]:
+def _foreign(path: Path, product: Product, normals_do: bool) -> tuple[list[Sample], list[Sample]]:
     """Read a folder in a product's layout: all of it trains."""
     from seas_train.data import PhotographsConfig, load_product
     from seas_train.proof.pictures import Sample
@@ -115,7 +125,7 @@ def _foreign(path: Path, product: Product) -> tuple[list[Sample], list[Sample]]:
     everything = 1_000_000
     config = PhotographsConfig(fit=Fit.PAD, shots=everything, normals=everything)
     try:
-        found = load_product(path, config, size=product.preprocessing.size)
+        found = load_product(path, config, size=product.preprocessing.size, defects_needed=not normals_do)
     except UserError as error:
         if "expected at least one normal" not in str(error):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,25 @@ def test_boxes_are_said_to_be_boxes(run: Run, product: Path, tmp_path: Path) -> 
     from dataclasses import replace
 
     assert first.content() != replace(first, weak=False).content()
+
+
+def test_normals_alone_do_where_images_are_told_apart(
+    run: Run, product: Path, toy_bundle: Path, toy_product: Path, tmp_path: Path
+) -> None:
+    from seas_export.proof.sets.named import read_named
+    from seas_train.data import load_product
+
+    others, ours = tmp_path / "others", tmp_path / "ours"
+    shutil.copytree(toy_product / "train", others / "train")
+    words = ("--defect", "good", "--count", 2, "--no-gate", "--backend", "cpu", "--out", ours)
+    assert run("generate", toy_bundle, *words).code == 0
+    for folder, said in ((others, "expected at least one defect"), (ours, "found no pairs")):
+        found = read_named("n", folder, load_product(product, size=64), 1.0, (), normals_do=True)
+        assert not found.pairs
+        assert len(found.normals) == len(list((folder / "train" / "good").iterdir()))
+        ended = proved(run, product, tmp_path / "proof", "--with", f"n={folder}")
+        assert ended.code == 2
+        assert said in " ".join(ended.err.split())
 
 
 def test_images_are_told_apart_with_the_encoder(run: Run, product: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from machine import result_parser, write_result
 
 from seas_runtime.errors import CheckFailed, UserError
+from seas_runtime.packages import child_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 BAR_GIB = 24.0
@@ -153,7 +154,7 @@ def _photographs(data: Path, size: int) -> None:
 
 def _timed(command: list[object]) -> tuple[str, dict[str, float]]:
     """Run a command; what it printed, and its seconds and peak resident memory in GiB."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = child_environment()
     begun = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen([str(word) for word in command], stdout=said, cwd=ROOT, env=environment)

@@ -215,15 +215,10 @@ def served(bundles: Path, scratch: Path, seconds: float, pictures: list[bytes]) 
         process.wait(30)
 
 
-def beside_files(bundles: Path, seconds: float, pictures: list[bytes]) -> float:
+def beside_files(bundles: Path, scratch: Path, seconds: float, pictures: list[bytes]) -> float:
     """Pairs a second of `generate`, beside clients of the same numbers at a static file server."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return _beside_files(bundles, Path(scratch), seconds, pictures)
-
-
-def _beside_files(bundles: Path, scratch: Path, seconds: float, pictures: list[bytes]) -> float:
     files = scratch / "files"
-    files.mkdir()
+    files.mkdir(parents=True)
     (files / "list.json").write_text(json.dumps({"jobs": [{"id": n, "status": "done"} for n in range(20)]}))
     (files / "large.zip").write_bytes(b"".join(pictures))
     port = free_port()
@@ -270,10 +265,11 @@ def main() -> int:
     asked = parser.parse_args()
     seconds = asked.minutes * 60
     pictures = [photograph(number) for number in range(8)]
-    before = beside_files(asked.bundles, seconds / 4, pictures)
-    with tempfile.TemporaryDirectory() as scratch:
-        service = served(asked.bundles, Path(scratch), seconds, pictures)
-    after = beside_files(asked.bundles, seconds / 4, pictures)
+    with tempfile.TemporaryDirectory() as held:
+        scratch = Path(held)
+        before = beside_files(asked.bundles, scratch / "before", seconds / 4, pictures)
+        service = served(asked.bundles, scratch, seconds, pictures)
+        after = beside_files(asked.bundles, scratch / "after", seconds / 4, pictures)
     files = (before + after) / 2
     share = service["pairs_per_second"] / files if files else 0.0
     missed = [name for name in ("p95_ms", "memory_growth") if service[name] > BARS[name]]

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from seas_runtime.errors import UserError
 from seas_runtime.printable import unicode_text
@@ -110,6 +110,17 @@ def append_bytes(path: Path, data: bytes, whole: int | None = None) -> int:
             os.ftruncate(file.fileno(), length)
             raise
     return length + len(data)
+
+
+def lines_from(file: BinaryIO, start: int) -> tuple[list[bytes], int]:
+    """Return the whole lines of a file from byte `start` on, without their ends, and where the rest begins.
+
+    What a writer has not finished, or was killed at, is the rest.
+    """
+    file.seek(start)
+    data = file.read()
+    whole = data[: data.rfind(b"\n") + 1]
+    return whole.split(b"\n")[:-1], start + len(whole)
 
 
 def atomic_write_text(path: Path, text: str) -> None:

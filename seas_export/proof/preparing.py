@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seas_export.proof.request import LEAST_SEEDS, Kind, ProveRequest
+from seas_export.proof.request import LEAST_SEEDS, ProveRequest
 from seas_export.proof.sets.arms import Arm
 from seas_export.proof.sets.copy_paste import VERSION, Pasted, has_opencv, make_pasted
 from seas_export.proof.sets.held_out import choose_scale, held_out, real_normals, real_pairs
@@ -58,7 +58,7 @@ def prepare(request: ProveRequest, say: Say, pasting: Callable[[], object]) -> P
     scale = options.scale or choose_scale(product, pictures)
     tested = task.tested(held_out(product, scale, options.half))
     named = [
-        read_named(name, path, product, scale, tested, normals_do=options.task is Kind.IMAGES)
+        read_named(name, path, product, scale, tested, normals_do=not task.needs_pairs)
         for name, path in request.named.items()
     ]
     notes = [warning for one in named for warning in one.warnings]

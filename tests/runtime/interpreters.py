@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import Any
 
+from seas_runtime.packages import child_environment
+
 
 def start_python(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Start `python -c code arguments` with its output piped."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=child_environment(),
         **options,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from seas_runtime.packages import child_environment
 from tests.runtime.bundles import Toy, write_tiny_bundle
 from tests.runtime.hostile import attacks
 
@@ -45,8 +46,9 @@ def test_a_hostile_bundle_is_refused_before_a_library_sees_it(
         "1",
         backend,
     ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as worker:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment()
+    ) as worker:
         results = read_lines(worker)
         assert worker.wait() == 0, worker.stderr.read().decode()[-2000:] if worker.stderr else ""
     (honest, *hostile) = results

@@ -56,6 +56,8 @@ class Task(Work):
 
     pastes = True
     """Whether real defects pasted onto normals can be a set."""
+    needs_pairs = True
+    """Whether a data set of normals alone is none."""
 
     @abstractmethod
     def recipe(self, options: ProofOptions) -> Settings:

@@ -31,6 +31,7 @@ class Remembering(Task):
     """Nearest neighbours among the features of normals, as PatchCore has them."""
 
     pastes = False
+    needs_pairs = False
 
     def recipe(self, options: ProofOptions) -> MemoryRecipe:
         """Return how features are remembered."""

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from seas_export.proof.request import ProveRequest
+from seas_export.proof.request import ProofOptions, ProveRequest
 from seas_train.proof.classifiers.fitting import ClassifierRecipe
 from seas_train.proof.fitting import Recipe
 from tests.export.commands import Ended, Run
@@ -86,6 +86,7 @@ def test_what_is_not_said_is_as_the_recipes_have_it(
     options = asked[0].options
     assert options.recipe == replace(Recipe(), **said)
     assert options.naming == replace(ClassifierRecipe(), **said)
+    assert options == replace(ProofOptions(), recipe=options.recipe, naming=options.naming)
     shown = " ".join(run("prove", "--help").out.split())
     for recipe, kind in ((Recipe(), "segmenter"), (ClassifierRecipe(), "classifier")):
         assert f"{recipe.steps} of a {kind}" in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -42,7 +41,7 @@ def launch(world: int, *words: Path) -> None:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
         }
-        environ = {**os.environ, **child_environment(), **extra}
+        environ = {**child_environment(), **extra}
         processes.append(subprocess.Popen(command, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True))
     for process in processes:
         _, err = process.communicate()

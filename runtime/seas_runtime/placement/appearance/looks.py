@@ -18,9 +18,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from seas_runtime.placement.appearance.surface import (
-    REACH,
     UNEVEN,
     is_wide,
+    reach_around,
     smoothed,
     surface_under,
     without_slope,
@@ -100,11 +100,11 @@ def measure_look(
     box = box_of(mask)
     longest = max(box[2] - box[0], box[3] - box[1])
     around = margin((box[2] - box[0], box[3] - box[1]))
-    far = max(6, math.ceil(REACH * longest))
-    reach = around + far
+    far = reach_around(longest)
+    gap, reach = max(1, far // 4), around + far
     hidden = mask if marked is None else mask | marked
     window, unseen = _window(pixels, hidden, box, reach)
-    unseen = grow(unseen, max(1, far // 4))
+    unseen = grow(unseen, gap)
     inner = (slice(far, -far),) * 2
     own = on_part or _across_edges(window, unseen)
     if own:
@@ -113,7 +113,7 @@ def measure_look(
         difference = window - surface_under(window, unseen)
         if is_wide(box, mask.shape):
             inside = np.pad(mask[box[0] : box[2], box[1] : box[3]], reach)
-            evened = without_slope(window, inside, ~unseen, max(1, far // 4))
+            evened = without_slope(window, inside, ~unseen, gap)
             difference = difference if evened is None else np.where(inside[..., None], evened, difference)
         difference = difference[inner]
         packed = np.clip(np.rint(128 + difference / 2), 0, 255).astype(np.uint8)

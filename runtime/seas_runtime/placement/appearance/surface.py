@@ -11,8 +11,10 @@ from PIL import Image
 
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, grow, reduced
 
-REACH = 0.25
+_REACH = 0.25
 """Of a mask's longer side: how far surroundings reach; at least 6 pixels."""
+_RIM = 2
+"""Pixels of a mask, beside its soft edge, that its rim is."""
 UNEVEN = 24
 """Levels by which a surface may depart from the median of its surroundings: light falls unevenly, but what
 departs by more is another thing, such as the part's edge."""
@@ -26,13 +28,18 @@ UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 
 
+def reach_around(longest: int) -> int:
+    """Return how many pixels the surroundings reach of a mask whose longer side is `longest`."""
+    return max(6, math.ceil(_REACH * longest))
+
+
 def surface_under(window: UInt8Array, hidden: BoolArray) -> FloatArray:
     """Return what a window [h, w, 3] shows, and where it is `hidden` [h, w] the surface around that."""
     pixels = window.astype(np.float32)
     if hidden.all():
         return fill_in(pixels, ~hidden)
     top, left, bottom, right = box_of(hidden) if hidden.any() else (0, 0, 0, 0)
-    reach = max(6, math.ceil(REACH * max(bottom - top, right - left)))
+    reach = reach_around(max(bottom - top, right - left))
     rows, columns = (slice(max(0, low - reach), high + reach) for low, high in ((top, bottom), (left, right)))
     near, unknown = pixels[rows, columns], hidden[rows, columns]
     if unknown.all():
@@ -67,7 +74,7 @@ def without_slope(window: UInt8Array, inside: BoolArray, known: BoolArray, gap: 
     A plane through the defect's pixels stands for the light, moved by the defect's own tone: how far a plane
     through its pixels near the rim lies over one through the surface beside, in the mean along the rim.
     """
-    rim = inside & grow(known, gap + 2)
+    rim = inside & grow(known, gap + _RIM)
     beside = known & grow(rim, 3 * gap)
     if not beside.any():
         return None

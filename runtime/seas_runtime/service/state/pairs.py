@@ -11,7 +11,7 @@ from typing import Any
 
 from seas_runtime.dataset.layout import RECORDS_NAME, is_kept, pair_paths
 from seas_runtime.dataset.record_file import Key, parse_record
-from seas_runtime.files import os_errors
+from seas_runtime.files import lines_from, os_errors
 from seas_runtime.service.refusals import NotThere
 from seas_runtime.service.state.reviews import Review, Reviews
 
@@ -111,13 +111,10 @@ class JobPairs:
             number = os.fstat(file.fileno()).st_ino
             if number != self._number or file.seek(0, os.SEEK_END) < self._read_to:
                 self._number, self._read_to, self._held = number, 0, {}
-            file.seek(self._read_to)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        for line in whole.split(b"\n"):
+            lines, self._read_to = lines_from(file, self._read_to)
+        for line in lines:
             if (record := parse_record(line)) is not None:
                 self._held[record["defect"], record["index"]] = record
-        self._read_to += len(whole)
         return self._held
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from seas_runtime.dataset.record_file import Key
 from seas_runtime.errors import UserError
-from seas_runtime.files import append_bytes, atomic_write_bytes, os_errors
+from seas_runtime.files import append_bytes, atomic_write_bytes, lines_from, os_errors
 
 ACCEPTED, REJECTED = "accepted", "rejected"
 VERDICTS = (ACCEPTED, REJECTED)
@@ -82,15 +82,12 @@ class Reviews:
         if not self._file.exists():
             return self._held
         with os_errors(self._file, "read"), self._file.open("rb") as file:
-            file.seek(self._read_to)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]
-        for line in whole.splitlines():
+            lines, self._read_to = lines_from(file, self._read_to)
+        for line in lines:
             try:
                 value = json.loads(line)
                 key = (str(value.pop("defect")), int(value.pop("index")))
                 self._held[key] = Review(**value)
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
-        self._read_to += len(whole)
         return self._held

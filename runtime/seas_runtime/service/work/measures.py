@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seas_runtime.dataset.layout import RECORDS_NAME
-from seas_runtime.files import parse_json
+from seas_runtime.files import lines_from, parse_json
 from seas_runtime.service.state.pairs import DATASET
 
 _RECENT = 200
@@ -45,13 +45,10 @@ class Measures:
             start = self._read_to.get(job, 0)
             try:
                 with (folder / DATASET / RECORDS_NAME).open("rb") as file:
-                    file.seek(start)
-                    data = file.read()
+                    lines, self._read_to[job] = lines_from(file, start)
             except OSError:
                 return
-            whole = data[: data.rfind(b"\n") + 1]
-            self._read_to[job] = start + len(whole)
-            for line in whole.splitlines():
+            for line in lines:
                 try:
                     self._count(job, parse_json(line, "record"))
                 except (KeyError, TypeError, ValueError, AttributeError):

@@ -28,15 +28,17 @@ MAKE = """
 import sys
 from pathlib import Path
 from seas_runtime import DatasetRequest, Sampling, write_dataset
+from seas_runtime.methods.seas_options import SeasOptions
 from seas_runtime.spreading.opening import open_source
-bundle, out, pairs, steps, devices = sys.argv[1:]
-request = DatasetRequest(("all",), int(pairs), 7, sampling=Sampling(steps=int(steps) or None))
-with open_source(Path(bundle), "cpu", 1, None, devices or None) as (source, _):
+bundle, out, pairs, steps, masks, backend, devices = sys.argv[1:]
+sampling, options = Sampling(steps=int(steps) or None), SeasOptions(mask_steps=int(masks) or None)
+request = DatasetRequest(("all",), int(pairs), 7, sampling=sampling, options=options)
+with open_source(Path(bundle), backend, 1, None, devices or None) as (source, _):
     write_dataset(source, request, Path(out), lambda done, total: print(done, total, flush=True))
 """
 
 
-def start(bundle: Path, out: Path, pairs: int, steps: int, devices: str, limit: int | None) -> Any:
+def start(options: Any, out: Path, devices: str, limit: int | None) -> Any:
     """Start a run in a process; `limit` is the largest file that it can write, in bytes."""
 
     def limited() -> None:
@@ -44,7 +46,8 @@ def start(bundle: Path, out: Path, pairs: int, steps: int, devices: str, limit: 
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
-    words = [sys.executable, "-c", MAKE, str(bundle), str(out), str(pairs), str(steps), devices]
+    how = [str(value) for value in (options.pairs, options.steps, options.mask_steps)]
+    words = [sys.executable, "-c", MAKE, str(options.bundle), str(out), *how, options.backend, devices]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, preexec_fn=limited)
 
 
@@ -55,29 +58,41 @@ def children(process: int) -> list[int]:
 
 
 def disturbed(options: Any) -> dict[str, int]:
-    """Run to the end through kills and full disks; return how often each happened."""
+    """Run to the end through kills and full disks; return how often each happened.
+
+    The counts are kept in the folder, so that a script that is started again goes on with them.
+    """
+    kept = options.out / "told.json"
     told = {"workers_killed": 0, "runs_killed": 0, "disk_full": 0}
-    marks = [1 / 3, 2 / 3]
-    limit = None
+    if kept.exists():
+        told = json.loads(kept.read_text())
+    marks = [1 / 3, 2 / 3][told["runs_killed"] :]
+    limit = 16 << 10 if told["runs_killed"] > told["disk_full"] else None
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    def tell(what: str) -> None:
+        told[what] += 1
+        kept.write_text(json.dumps(told))
+
     while True:
-        run = start(options.bundle, options.out / "disturbed", options.pairs, options.steps, "cores:2", limit)
+        run = start(options, options.out / "disturbed", "cores:2", limit)
         last = time.monotonic()
         for line in run.stdout:
             done, total = map(int, line.split())
             if marks and done >= marks[0] * total:
                 marks.pop(0)
                 run.kill()
-                told["runs_killed"] += 1
+                tell("runs_killed")
                 limit = 16 << 10
             elif time.monotonic() - last > options.every and (found := children(run.pid)):
                 os.kill(random.choice(found), signal.SIGKILL)
-                told["workers_killed"] += 1
+                tell("workers_killed")
                 last = time.monotonic()
         code = run.wait()
         if code == 0:
             return told
         if limit is not None and code != -signal.SIGKILL:
-            told["disk_full"] += 1
+            tell("disk_full")
             limit = None
 
 
@@ -95,11 +110,13 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("soak"), help="where the pairs go (%(default)s)")
     parser.add_argument("--pairs", type=int, default=3_334, help="of each defect (%(default)s)")
     parser.add_argument("--steps", type=int, default=3, help="0 for the bundle's own (%(default)s)")
+    parser.add_argument("--mask-steps", type=int, default=0, help="0 for the bundle's own (%(default)s)")
+    parser.add_argument("--backend", default="cpu", help="(%(default)s)")
     parser.add_argument("--every", type=float, default=60, help="seconds between kills (%(default)s)")
     options = parser.parse_args()
     result, options.out = options.out, options.folder
     told = disturbed(options)
-    calm = start(options.bundle, options.out / "calm", options.pairs, options.steps, "", None)
+    calm = start(options, options.out / "calm", "", None)
     for _ in calm.stdout:
         pass
     if calm.wait():
@@ -109,6 +126,9 @@ def main() -> int:
     keys = [(record["defect"], record["index"]) for record in records]
     figures = {
         "pairs": len(wanted),
+        "steps": options.steps,
+        "mask_steps": options.mask_steps,
+        "backend": options.backend,
         **told,
         "lost": len(wanted) - len(set(keys)),
         "doubled": len(keys) - len(set(keys)),

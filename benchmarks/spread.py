@@ -2,8 +2,9 @@
 
     python benchmarks/spread.py plan                 10^6 pairs as shards: planned, listed once they are there
     python benchmarks/spread.py growth               1 to 64 workers that sleep for a pair's measured time
-    python benchmarks/spread.py overhead BUNDLE      one process, two, and workers of two nodes of a real
-                                                     cluster: bytes, pairs a second, memory of each
+    python benchmarks/spread.py overhead BUNDLE      one process, two, one to four workers of a real cluster
+                                                     of three nodes: bytes, pairs a second, memory of each;
+                                                     again with a worker, then a node, killed -9 five times
 
 `growth` runs our part of the Ray crew (who is given what, order, retries) over stand-ins for actors, as 64 of
 them do not fit on a small machine: it measures the head's work for each task, not Ray's own.
@@ -15,30 +16,36 @@ import argparse
 import json
 import multiprocessing
 import os
+import random
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from machine import describe_machine, write_entry
 
+from seas_runtime import DatasetRequest, Sampling
 from seas_runtime.backends.cores import peak_memory
 from seas_runtime.dataset.shards.names import SHARDS, TAR, Shard, missing, parse
 from seas_runtime.dataset.shards.store import Store
+from seas_runtime.methods.seas_options import SeasOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.runtime.datasets import snapshot
 from tests.runtime.fake_ray import FakeRay
-from tests.runtime.real_ray import cluster
+from tests.runtime.real_ray import Nodes, cluster
 
 RESULT = Path(__file__).parent / "results" / "spread.json"
 PAIRS, SHARD_PAIRS, DEFECTS = 1_000_000, 256, 70
 PAIR_SECONDS = 0.144  # of 512 x 512 pixels in 25 steps on an H200: results/ of the engines' benchmarks
 TASKS = 1600
+KILLS = 5
 
 
 def plan() -> dict[str, Any]:
@@ -105,20 +112,35 @@ def _tasks(kind: Any, count: int) -> Iterator[Any]:
     return (kind([[]], {}) for _ in range(count))
 
 
-def overhead(bundle: Path, pairs: int, steps: int | None) -> dict[str, Any]:
+def overhead(bundle: Path, pairs: int, backend: str, steps: int | None, masks: int | None) -> dict[str, Any]:
     """Make the same pairs by one process, by two, and by a cluster's workers, each case in a process.
 
     `same` compares files and records with the first case's.
     """
     figures: dict[str, Any] = {}
+    options = SeasOptions(mask_steps=masks)
+    request = (
+        DatasetRequest(("good",), pairs, 1, sampling=Sampling(steps=steps), options=options)
+        if pairs
+        else None
+    )
     with tempfile.TemporaryDirectory() as folder:
 
-        def measure(name: str, threads: int = 1, devices: str | None = None, ray: str | None = None) -> None:
+        def measure(
+            name: str,
+            threads: int = 1,
+            devices: str | None = None,
+            ray: str | None = None,
+            kill: Callable[[], bool] | None = None,
+        ) -> None:
             out = Path(folder) / str(len(figures))
             try:
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                    case = pool.submit(_case, bundle, out, pairs, steps, threads, devices, ray)
+                    case = pool.submit(_case, bundle, out, request, backend, threads, devices, ray)
+                    killed = 0 if kill is None else _disturb(case, out, kill, pairs)
                     figures[name] = {**case.result(), "same": _same(out, Path(folder) / "0")}
+                    if kill is not None:
+                        figures[name]["killed"] = killed
             except Exception as error:
                 figures[name] = f"not measured: {str(error).splitlines()[0][:200]}"
             print(json.dumps({name: figures[name]}), flush=True)
@@ -131,37 +153,86 @@ def overhead(bundle: Path, pairs: int, steps: int | None) -> dict[str, Any]:
                 measure("ray, one worker", 1, None, nodes.address)
                 nodes.add(1)
                 measure("ray, two workers", 1, None, nodes.address)
+                nodes.add(2)
+                measure("ray, four workers", 1, None, nodes.address)
+                measure("ray, a worker killed", 1, None, nodes.address, lambda: _kill_worker(nodes))
+                measure("ray, a node killed", 1, None, nodes.address, lambda: _kill_node(nodes))
         except Exception as error:
             figures["ray"] = f"not measured: {str(error).splitlines()[0][:200]}"
     weights = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
-    return {"pairs": pairs, "steps": steps, "bundle_bytes": weights, "cases": figures}
+    return {
+        "pairs": pairs,
+        "backend": backend,
+        "steps": steps,
+        "mask_steps": masks,
+        "bundle_bytes": weights,
+        "cases": figures,
+    }
+
+
+def _disturb(case: Future[Any], out: Path, kill: Callable[[], bool], pairs: int) -> int:
+    """Kill at each sixth of the pairs while a case runs, KILLS times; return how often it was done."""
+    killed = 0
+    while not case.done() and killed < KILLS:
+        time.sleep(0.2)
+        records = out / "records.jsonl"
+        made = records.read_bytes().count(b"\n") if records.exists() else 0
+        if made > (killed + 1) * pairs // (KILLS + 1) and kill():
+            killed += 1
+    return killed
+
+
+def _kill_worker(nodes: Nodes) -> bool:
+    """Kill a worker that makes pairs; False where none is there yet."""
+    found = nodes.workers()
+    if found:
+        os.kill(random.choice(found), signal.SIGKILL)
+    return bool(found)
+
+
+def _kill_node(nodes: Nodes) -> bool:
+    """Kill the node that joined last, and let another join."""
+    nodes.kill_last()
+    nodes.add(2)
+    return True
 
 
 def _case(
-    bundle: Path, out: Path, pairs: int, steps: int | None, threads: int, devices: str | None, ray: str | None
+    bundle: Path,
+    out: Path,
+    request: DatasetRequest | None,
+    backend: str,
+    threads: int,
+    devices: str | None,
+    ray: str | None,
 ) -> dict[str, Any]:
     """Make pairs, and say how fast, and what those that made them hold in memory."""
-    from seas_runtime import DatasetRequest, Sampling, write_dataset
+    from seas_runtime import write_dataset
     from seas_runtime.spreading.opening import open_source
     from seas_runtime.spreading.pool import Pool
 
-    sampling = Sampling(steps=steps)
-    with open_source(bundle, "cpu", threads, None, devices, ray) as (source, _):
+    with open_source(bundle, backend, threads, None, devices, ray) as (source, _):
         begun = time.perf_counter()
         source.describe_backend()
         opened = time.perf_counter() - begun
-        if pairs:
-            write_dataset(source, DatasetRequest(("good",), 8, sampling=sampling), out.with_suffix(".warm"))
+        if request is not None:
+            write_dataset(source, replace(request, count=8, seed=0), out.with_suffix(".warm"))
         begun = time.perf_counter()
-        if pairs:
-            write_dataset(source, DatasetRequest(("good",), pairs, 1, sampling=sampling), out)
+        if request is not None:
+            write_dataset(source, request, out)
         seconds = time.perf_counter() - begun
         made_by = [one.process for one in source.start()] if isinstance(source, Pool) else [os.getpid()]
         return {
             "seconds_to_open": opened,
-            "pairs_per_second": pairs / seconds,
-            "workers": [_memory(process, bundle) for process in made_by],
+            "pairs_per_second": request and request.count / seconds,
+            "workers": [_memory(process, bundle) for process in made_by if _lives(process)],
         }
+
+
+def _lives(process: int) -> bool:
+    """Say whether a process has memory still: it may have been killed since."""
+    status = Path(f"/proc/{process}/status")
+    return status.exists() and "VmHWM" in status.read_text()
 
 
 def _memory(process: int, bundle: Path) -> dict[str, Any]:
@@ -202,12 +273,20 @@ def main() -> None:
     parser.add_argument("bundle", nargs="?", type=Path)
     parser.add_argument("--pairs", type=int, default=40, help="0: open only, for memory (%(default)s)")
     parser.add_argument("--steps", type=int, help="of sampling; the bundle's own by default")
+    parser.add_argument("--mask-steps", type=int, help="the bundle's own by default")
+    parser.add_argument("--backend", default="cpu", help="(%(default)s)")
     parser.add_argument("--print", action="store_true", help="leave the kept results as they are")
     options = parser.parse_args()
     if options.what == "overhead":
         if options.bundle is None:
             parser.error("overhead: give a bundle's folder")
-        measured = overhead(options.bundle.absolute(), options.pairs, options.steps)
+        measured = overhead(
+            options.bundle.absolute(),
+            options.pairs,
+            options.backend,
+            options.steps,
+            options.mask_steps,
+        )
     else:
         measured = plan() if options.what == "plan" else growth()
     measured["machine"] = describe_machine()

@@ -66,6 +66,19 @@ class Nodes:
                 os.kill(pid, signal.SIGKILL)
         return killed
 
+    def workers(self) -> list[int]:
+        """Return the processes of actors, on all nodes."""
+        import psutil
+
+        nodes = [*self._others, self._cluster.head_node]
+        started = [one.process.pid for node in nodes for one in node.all_processes.get("raylet", ())]
+        return [
+            child.pid
+            for pid in started
+            for child in psutil.Process(pid).children()
+            if any(word.startswith("ray::RemoteWorker") for word in child.cmdline())
+        ]
+
     def close(self) -> None:
         """End all nodes."""
         self._cluster.shutdown()

@@ -160,6 +160,22 @@ def test_the_loss_is_a_norm() -> None:
     assert float(norm_loss(eps, noise)) == pytest.approx(sum(norms) / 2, abs=1e-5)
 
 
+def test_what_lies_in_masks_can_count_more() -> None:
+    eps, noise = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    inside = torch.zeros(2, 1, 8, 8)
+    inside[:, :, :2] = 1
+    weighted = norm_loss(eps, noise, 1 + 29 * inside)
+    squared = (noise - eps) ** 2
+    wanted = [
+        math.sqrt(float(30 * one[:, :2].sum() + one[:, 2:].sum()) / (4 * 8 * (2 * 30 + 6)))
+        for one in squared
+    ]
+    assert float(weighted) == pytest.approx(sum(wanted) / 2, abs=1e-5)
+    assert float(norm_loss(eps, noise, torch.full((2, 1, 8, 8), 7.0))) == pytest.approx(
+        float(norm_loss(eps, noise)), abs=1e-5
+    )
+
+
 def write_product(folder: Path) -> Product:
     return load_product(write_tiny_product(folder / "plate"), size=IMAGE_SIZE)
 

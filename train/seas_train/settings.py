@@ -52,6 +52,7 @@ def one_of(*words: str) -> Bound:
 Count = Annotated[int, at_least(1)]
 Whole = Annotated[int, at_least(0)]
 Weight = Annotated[float, at_least(0)]
+FromOne = Annotated[float, at_least(1)]
 Positive = Annotated[float, Bound("more than 0", lambda value: value > 0)]
 Share = Annotated[float, Bound("a share in 0..1", lambda value: 0 <= value <= 1)]
 Fraction = Annotated[float, Bound("between 0 and 1", lambda value: 0 < value < 1)]

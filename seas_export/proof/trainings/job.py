@@ -92,9 +92,13 @@ def job_key(
 ) -> str:
     """Return what a job is called by its content. contents: hashes of the samples by what they are for.
 
-    recipe: its settings; a folder of `textures` among them counts by what is in it.
+    recipe: its settings; a folder of `textures` among them counts by what is in it, and a `share` of made
+        samples only where there are real ones beside them.
     """
     options = dict(recipe)
+    made, real = (contents[kind] or contents[f"{kind} normals"] for kind in ("made", "real"))
+    if not (made and real):
+        options.pop("share", None)
     textures = options.pop("textures", None)
     said = {
         "version": VERSION,

@@ -18,6 +18,8 @@ STEPS_PER_DEFECT = 4110
 TEXT_RATE = 0.02
 """The authors' effective rate: 0.005 times a batch of four."""
 MASK_STEPS = 30_000
+SMALL_GUIDANCE = 4.0
+"""Of `micro`, whose defects are faint without; the paper has none."""
 PAPER_TOKENS, AUTHORS_TOKENS = 8, 4
 PAPER_MASK_TOKENS, AUTHORS_MASK_TOKENS = 4, 16
 
@@ -124,4 +126,5 @@ class TrainConfig(Settings):
             shared: dict[str, Any] = {"half_precision": True, "optimizer": cosine, "variants": 8}
             learned = replace(learned, steps=700, encoder=Encoder.SMALL, encoder_learning_rate=2e-3, **shared)
             masks = replace(masks, steps=400)
-        return cls(learned, masks, save_every=200 if small else 500)
+        generation = Generation(SMALL_GUIDANCE) if small else Generation()
+        return cls(learned, masks, generation, save_every=200 if small else 500)

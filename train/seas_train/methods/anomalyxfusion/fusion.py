@@ -92,7 +92,12 @@ class TimeFusion(nn.Module):
         return made
 
 
-def norm_loss(prediction: Tensor, noise: Tensor) -> Tensor:
-    """Return the mean over pictures of ||noise - prediction||, unsquared, in units of sqrt(numbers)."""
-    apart = (noise.float() - prediction.float()).flatten(1)
-    return (apart.square().mean(dim=1) + 1e-12).sqrt().mean()
+def norm_loss(prediction: Tensor, noise: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean over pictures of ||noise - prediction||, unsquared, in units of sqrt(numbers).
+
+    weights: [B, 1, h, w], of the squared differences; their mean over a picture does not count. None for 1.
+    """
+    squared = (noise.float() - prediction.float()).square()
+    if weights is not None:
+        squared = squared * (weights / weights.mean(dim=(1, 2, 3), keepdim=True))
+    return (squared.flatten(1).mean(dim=1) + 1e-12).sqrt().mean()

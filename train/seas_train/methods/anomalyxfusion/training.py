@@ -30,6 +30,7 @@ from seas_train.methods.contract import Method
 from seas_train.methods.inpainting.checkpoint import read_tensors, save_checkpoint, write_tensors
 from seas_train.methods.inpainting.data import by_defect, encode_pairs, geometry_for, noised
 from seas_train.methods.inpainting.data import check_base as check_features
+from seas_train.methods.inpainting.losses import latent_masks
 from seas_train.methods.inpainting.words import word_state
 from seas_train.training.loop import run_training
 from seas_train.training.precision import native_autocast
@@ -101,11 +102,15 @@ class FusionStage(Stage):
         )
 
     def losses(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The mean norm of the noise error."""
+        """The mean norm of the noise error, in the masks weighted by `region_weight`."""
         names = ("noisy", "timesteps", "defects", "sentences", "masks")
         with native_autocast(self._device, self.config.half_precision):
             eps = model(*(tensors[name] for name in names))
-        return {"loss": norm_loss(eps, tensors["target"])}
+        weights = None
+        if self.config.region_weight != 1:
+            masks = latent_masks(tensors["masks"], self.geometry.latent_size)
+            weights = 1 + (self.config.region_weight - 1) * masks
+        return {"loss": norm_loss(eps, tensors["target"], weights)}
 
     def _features(self) -> dict[Path, Tensor]:
         """Return the feature [D] of each training picture's sentence."""

@@ -10,9 +10,9 @@ from seas_runtime.methods.seas_options import MASK_STEPS
 from seas_train.bases.base import Base, is_small
 from seas_train.data import Product
 from seas_train.methods.seas.config import TrainConfig
-from seas_train.methods.seas.finetune.config import FinetuneConfig, FromOne
+from seas_train.methods.seas.finetune.config import FinetuneConfig
 from seas_train.methods.seas.mask_head.config import MaskHeadConfig
-from seas_train.settings import Count, Positive, Settings, Whole, overlay, require, within
+from seas_train.settings import Count, FromOne, Positive, Settings, Whole, overlay, require, within
 from seas_train.training.optimizer import OptimizerConfig, Schedule
 from seas_train.training.precision import Precision
 from seas_train.training.stage import LoopConfig

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated
 
-from seas_train.settings import Bound, Count, Positive, Settings, Share, Weight, Whole, at_least, require
+from seas_train.settings import Bound, Count, FromOne, Positive, Settings, Share, Weight, Whole, require
 from seas_train.training.optimizer import OptimizerConfig
 
-FromOne = Annotated[float, at_least(1)]
 Word = Annotated[str, Bound("a word or several", lambda word: bool(word.strip()))]
 
 

@@ -167,8 +167,7 @@ def test_what_lies_in_masks_can_count_more() -> None:
     weighted = norm_loss(eps, noise, 1 + 29 * inside)
     squared = (noise - eps) ** 2
     wanted = [
-        math.sqrt(float(30 * one[:, :2].sum() + one[:, 2:].sum()) / (4 * 8 * (2 * 30 + 6)))
-        for one in squared
+        math.sqrt(float(30 * one[:, :2].sum() + one[:, 2:].sum()) / (4 * 8 * (2 * 30 + 6))) for one in squared
     ]
     assert float(weighted) == pytest.approx(sum(wanted) / 2, abs=1e-5)
     assert float(norm_loss(eps, noise, torch.full((2, 1, 8, 8), 7.0))) == pytest.approx(

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from seas_runtime.errors import UserError
 from seas_runtime.placement.appearance.contrast import Contrast
 from seas_runtime.placement.appearance.looks import (
     EDGE,
     LARGEST,
+    MOST_GRAIN,
     Look,
     joined_looks,
     lay_look,
@@ -20,6 +22,7 @@ from seas_runtime.placement.appearance.looks import (
     measure_look,
     misfit,
     unpacked,
+    with_grain,
 )
 from seas_runtime.placement.appearance.surface import fill_in, is_wide
 from seas_runtime.placement.draw import Placer
@@ -102,11 +105,11 @@ def test_other_defects_are_no_surface() -> None:
 
 
 def test_a_large_look_is_kept_small_and_one_at_the_border_has_a_margin() -> None:
-    mask = np.zeros((500, 600), bool)
-    mask[:400, 100:600] = True
-    packed, _ = measure_look(np.full((500, 600, 3), 90, np.uint8), mask)
+    mask = np.zeros((1000, 1200), bool)
+    mask[:800, 200:1200] = True
+    packed, _ = measure_look(np.full((1000, 1200, 3), 90, np.uint8), mask)
     assert max(packed.shape[:2]) == LARGEST
-    assert packed.shape[1] / packed.shape[0] == pytest.approx((500 + 2 * 52) / (400 + 2 * 52), abs=0.02)
+    assert packed.shape[1] / packed.shape[0] == pytest.approx((1000 + 2 * 102) / (800 + 2 * 102), abs=0.02)
     assert (packed == 128).all()
 
 
@@ -200,6 +203,39 @@ def test_a_shape_made_anew_takes_its_look_along() -> None:
         expected = turned @ np.array([1.0, 0.0])  # from its left to its right
         direction = (bright - dark) / np.linalg.norm(bright - dark)
         assert direction @ expected > 0.9
+
+
+def test_a_shape_made_anew_keeps_the_grain_of_its_look() -> None:
+    """Sampled between pixels it would keep two thirds."""
+    pixels = np.random.default_rng(0).normal(100, 12, (SIZE, SIZE, 3)).clip(0, 255).astype(np.uint8)
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[40:121, 40:121] = disc(40)
+    found = cut_shapes(mask, WHOLE, pixels)[0]
+    assert found.contrast is not None
+    assert found.contrast.look is not None
+    beside = margin((81, 81)) - EDGE
+    real = _grain(found.contrast.look[beside:-beside, beside:-beside].astype(np.float32) * 2)
+    grains = []
+    for seed in range(5):
+        _, _, look = augment(np.random.default_rng(seed), found, Ranges.of([found]), (SIZE, SIZE))
+        assert look is not None
+        grains.append(_grain(look.values))
+    assert np.mean(grains) == pytest.approx(real, rel=0.15)
+
+
+def test_grain_is_raised_where_sampling_took_it_and_never_without_end() -> None:
+    rough = np.random.default_rng(0).normal(0, 10, (40, 40, 3)).astype(np.float32)
+    assert _grain(with_grain(rough / 1.5, rough)) == pytest.approx(_grain(rough), rel=0.03)
+    assert _grain(with_grain(rough / 9, rough)) == pytest.approx(_grain(rough) / 9 * MOST_GRAIN, rel=0.03)
+    assert with_grain(rough, rough / 2) == pytest.approx(rough)
+    even = np.full((40, 40, 3), 7, np.float32)
+    assert with_grain(even, rough) == pytest.approx(even)
+
+
+def _grain(values: np.ndarray) -> float:
+    """The median difference of a pixel from the mean of its nine."""
+    around = ndimage.uniform_filter(values, (3, 3, 0), mode="nearest")
+    return float(np.median(np.abs(values - around)))
 
 
 def test_looks_travel_in_the_table_and_old_tables_have_none() -> None:

@@ -27,13 +27,15 @@ from seas_runtime.placement.appearance.surface import (
 )
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, grow
 
-LARGEST = 512
+LARGEST = 768
 """Pixels of a packed look's longer side: more than a base sees of a window, as the look is laid at the
 photograph's own resolution. Made smaller, a wide defect would lose its grain."""
 EDGE = 2
 """Pixels around a mask that its look has too: a mask's outline is a person's, and its edge is soft."""
 MOST_GAIN = 1.5
 """Differences grow with the brightness of the surroundings, but not beyond this."""
+MOST_GRAIN = 2.0
+"""By how much the grain of a look is raised at most where sampling took it."""
 _MARGIN = 0.1
 """Of the mask's longer side: how far around it a packed look reaches."""
 _EDGES = 0.5
@@ -127,6 +129,29 @@ def measure_look(
 def unpacked(packed: FloatArray, own: bool) -> FloatArray:
     """Return the values of a packed look [h, w, 3], or of samples of it."""
     return packed if own else (packed - 128) * 2
+
+
+def with_grain(made: FloatArray, real: FloatArray) -> FloatArray:
+    """Return a look [h, w, 3] that was sampled from a `real` one [H, W, 3] with as much grain as that has.
+
+    A sample between pixels is a mean of them, so that a surface that is turned or bent a little loses its
+    grain, by which a segmenter then knows what was drawn. Grain is the median difference of a pixel from the
+    mean around it, which a defect's few edges do not move.
+    """
+    fine, wanted = made - _mean_around(made), real - _mean_around(real)
+    left = float(np.median(np.abs(fine)))
+    if left <= 0:
+        return made
+    gain = min(MOST_GRAIN, max(1.0, float(np.median(np.abs(wanted))) / left))
+    raised: FloatArray = made + np.float32(gain - 1) * fine
+    return raised
+
+
+def _mean_around(values: FloatArray) -> FloatArray:
+    """Return the mean of each pixel [h, w, 3] and its eight neighbours; the border's own are repeated."""
+    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)), "edge")
+    tall = padded[:-2] + padded[1:-1] + padded[2:]
+    return np.asarray((tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]) / 9, np.float32)
 
 
 def lay_look(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from seas_runtime.placement.appearance.looks import EDGE, Look, margin, unpacked
+from seas_runtime.placement.appearance.looks import EDGE, Look, margin, unpacked, with_grain
 from seas_runtime.placement.masks.borders import NO_SIDES, Sides, continued, cut_off
 from seas_runtime.placement.masks.borders import TURN as BORDER_TURN
 from seas_runtime.placement.masks.borders import WARP as BORDER_WARP
@@ -200,7 +200,9 @@ def _new_look(
     values = packed.astype(np.float32)
     found = np.stack([_sampled(values[..., channel], at_x, at_y, "edge") for channel in range(3)], -1)
     means = found.reshape(final[0] + 2 * EDGE, finer, final[1] + 2 * EDGE, finer, 3).mean((1, 3))
-    return np.asarray(means, np.float32)
+    down, across = round((around - EDGE) * wide_y), round((around - EDGE) * wide_x)
+    real = values[down : len(values) - down, across : values.shape[1] - across]
+    return with_grain(np.asarray(means, np.float32), real)
 
 
 def _paths(

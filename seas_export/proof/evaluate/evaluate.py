@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from seas_export.proof.evaluate.features import networks
-from seas_export.proof.evaluate.figures import mask_figures, picture_figures
+from seas_export.proof.evaluate.figures import mask_figures, picture_figures, surface_figures
 from seas_export.proof.evaluate.seen import MOST, generated, real
 from seas_runtime.dataset.formats.finished import FinishedDataset, read_finished
 from seas_runtime.dataset.layout import RECORDS_NAME
@@ -49,12 +49,21 @@ class Evaluation:
         return list(dict.fromkeys(name for kind in self.kinds.values() for name in kind["figures"]))
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Return a row for each kind: its pictures, what was accepted, its figures and its masks' size."""
+        """Return a row for each kind: pictures, what was accepted, figures, the masks' size, the grain."""
         made = []
         for name, kind in self.kinds.items():
             figures = [_cell(kind["figures"], column) for column in self.columns()]
             accepted = NOT_MEASURED if kind["accepted"] is None else f"{100 * kind['accepted']:.0f} %"
-            made.append((name, str(kind["pictures"]), accepted, *figures, _sizes(kind["masks"])))
+            made.append(
+                (
+                    name,
+                    str(kind["pictures"]),
+                    accepted,
+                    *figures,
+                    _sizes(kind["masks"]),
+                    _grain(kind["surface"]),
+                )
+            )
         return made
 
 
@@ -94,7 +103,9 @@ def evaluate(
         figures: dict[str, float | None] = {}
         for network in found:
             figures |= picture_figures(network, made, everything, training)
-        masks = {"generated": mask_figures(made.whole_masks), "real": mask_figures(everything.whole_masks)}
+        sides = {"generated": made, "real": everything}
+        masks = {side: mask_figures(seen.whole_masks) for side, seen in sides.items()}
+        surface = {side: surface_figures(seen) for side, seen in sides.items() if kind != GOOD}
         results[kind] = {
             "pictures": len(made.pictures),
             "real pictures": len(everything.pictures),
@@ -102,6 +113,7 @@ def evaluate(
             "accepted": accepted.get(kind),
             "figures": figures,
             "masks": None if kind == GOOD else masks,
+            "surface": surface or None,
         }
     progress(len(kinds), len(kinds))
     if any(kind["pictures"] == MOST for kind in results.values()):
@@ -133,3 +145,11 @@ def _sizes(masks: dict[str, Any] | None) -> str:
         return "-"
     shares = [masks[side]["share"] for side in ("generated", "real")]
     return " / ".join(NOT_MEASURED if share is None else f"{100 * share[1]:.2f} %" for share in shares)
+
+
+def _grain(surface: dict[str, Any] | None) -> str:
+    """Say how much grain defects have by what is around them: medians."""
+    if surface is None:
+        return "-"
+    grains = [surface[side]["grain"] for side in ("generated", "real")]
+    return " / ".join(NOT_MEASURED if grain is None else f"{grain[1]:.2f}" for grain in grains)

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seas_export.proof.evaluate.features import Network
 from seas_export.proof.evaluate.formulas import cluster_diversity, inception_score, kernel_distance
 from seas_export.proof.evaluate.seen import Seen, augmented
 from seas_runtime.dataset.formats.shapes.regions import find_regions
-from seas_runtime.placement.morphology import BoolArray
+from seas_runtime.placement.morphology import BoolArray, grow
+
+_GAP, _REACH = 2, 12
+"""Pixels beside a mask's outline that are neither side's, and how far its surroundings reach."""
+_LEAST = 16
+"""Pixels of a side from which on it is measured."""
 
 Figures = dict[str, float | None]
 
@@ -83,6 +89,37 @@ def mask_figures(masks: Sequence[BoolArray]) -> dict[str, Any]:
         "parts": _quantiles(counts),
         "place": {"down": _quantiles(middle[:, 0]), "across": _quantiles(middle[:, 1])} if places else None,
     }
+
+
+def surface_figures(seen: Seen) -> dict[str, Any]:
+    """Return how defects differ from what lies around them, as quantiles of 10, 50 and 90 %.
+
+    contrast: how far the mean within the mask is from the mean around, in levels of 8 bits. grain: the mean
+    difference of a pixel from the mean of its nine, within by around: what was drawn is often smoother than
+    what a camera saw. None where masks are too small, or fill their pictures.
+    """
+    contrasts, grains = [], []
+    for picture, mask in zip(seen.pictures, seen.masks, strict=True):
+        levels = picture.astype(np.float32).mean(-1)
+        inner = ~grow(~mask, _GAP)
+        inside = inner if inner.sum() >= _LEAST else mask
+        around = grow(mask, _REACH) & ~grow(mask, _GAP)
+        if min(inside.sum(), around.sum()) < _LEAST:
+            continue
+        contrasts.append(abs(float(levels[inside].mean() - levels[around].mean())))
+        fine = np.abs(levels - _mean_of_nine(levels))
+        if fine[around].mean() > 0:
+            grains.append(float(fine[inside].mean() / fine[around].mean()))
+    return {
+        "contrast": _quantiles(contrasts) if contrasts else None,
+        "grain": _quantiles(grains) if grains else None,
+    }
+
+
+def _mean_of_nine(levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    padded = np.pad(levels, 1, "edge")
+    tall = padded[:-2] + padded[1:-1] + padded[2:]
+    return np.asarray((tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]) / 9)
 
 
 def _quantiles(values: Any) -> list[float]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from seas_export.proof.evaluate import evaluate as evaluation
 from seas_export.proof.evaluate.features import Network
-from seas_export.proof.evaluate.figures import picture_figures
+from seas_export.proof.evaluate.figures import picture_figures, surface_figures
 from seas_export.proof.evaluate.seen import Seen, augmented
 from tests.export.commands import Run
 from tests.products import write_tiny_product
@@ -53,6 +53,20 @@ def test_a_defect_is_looked_at_alone() -> None:
     assert (alone == 200).sum() == 3 * mask.sum()
 
 
+def test_a_smooth_defect_has_less_grain_than_what_is_around_it() -> None:
+    random = np.random.default_rng(0)
+    mask = np.zeros((64, 64), bool)
+    mask[16:48, 16:48] = True
+    rough = random.normal(0, 1, (64, 64))
+    levels = 100 + np.where(mask, 30 + 3 * rough, 6 * rough)
+    picture = np.repeat(levels[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
+    found = surface_figures(Seen((picture,), (mask,)))
+    assert found["contrast"][1] == pytest.approx(30, abs=1)
+    assert found["grain"][1] == pytest.approx(0.5, abs=0.05)
+    everything = surface_figures(Seen((picture,), (np.ones((64, 64), bool),)))
+    assert everything == {"contrast": None, "grain": None}  # nothing lies around it
+
+
 def test_a_folder_without_a_data_set_is_refused(run: Run, toy_product: Path, tmp_path: Path) -> None:
     ended = run("evaluate", tmp_path, "--real", toy_product)
     assert ended.code == 2
@@ -84,4 +98,5 @@ def test_a_data_set_is_evaluated_kind_by_kind(
     assert kind["pictures"] == len(shares) > 0
     assert kind["masks"]["generated"]["share"][1] == pytest.approx(np.median(shares), abs=1e-5)
     assert found["not measured"] == ["is, kid: not measured"]
+    assert {*kind["surface"]} == {"generated", "real"}
     assert found["kinds"]["good"]["masks"] is None

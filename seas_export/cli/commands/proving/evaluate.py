@@ -49,6 +49,7 @@ def evaluate(
     )
     with pairs_progress("evaluate") as progress:
         found = evaluate_pictures(dataset, real, photographs, size, weights, progress)
-    heads = ("", "pictures", "accepted", *found.columns(), "mask, generated / real")
+    sides = ("mask, generated / real", "grain, generated / real")
+    heads = ("", "pictures", "accepted", *found.columns(), *sides)
     text = output.group(output.table(*heads, rows=list(found.rows())), "\n".join(found.missing))
     output.report(found.to_dict(), text, json)

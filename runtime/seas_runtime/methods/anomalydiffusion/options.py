@@ -62,5 +62,5 @@ def check_options(content: Content, request: Request) -> None:
     if asked in _GRAPHS and request.sampling.guidance != 1:
         raise UserError(
             f"{REWEIGHT}: steps with re-weighted attention have no guidance, found guidance "
-            f"{request.sampling.guidance:g}; leave one of them out"
+            f"{request.sampling.guidance:g}; give guidance 1, or leave the re-weighting out"
         )

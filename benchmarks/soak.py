@@ -24,6 +24,8 @@ from typing import Any
 
 from machine import result_parser, write_result
 
+FULL_AT = 16 << 10
+"""Bytes of the largest file while the disk is full."""
 MAKE = """
 import sys
 from pathlib import Path
@@ -67,7 +69,7 @@ def disturbed(options: Any) -> dict[str, int]:
     if kept.exists():
         told = json.loads(kept.read_text())
     marks = [1 / 3, 2 / 3][told["runs_killed"] :]
-    limit = 16 << 10 if told["runs_killed"] > told["disk_full"] else None
+    limit = FULL_AT if told["runs_killed"] > told["disk_full"] else None
     options.out.mkdir(parents=True, exist_ok=True)
 
     def tell(what: str) -> None:
@@ -83,7 +85,7 @@ def disturbed(options: Any) -> dict[str, int]:
                 marks.pop(0)
                 run.kill()
                 tell("runs_killed")
-                limit = 16 << 10
+                limit = FULL_AT
             elif time.monotonic() - last > options.every and (found := children(run.pid)):
                 os.kill(random.choice(found), signal.SIGKILL)
                 tell("workers_killed")

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from seas_export.proof.evaluate.features import Network
 from seas_export.proof.evaluate.formulas import cluster_diversity, inception_score, kernel_distance
 from seas_export.proof.evaluate.seen import Seen, augmented
 from seas_runtime.dataset.formats.shapes.regions import find_regions
+from seas_runtime.placement.appearance.looks import mean_around
 from seas_runtime.placement.morphology import BoolArray, grow
 
 _GAP, _REACH = 2, 12
@@ -107,19 +107,13 @@ def surface_figures(seen: Seen) -> dict[str, Any]:
         if min(inside.sum(), around.sum()) < _LEAST:
             continue
         contrasts.append(abs(float(levels[inside].mean() - levels[around].mean())))
-        fine = np.abs(levels - _mean_of_nine(levels))
+        fine = np.abs(levels - mean_around(levels))
         if fine[around].mean() > 0:
             grains.append(float(fine[inside].mean() / fine[around].mean()))
     return {
         "contrast": _quantiles(contrasts) if contrasts else None,
         "grain": _quantiles(grains) if grains else None,
     }
-
-
-def _mean_of_nine(levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    padded = np.pad(levels, 1, "edge")
-    tall = padded[:-2] + padded[1:-1] + padded[2:]
-    return np.asarray((tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]) / 9)
 
 
 def _quantiles(values: Any) -> list[float]:

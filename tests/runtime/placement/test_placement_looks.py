@@ -206,7 +206,7 @@ def test_a_shape_made_anew_takes_its_look_along() -> None:
 
 
 def test_a_shape_made_anew_keeps_the_grain_of_its_look() -> None:
-    """Sampled between pixels it would keep two thirds."""
+    """Sampled between pixels it would keep less than half."""
     pixels = np.random.default_rng(0).normal(100, 12, (SIZE, SIZE, 3)).clip(0, 255).astype(np.uint8)
     mask = np.zeros((SIZE, SIZE), bool)
     mask[40:121, 40:121] = disc(40)

@@ -138,7 +138,7 @@ def with_grain(made: FloatArray, real: FloatArray) -> FloatArray:
     grain, by which a segmenter then knows what was drawn. Grain is the median difference of a pixel from the
     mean around it, which a defect's few edges do not move.
     """
-    fine, wanted = made - _mean_around(made), real - _mean_around(real)
+    fine, wanted = made - mean_around(made), real - mean_around(real)
     left = float(np.median(np.abs(fine)))
     if left <= 0:
         return made
@@ -147,9 +147,10 @@ def with_grain(made: FloatArray, real: FloatArray) -> FloatArray:
     return raised
 
 
-def _mean_around(values: FloatArray) -> FloatArray:
-    """Return the mean of each pixel [h, w, 3] and its eight neighbours; the border's own are repeated."""
-    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)), "edge")
+def mean_around(values: FloatArray) -> FloatArray:
+    """Return the mean of each pixel [h, w] or [h, w, C] and its eight neighbours; the border's own are
+    repeated."""
+    padded = np.pad(values, ((1, 1), (1, 1), *((0, 0),) * (values.ndim - 2)), "edge")
     tall = padded[:-2] + padded[1:-1] + padded[2:]
     return np.asarray((tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]) / 9, np.float32)
 

@@ -4,9 +4,11 @@
         out/anomalyxfusion/bundle --product out/seas/sample/bottle --judges judges.safetensors
 
 All are of the sample product. The placements are the first bundle's own, drawn into the held-out normals,
-which no training saw. They are masks alone: a bundle that starts from real defects' looks
-has none here. A method whose labels are boxes is given the boxes of the same masks. Judges that
-learned from fresh renders alone say of each pair which defect they see, and where.
+which no training saw. They are masks alone: a bundle that starts from real defects' looks has none there, so
+it gets a second row, `NAME with looks`, of pairs that it places itself, as it does by default; with the first
+bundle's seed these are the same photographs and masks, but for attempts that gates reject. A method whose
+labels are boxes is given the boxes of the same masks. Judges that learned from fresh renders alone say of
+each pair which defect they see, and where.
 
 Three figures a defect: the share whose type is right; the IoU of the judge's mask with the given one; and the
 share of the judge's mask inside of it, which is what can be asked of boxes. Written are also how many pairs
@@ -45,6 +47,7 @@ from seas_runtime.generation.placing.backgrounds import Backgrounds
 from seas_runtime.generation.placing.drawing import Drawer
 from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.manifest.types import GOOD
+from seas_runtime.methods.blending.inputs import STRENGTH
 from seas_runtime.methods.request import PLACED, PairRequest
 from seas_runtime.methods.table import find_method
 from seas_runtime.placement.morphology import box_of
@@ -93,6 +96,15 @@ def draw(
         generator.place(place.photograph, defect, place.mask, seed, index=index, placing=asked, steps=steps)
         for index, place in enumerate(wanted)
     ]
+
+
+def draw_own(
+    generator: Generator, photographs: Path, defect: str, count: int, seed: int, steps: int | None
+) -> tuple[list[GeneratedPair], list[Place]]:
+    """Return pairs that a bundle places and starts itself, from looks, and where they are."""
+    generator.draw_onto(photographs)
+    pairs = list(generator.generate(defect, count, seed, placing=Placing(mask=PLACED), steps=steps))
+    return pairs, [Place(pair.image, pair.mask > 0) for pair in pairs]
 
 
 def judged(
@@ -167,47 +179,52 @@ def main() -> int:
         if arguments.judges is not None:
             keep_judges(judges, arguments.judges, arguments.renders)
     generators = [Generator.open(bundle, arguments.backend) for bundle in arguments.bundles]
-    photographs = Backgrounds.of_folder(arguments.product / "test" / GOOD)
-    wanted = {
-        kind: places(generators[0], photographs, kind, arguments.count, arguments.seed)
-        for kind in CLASSES[1:]
-    }
+    folder = arguments.product / "test" / GOOD
+    photographs, seed, steps = Backgrounds.of_folder(folder), arguments.seed, arguments.steps
+    wanted = {kind: places(generators[0], photographs, kind, arguments.count, seed) for kind in CLASSES[1:]}
     passed, drawn = True, []
     print(f"{'method':18}{'defect':16}  type right  mask IoU  inside  first try  seconds an attempt")
     for generator in generators:
-        name = generator.manifest.method
-        weak = find_method(name).placement_source == BOXES
-        bars, figures = (WEAK_BARS if weak else BARS), {}
-        for kind, asked in wanted.items():
-            own = [boxed(place) for place in asked] if weak else asked
-            pairs = draw(generator, kind, own, arguments.seed, arguments.steps)
-            row = figures[kind] = judged(judges, kind, pairs, own)
-            drawn.append((f"{name}: {kind}", pairs, own))
-            print(
-                f"{name:18}{kind:16}  {row['type_right']:10.2f}  {row['mask_iou']:8.2f}  {row['inside']:6.2f}"
-                f"  {row['first_try']:9.2f}  {row['seconds']:8.2f}",
-                flush=True,
+        method = generator.manifest.method
+        weak = find_method(method).placement_source == BOXES
+        bars = WEAK_BARS if weak else BARS
+        looks = generator.manifest.generation.get(STRENGTH, 1.0) < 1
+        for name in (method, f"{method} with looks") if looks else (method,):
+            figures = {}
+            for kind, asked in wanted.items():
+                if name != method:
+                    pairs, own = draw_own(generator, folder, kind, arguments.count, seed, steps)
+                else:
+                    own = [boxed(place) for place in asked] if weak else asked
+                    pairs = draw(generator, kind, own, seed, steps)
+                row = figures[kind] = judged(judges, kind, pairs, own)
+                drawn.append((f"{name}: {kind}", pairs, own))
+                print(
+                    f"{name:18}{kind:16}  {row['type_right']:10.2f}  {row['mask_iou']:8.2f}"
+                    f"  {row['inside']:6.2f}  {row['first_try']:9.2f}  {row['seconds']:8.2f}",
+                    flush=True,
+                )
+            met = {key: min(row[key] for row in figures.values()) >= bar for key, bar in bars.items()}
+            passed &= all(met.values())
+            sampler = generator.manifest.sampler
+            write_entry(
+                arguments.out,
+                name,
+                {
+                    "count": arguments.count,
+                    "renders": arguments.renders,
+                    "seed": seed,
+                    "masks": "boxes" if weak else "shapes",
+                    "sampler": sampler.name,
+                    "steps": steps or sampler.steps,
+                    "guidance": sampler.guidance,
+                    "backend": generator.backend.name,
+                    "defects": figures,
+                    "bars": bars,
+                    "met": met,
+                },
             )
-        met = {key: min(row[key] for row in figures.values()) >= bar for key, bar in bars.items()}
-        passed &= all(met.values())
-        sampler = generator.manifest.sampler
-        write_entry(
-            arguments.out,
-            name,
-            {
-                "count": arguments.count,
-                "renders": arguments.renders,
-                "seed": arguments.seed,
-                "masks": "boxes" if weak else "shapes",
-                "sampler": sampler.name,
-                "steps": arguments.steps or sampler.steps,
-                "backend": generator.backend.name,
-                "defects": figures,
-                "bars": bars,
-                "met": met,
-            },
-        )
-        print(f"{name}: bars {bars}, met {met}")
+            print(f"{name}: bars {bars}, met {met}")
     arguments.sheet.parent.mkdir(parents=True, exist_ok=True)
     sheet(drawn, arguments.columns).save(arguments.sheet)
     return 0 if passed else 1

@@ -320,7 +320,7 @@ def test_encoders_tell_where_a_mask_is(kind: Encoder) -> None:
 def test_whose_rules(tmp_path: Path) -> None:
     base = load_base(write_tiny_base(tmp_path / "base"))
     paper, authors = (TrainConfig.for_base(base, 3, rules) for rules in ("paper", "authors"))
-    assert paper.generation.guidance == 4.0  # of a base as small as micro
+    assert paper.generation.guidance == 6.0  # of a base as small as micro
     assert (paper.anomalydiffusion.anomaly_tokens, authors.anomalydiffusion.anomaly_tokens) == (8, 4)
     assert (paper.masks.tokens, paper.masks.start) == (4, "random")
     assert (authors.masks.tokens, authors.masks.start) == (16, "crack")

@@ -54,6 +54,7 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.parity.passed
     rows = {row.graph: row for row in result.parity.graphs}
     assert rows["context"].relative <= 1e-5
+    assert {"step", "step_unguided"} <= set(rows)
     return result.bundle
 
 
@@ -111,9 +112,13 @@ def test_openvino_makes_the_same_pairs(bundle: Path, generator: Generator) -> No
     assert np.abs(one.image.astype(int) - two.image).max() <= 1
 
 
-def test_there_is_no_guidance(generator: Generator) -> None:
-    with pytest.raises(UserError, match="method anomalyxfusion has none, expected 1, found 3"):
-        generator.request("spot", guidance=3.0)
+def test_guidance_leads_away_from_the_empty_sentence(generator: Generator) -> None:
+    """Of a base as small as this one; its loops were compared with PyTorch."""
+    assert generator.manifest.sampler.guidance == 5
+    (own,) = generator.generate("spot", 1, placing=Placing(), gate=False)
+    (none,) = generator.generate("spot", 1, placing=Placing(), gate=False, guidance=1.0)
+    assert none.record.to_dict()["guidance"] == 1.0
+    assert not np.array_equal(own.image, none.image)
 
 
 def test_fusion_is_its_formula() -> None:
@@ -294,5 +299,5 @@ def test_the_authors_code_has_no_rules_to_reproduce(tmp_path: Path) -> None:
 @needs_rtx
 def test_rtx_engines_are_built_of_all_that_generation_runs(bundle: Path, tmp_path: Path) -> None:
     """Of step, contexts of all steps and both codecs, in half precision."""
-    graphs = ("step", "context", "decode_image", "encode_image")
+    graphs = ("step", "step_unguided", "context", "decode_image", "encode_image")
     assert build_for_rtx(bundle, tmp_path) == dict.fromkeys(graphs, "fp16")

@@ -15,7 +15,7 @@ from seas_runtime.bundle.reading import Bundle, read_manifest_file, write_manife
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
-from seas_runtime.methods.blending.inputs import latent_mask, steps_left
+from seas_runtime.methods.blending.inputs import covered_mask, latent_mask, steps_left
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PairRequest, PlacedInputs, Placing, Request
 from seas_runtime.methods.seas_options import SeasOptions
@@ -250,6 +250,18 @@ def test_cells_that_a_mask_touches() -> None:
     expected[1, 3] = 1
     assert np.array_equal(latent_mask(mask, (SIZE, SIZE)), expected)
     assert not latent_mask(np.zeros_like(mask), (SIZE, SIZE)).any()
+
+
+def test_cells_that_a_mask_covers() -> None:
+    """As many as the mask is large; what is thinner than a cell stays."""
+    disc = np.hypot(*(np.indices((256, 256)) - 120.3)) < 41
+    cells = covered_mask(disc, (32, 32))
+    assert abs(64 * cells.sum() / disc.sum() - 1) < 0.05
+    assert 64 * latent_mask(disc, (32, 32)).sum() / disc.sum() > 1.15
+    line = np.zeros_like(disc)
+    line[99:101, 16:240] = True
+    assert np.array_equal(covered_mask(line, (32, 32)), latent_mask(line, (32, 32)))
+    assert not covered_mask(np.zeros_like(disc), (32, 32)).any()
 
 
 @pytest.mark.parametrize(

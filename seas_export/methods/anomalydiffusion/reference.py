@@ -32,7 +32,7 @@ from seas_runtime.methods.anomalydiffusion.options import (
     STEP_PAPER,
 )
 from seas_runtime.methods.anomalydiffusion.reweighting import LOOK, PHOTOGRAPH, PIXEL_MASK, grown, growth
-from seas_runtime.methods.blending.inputs import latent_mask
+from seas_runtime.methods.blending.inputs import covered_mask
 from seas_runtime.methods.request import PlacedInputs
 from seas_train import Checkpoint
 from seas_train.diffusion.taps import decode_pixels
@@ -50,7 +50,7 @@ def make_inputs(
     tokens = list(anomaly_tokens(checkpoint).values())
     mask = np.zeros((batch, 1, side, side), np.float32)
     mask[..., side // 4 : side // 2, side // 3 : side - side // 4] = 1
-    cells = np.stack([latent_mask(item[0] > 0, (size, size)) for item in mask])[:, None]
+    cells = np.stack([covered_mask(item[0] > 0, (size, size)) for item in mask])[:, None]
     photograph = feeds["vae_encoder"]["image"].astype(np.float32)
     step = feeds[STEP_UNGUIDED]
     unet = feeds["unet"]
@@ -159,7 +159,7 @@ def reference_loop(checkpoint: Checkpoint, schedule: Schedule, manifest: Manifes
             windows = np.stack([item.window for item in known.placed])
         ones = torch.ones(len(latents), 1, size, size)
         if how == AUTHORS:
-            cells = np.stack([latent_mask(mask, (size, size)) for mask in masks])[:, None]
+            cells = np.stack([covered_mask(mask, (size, size)) for mask in masks])[:, None]
             look = torch.from_numpy(grown(cells, growth(float(timestep), size)))
             logits, rows = AuthorsWeights()(known.before, known.noised, look), ones
         else:

@@ -102,7 +102,11 @@ def make_inputs(
         fused = fusion(*(torch.from_numpy(value) for value in given.values()))
         contexts = torch.stack([time(fused, torch.full((batch,), float(t))) for t in times])
     feeds = reference.make_inputs(checkpoint, schedule, seed, batch, [contexts[len(times) // 2, 0]])
-    step = {name: value for name, value in feeds[STEP_UNGUIDED].items() if name not in ("context", "noise")}
+    steps = {
+        name: {key: value for key, value in feeds[name].items() if key not in ("context", "noise")}
+        for name in (STEP, STEP_UNGUIDED)
+    }
+    empty = steps[STEP]["negative_context"][:, : fused.shape[1]]
     ids = tokenize(
         checkpoint.tokenizer, [checkpoint.prompts[name] for name in names], geometry.context_length
     )
@@ -112,7 +116,8 @@ def make_inputs(
         FUSION: given,
         TIME: {"fused": fused.numpy(), TIMESTEPS: np.resize(times, batch).astype(np.float32)},
         CONTEXT: {**given, TIMESTEPS: times},
-        STEP: {**step, CONTEXTS: contexts.numpy()},
+        STEP: {**steps[STEP], CONTEXTS: contexts.numpy(), "negative_context": empty},
+        STEP_UNGUIDED: {**steps[STEP_UNGUIDED], CONTEXTS: contexts.numpy()},
     }
 
 
@@ -137,8 +142,8 @@ def reference_module(name: str, checkpoint: Checkpoint) -> Callable[..., Any]:
         return time
     if name == CONTEXT:
         return _Contexts(checkpoint)
-    if name == STEP:
-        plain = shared_module(STEP_UNGUIDED, checkpoint)
+    if name in (STEP, STEP_UNGUIDED):
+        plain = shared_module(name, checkpoint)
 
         def step(*, contexts: Tensor, step_index: Tensor, **given: Tensor) -> Any:
             return plain(context=contexts[step_index[0]], step_index=step_index, **given)
@@ -190,7 +195,7 @@ METHOD = ExportMethod(
     fewest_steps=1,
     blend=True,
     half_tables=(EMBEDDINGS,),
-    half_values=frozenset({"context", CONTEXTS, "tap_coarse", "tap_fine"}),
+    half_values=frozenset({"context", "negative_context", CONTEXTS, "tap_coarse", "tap_fine"}),
     inner_values=frozenset(),
     part_cases=part_cases,
     sampler=DDIM,

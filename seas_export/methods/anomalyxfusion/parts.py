@@ -22,7 +22,7 @@ from seas_export.methods.seas.compose import (
     compose_step,
 )
 from seas_export.methods.seas.parts import make_parts as make_base_parts
-from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, ENCODE_IMAGE, STEP, STEPS
+from seas_runtime.manifest.types import BATCH, DECODE_IMAGE, ENCODE_IMAGE, STEP, STEP_UNGUIDED, STEPS
 from seas_runtime.methods.anomalyxfusion.method import (
     CONTEXT,
     CONTEXTS,
@@ -106,7 +106,8 @@ def compose(
     count = 3 * channels(parts[FUSION].graph.inputs, TEXTURES)
     opset, fused = spec.opset, replace(geometry, context_length=count)
     composed = {
-        STEP: compose_step(parts[UNET], fused, dtype, opset, guided=False, name=STEP, per_step=True),
+        STEP: compose_step(parts[UNET], fused, dtype, opset, guided=True, per_step=True),
+        STEP_UNGUIDED: compose_step(parts[UNET], fused, dtype, opset, guided=False, per_step=True),
         CONTEXT: compose_context(parts, geometry, dtype, opset),
         DECODE_IMAGE: compose_decode_image(parts[VAE_DECODER], geometry, opset),
         ENCODE_IMAGE: compose_encode_image(parts[VAE_ENCODER], geometry, opset),

@@ -18,7 +18,7 @@ from seas_export.methods.contract import ReferencePair
 from seas_export.methods.seas.drawn import Drawn
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import DECODE_IMAGE, ENCODE_IMAGE, STEP, STEP_UNGUIDED, Manifest
-from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, MASK, STRENGTH, latent_mask
+from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, MASK, STRENGTH, covered_mask
 from seas_runtime.methods.noise import PairNoise, Stream
 from seas_runtime.methods.request import PlacedInputs
 from seas_train import Checkpoint
@@ -147,8 +147,12 @@ class InpaintingLoop:
         contexts, guidance = self._contexts(defect, len(indices), placed), self._manifest.sampler.guidance
         strength = self._manifest.generation.get(STRENGTH, 1.0) if placed else 1.0
         first = steps - math.ceil(round(strength * steps, 6))
-        drawn = Drawn(checkpoint, placed, noises, True, first if strength < 1 else None) if placed else None
-        empty = None if guidance == 1 else checkpoint.context("").expand_as(contexts)
+        whole, drawn = first if strength < 1 else None, None
+        if placed:
+            drawn = Drawn(checkpoint, placed, noises, True, whole, covered=True)
+        empty = None
+        if guidance != 1:
+            empty = checkpoint.context("")[:, : contexts.shape[1]].expand_as(contexts)
         x0 = torch.zeros_like(latents)
         for step, timestep in list(enumerate(solver.timesteps))[first:]:
             before, noised = latents, torch.zeros_like(latents)
@@ -158,7 +162,7 @@ class InpaintingLoop:
             known = Known(step - first, timestep, before, noised, x0, placed)
             eps = self._predict(latents, timestep, contexts, known)
             if empty is not None:
-                unconditional = self._predict(latents, timestep, empty, known)
+                unconditional = self._plain(latents, timestep, empty, known)
                 eps = unconditional + guidance * (eps - unconditional)
             added: dict[str, Any] = {}
             if sampler == DDIM_ETA1:
@@ -176,6 +180,6 @@ class InpaintingLoop:
         geometry = self.checkpoint.geometry
         if placed is None:
             return np.full((geometry.image_size, geometry.image_size), 255, np.uint8)
-        cells = latent_mask(placed.mask, (geometry.latent_size, geometry.latent_size))
+        cells = covered_mask(placed.mask, (geometry.latent_size, geometry.latent_size))
         factor = geometry.latent_factor
         return (cells.repeat(factor, axis=0).repeat(factor, axis=1) * 255).astype(np.uint8)

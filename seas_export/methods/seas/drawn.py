@@ -23,6 +23,7 @@ class Drawn:
         noises: of the pairs.
         fresh: whether the windows are noised anew in each step.
         whole: the step that starts from the noised windows alone; None where the pairs start from noise.
+        covered: whether cells that a mask only touches are left out; see `covered_cells`.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Drawn:
         noises: Sequence[PairNoise],
         fresh: bool,
         whole: int | None,
+        covered: bool = False,
     ) -> None:
         geometry, vae = checkpoint.geometry, checkpoint.vae
         parameter = next(iter(vae.parameters()))
@@ -39,8 +41,9 @@ class Drawn:
         pixels = (windows.permute(0, 3, 1, 2).float() / 127.5 - 1).to(parameter.device, parameter.dtype)
         self._background = vae.encode(pixels).latent_dist.mode().float() * vae.config.scaling_factor
         masks = torch.from_numpy(np.stack([item.mask for item in placed]))[:, None].float()
-        cells = functional.max_pool2d(masks, geometry.image_size // geometry.latent_size)
-        self._inside = cells.to(parameter.device) > 0  # [B,1,h,w]
+        factor = geometry.image_size // geometry.latent_size
+        inside = covered_cells(masks, factor) if covered else functional.max_pool2d(masks, factor) > 0
+        self._inside = inside.to(parameter.device)  # [B,1,h,w]
         self._noises, self._fresh, self._whole = noises, fresh, whole
         self._process = checkpoint.scheduler
 
@@ -56,3 +59,11 @@ class Drawn:
         """Return what a step starts from: its latents inside, the noised background outside."""
         outside = self.noised(timesteps, step)
         return outside if step == self._whole else torch.where(self._inside, latents, outside)
+
+
+def covered_cells(masks: Tensor, factor: int) -> Tensor:
+    """Return the cells [B, 1, h, w], `factor` pixels a side, that masks [B, 1, H, W] cover by at least half
+    as much as that one of the 3 x 3 around which they cover most."""
+    pixels = functional.avg_pool2d(masks, factor, divisor_override=1)
+    inside: Tensor = (pixels > 0) & (2 * pixels >= functional.max_pool2d(pixels, 3, stride=1, padding=1))
+    return inside

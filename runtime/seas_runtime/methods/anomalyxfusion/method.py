@@ -37,7 +37,7 @@ from seas_runtime.methods.inpainting.step import (
 )
 from seas_runtime.methods.inpainting.step import signatures as shared_signatures
 from seas_runtime.methods.placed.score import FEATURES, check_features
-from seas_runtime.methods.request import PairRequest, Request
+from seas_runtime.methods.request import PairRequest
 from seas_runtime.methods.tokenizer import read_tokenizer
 from seas_runtime.placement.masks.shapes import TABLE as PLACEMENT
 from seas_runtime.placement.masks.shapes import unpack_shapes
@@ -65,20 +65,23 @@ class AnomalyXFusionOptions(InpaintingOptions):
 
 
 def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
-    """Return the inputs and outputs of all graphs. A step has no guidance."""
+    """Return the inputs and outputs of all graphs; a step takes its row of the pairs' contexts."""
     shared = shared_signatures(manifest)
     image = manifest.image
-    step, stepped = shared[STEP_UNGUIDED]
     several = Expected(FLOATS, (None, None, None, None))
-    inputs = {name: spec for name, spec in step.items() if name != "context"}
     made = {
         SENTENCE: Expected(FLOATS, (None, None)),
         TEXTURES: Expected(FLOATS, (None, None, None)),
         SHAPE: Expected(FLOAT, (None, 1, image.height, image.width)),
         TIMESTEPS: Expected(FLOAT, (None,)),
     }
+    steps: dict[str, tuple[Signature, Signature]] = {}
+    for name in (STEP, STEP_UNGUIDED):
+        given, stepped = shared[name]
+        others = {key: spec for key, spec in given.items() if key != "context"}
+        steps[name] = ({**others, CONTEXTS: several}, stepped)
     return {
-        STEP: ({**inputs, CONTEXTS: several}, stepped),
+        **steps,
         CONTEXT: (made, {CONTEXTS: several}),
         DECODE_IMAGE: shared[DECODE_IMAGE],
         ENCODE_IMAGE: shared[ENCODE_IMAGE],
@@ -86,11 +89,7 @@ def signatures(manifest: Manifest) -> dict[str, tuple[Signature, Signature]]:
 
 
 def check_generation(fields: Fields, sampler: SamplerDefaults) -> None:
-    """Refuse a section, or guidance, that the method does not have."""
-    if sampler.guidance != 1:
-        raise UserError(
-            f"{fields.where}: expected guidance 1, found {sampler.guidance:g}; export the bundle again"
-        )
+    """Refuse a section that the method does not have."""
     check_placing(fields)
     fields.close()
 
@@ -118,14 +117,6 @@ def check_tables(manifest: Manifest, tables: Tables, files: Mapping[str, str]) -
         check_features(files[FEATURES], tables[FEATURES], manifest)
     if PLACEMENT in tables:
         unpack_shapes(tables[PLACEMENT], files[PLACEMENT])
-
-
-def check_options(content: Content, request: Request) -> None:
-    """Refuse guidance, which the method does not have."""
-    if request.sampling.guidance != 1:
-        raise UserError(
-            f"guidance: method anomalyxfusion has none, expected 1, found {request.sampling.guidance:g}"
-        )
 
 
 def feature(content: Content, sentence: str) -> FloatArray:
@@ -158,10 +149,12 @@ def inputs(content: Content, pairs: Sequence[PairRequest], attempt: int) -> Inpu
     schedule = made.schedule or content.schedule(sampling.sampler, sampling.steps)
     tokens = 3 * values[TEXTURES].shape[1]
     alike = values[SENTENCE][None, :, None]  # stands in where a graph is looked at alone
+    empty = content.tables[EMBEDDINGS][UNCONDITIONAL][None, :tokens]  # both halves of guidance are as long
     return replace(
         made,
         values={
             **made.values,
+            "negative_context": empty,
             TIMESTEPS: schedule.table[:, 0],
             CONTEXTS: np.tile(alike, (schedule.steps, 1, tokens, 1)),
         },
@@ -194,9 +187,8 @@ METHOD = Method(
     describe=describe_bundle,
     options=AnomalyXFusionOptions,
     optional_tables=(FEATURES, PLACEMENT),
+    optional_graphs=(STEP_UNGUIDED,),
     prompts=lambda options: () if getattr(options, "caption", None) is None else (options.caption,),
-    check_options=check_options,
-    step_graph=lambda manifest, sampling, options: STEP,
     photographs_alone=True,
     draws_normals=False,
 )

@@ -6,7 +6,7 @@ x <- m x + (1 - m) (r background + n noise), with r and n of the step's row of t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +34,9 @@ REGIONS = "regions"
 versions do not say, and were not."""
 STRENGTH, LEAST_STRENGTH = "strength", 0.01
 """Key of the manifest's `generation`: the part of the steps that placed pairs are run, 0.01 to 1."""
+
+Cells = Callable[[BoolArray, tuple[int, ...]], FloatArray]
+"""From a mask [H, W] to the cells that are drawn, in a latent of a size [h, w]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +92,11 @@ def make_blend(
     noises: Sequence[PairNoise],
     schedule: Schedule,
     strength: float | None,
+    cells: Cells | None = None,
 ) -> Blend:
     """Return what B pairs, placed all or none, are fed.
 
-    At a `strength` (None for the bundle's) below 1 the last ceil(strength * N) steps are run, the first of
+    `cells` is `latent_mask` by default. At a `strength` (None for the bundle's) below 1 the last ceil(strength * N) steps are run, the first of
     them with a mask of zeros: all of the window starts as the background, or as the pairs' own starts, noised
     as far as that step has it.
     Raises UserError for placed pairs of a bundle that does not blend, and for a strength of whole pictures.
@@ -119,7 +123,7 @@ def make_blend(
             f"found {[image.height, image.width]}; export the bundle again"
         )
     part = manifest.generation.get(STRENGTH, 1.0) if strength is None else strength
-    return _placed(rule, placed, noises, shape, schedule, part)
+    return _placed(rule, placed, noises, shape, schedule, part, cells or latent_mask)
 
 
 def _whole(rule: str, count: int, shape: tuple[int, ...], rows: range) -> Blend:
@@ -138,11 +142,12 @@ def _placed(
     shape: tuple[int, ...],
     schedule: Schedule,
     strength: float,
+    cells: Cells,
 ) -> Blend:
     def drawn(step: int) -> FloatArray:
         return np.stack([noise.normal(Stream.BLEND, shape, step) for noise in noises])
 
-    masks = np.stack([latent_mask(item.mask, shape[1:]) for item in placed])[:, None]  # [B, 1, h, w]
+    masks = np.stack([cells(item.mask, shape[1:]) for item in placed])[:, None]  # [B, 1, h, w]
     rows = range(schedule.steps)[-steps_left(schedule.steps, strength) :]
     values: dict[str, Array] = {}
     steps: dict[str, Mapping[int, Array]] = {}
@@ -172,6 +177,20 @@ def latent_mask(mask: BoolArray, size: tuple[int, ...]) -> FloatArray:
     height, width = size
     parts = mask.reshape(height, mask.shape[0] // height, width, mask.shape[1] // width)
     return np.asarray(parts.any(axis=(1, 3)), np.float32)
+
+
+def covered_mask(mask: BoolArray, size: tuple[int, ...]) -> FloatArray:
+    """Return a mask [H, W] in a latent of `size` [h, w]: 1 in the cells of which it covers at least half as
+    many pixels as of the cell around, 3 x 3, of which it covers most.
+
+    What is drawn so is as large as the mask; `latent_mask` is larger by half a cell all around. Of a mask
+    that is thinner than a cell nothing is lost.
+    """
+    height, width = size
+    parts = mask.reshape(height, mask.shape[0] // height, width, mask.shape[1] // width)
+    pixels = parts.sum(axis=(1, 3))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(pixels, 1), (3, 3)).max(axis=(2, 3))
+    return np.asarray((pixels > 0) & (2 * pixels >= around), np.float32)
 
 
 def steps_left(steps: int, strength: float) -> int:

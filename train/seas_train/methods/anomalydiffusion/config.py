@@ -18,7 +18,7 @@ STEPS_PER_DEFECT = 4110
 TEXT_RATE = 0.02
 """The authors' effective rate: 0.005 times a batch of four."""
 MASK_STEPS = 30_000
-SMALL_GUIDANCE = 4.0
+SMALL_GUIDANCE = 6.0
 """Of `micro`, whose defects are faint without; the paper has none."""
 PAPER_TOKENS, AUTHORS_TOKENS = 8, 4
 PAPER_MASK_TOKENS, AUTHORS_MASK_TOKENS = 4, 16

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from seas_runtime.errors import UserError
-from seas_train.bases.base import Base, Geometry, load_base
+from seas_train.bases.base import Base, Geometry, frozen_unet, load_base
 from seas_train.methods.seas.taps import TapGeometry
 from tests.bases import CONTEXT_LENGTH, IMAGE_SIZE, LATENT_SIZE, write_tiny_base
 
@@ -244,3 +244,34 @@ def test_the_licence_is_the_cards(
     if card is not None:
         (base / "README.md").write_text(card)
     assert load_base(base).licence == licence
+
+
+def test_a_large_frozen_base_keeps_little_for_the_backward_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is computed again, to the same gradients."""
+    path = write_tiny_base(tmp_path / "base")
+    gradients, kept = [], []
+    for small in (True, False):
+        monkeypatch.setattr("seas_train.bases.base.is_small", lambda base, small=small: small)
+        base = load_base(path)
+        unet = frozen_unet(base)
+        assert not unet.training
+        random = torch.Generator().manual_seed(0)
+        size, geometry = LATENT_SIZE, base.geometry
+        latents = torch.randn(2, geometry.latent_channels, size, size, generator=random)
+        context = torch.randn(2, CONTEXT_LENGTH, geometry.context_width, generator=random)
+        saved: list[int] = []
+
+        def keep(tensor: torch.Tensor, saved: list[int] = saved) -> torch.Tensor:
+            saved.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = unet(latents, 3, context.requires_grad_(True)).sample.square().mean()
+        kept.append(sum(saved))
+        loss.backward()
+        assert not any(parameter.requires_grad for parameter in unet.parameters())
+        gradients.append(context.grad)
+    assert torch.allclose(*gradients, atol=1e-6)
+    assert kept[1] < kept[0] / 4

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD, UNCONDITIONAL
-from seas_train.bases.base import Base
+from seas_train.bases.base import Base, frozen_unet
 from seas_train.checkpoint import Checkpoint
 from seas_train.methods.anogen.config import AnoGenConfig, Embedding
 from seas_train.methods.inpainting.words import encode_rows, template, word_rows, word_state
@@ -24,7 +24,7 @@ class EmbeddingModel(nn.Module):
     def __init__(self, base: Base, defects: int, config: AnoGenConfig) -> None:
         super().__init__()
         tokenizer, length = base.tokenizer, base.geometry.context_length
-        self.unet = base.unet.requires_grad_(False).eval()
+        self.unet = frozen_unet(base)
         self.text_encoder = base.text_encoder.requires_grad_(False).eval()
         self.embedding, self.length = config.embedding, length
         if config.embedding is Embedding.OUTPUT:

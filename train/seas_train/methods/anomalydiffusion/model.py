@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD, UNCONDITIONAL
-from seas_train.bases.base import Base, Geometry
+from seas_train.bases.base import Base, Geometry, frozen_unet
 from seas_train.checkpoint import Checkpoint
 from seas_train.methods.anomalydiffusion.config import AnomalyDiffusionConfig, Encoder, MaskModelConfig
 from seas_train.methods.anomalydiffusion.encoder import make_encoder
@@ -40,7 +40,7 @@ class SpatialModel(nn.Module):
 
     def __init__(self, base: Base, defects: int, config: AnomalyDiffusionConfig, size: int) -> None:
         super().__init__()
-        self.unet = base.unet.requires_grad_(False).eval()
+        self.unet = frozen_unet(base)
         text_encoder = base.text_encoder.requires_grad_(False).eval()
         width = text_encoder.get_input_embeddings().weight.shape[1]
         with torch.random.fork_rng(devices=[]):
@@ -71,7 +71,7 @@ class MaskModel(nn.Module):
 
     def __init__(self, base: Base, defects: int, config: MaskModelConfig) -> None:
         super().__init__()
-        self.unet = base.unet.requires_grad_(False).eval()
+        self.unet = frozen_unet(base)
         self.text_encoder = base.text_encoder.requires_grad_(False).eval()
         weight: Tensor = self.text_encoder.get_input_embeddings().weight
         if config.start == "random":

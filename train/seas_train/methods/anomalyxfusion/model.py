@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.types import GOOD
-from seas_train.bases.base import Base
+from seas_train.bases.base import Base, frozen_unet
 from seas_train.checkpoint import Checkpoint
 from seas_train.methods.anomalyxfusion.config import AnomalyXFusionConfig
 from seas_train.methods.anomalyxfusion.features import sentence_features
@@ -28,7 +28,7 @@ class FusionModel(nn.Module):
         textures: [defects, D], what the learned ones start as.
         """
         super().__init__()
-        self.unet = base.unet.requires_grad_(False).eval()
+        self.unet = frozen_unet(base)
         width = base.geometry.context_width
         if width % config.heads:
             raise UserError(

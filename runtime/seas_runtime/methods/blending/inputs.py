@@ -96,9 +96,9 @@ def make_blend(
 ) -> Blend:
     """Return what B pairs, placed all or none, are fed.
 
-    `cells` is `latent_mask` by default. At a `strength` (None for the bundle's) below 1 the last ceil(strength * N) steps are run, the first of
-    them with a mask of zeros: all of the window starts as the background, or as the pairs' own starts, noised
-    as far as that step has it.
+    `cells` is `latent_mask` by default. At a `strength` (None for the bundle's) below 1 the last
+    ceil(strength * N) steps are run, the first of them with a mask of zeros: all of the window starts as the
+    background, or as the pairs' own starts, noised as far as that step has it.
     Raises UserError for placed pairs of a bundle that does not blend, and for a strength of whole pictures.
     """
     manifest = content.manifest

@@ -10,7 +10,14 @@ import numpy as np
 from seas_runtime.manifest.schedule import Array, FloatArray
 from seas_runtime.manifest.signatures import Signature
 from seas_runtime.manifest.types import STEP, UNCONDITIONAL, Manifest
-from seas_runtime.methods.blending.inputs import MASK, STRENGTH, covered_mask, fresh_noise, make_blend, pair_noises
+from seas_runtime.methods.blending.inputs import (
+    MASK,
+    STRENGTH,
+    covered_mask,
+    fresh_noise,
+    make_blend,
+    pair_noises,
+)
 from seas_runtime.methods.checks.placing import step_signatures
 from seas_runtime.methods.checks.seas_tables import EMBEDDINGS, REFERENCES
 from seas_runtime.methods.contract import Beforehand, Content, Inputs, Masks, Readout
@@ -38,7 +45,7 @@ def make_inputs(
     values: Mapping[str, Array],
     beforehand: tuple[Beforehand, ...] = (),
 ) -> Inputs:
-    """Return what pairs start from, noise in the cells that their masks cover, and what all their steps are fed.
+    """Return what pairs start from, noise in the cells that their masks cover, and what steps are fed.
 
     Args:
         content: the bundle.

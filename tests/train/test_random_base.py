@@ -208,3 +208,20 @@ def test_clips_tokens_are_clips(tmp_path: Path) -> None:
     tokenizer = load_base(tmp_path / "base").tokenizer
     assert tokenizer("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
     assert np.array_equal(tokenizer("A CAT").input_ids, tokenizer("a cat").input_ids)
+
+
+def test_an_untrained_checkpoint_can_have_a_small_decoder(base_folder: Path, tmp_path: Path) -> None:
+    settings = {
+        "mask_head": {"decoder": "small", "coarse_width": 16, "fine_width": 8, "heads": 1, "groups": 4}
+    }
+    write_untrained(UntrainedRequest(str(base_folder), tmp_path / "small", settings=settings))
+    write_untrained(UntrainedRequest(str(base_folder), tmp_path / "whole"))
+    small, whole = (load_checkpoint(tmp_path / name) for name in ("small", "whole"))
+    assert small.artifacts["mask_head"].decoder is not None
+    assert small.artifacts["mask_head"].architecture.width == 24
+    assert whole.artifacts["mask_head"].decoder is None
+    assert small.fingerprint != whole.fingerprint
+    with pytest.raises(UserError, match=r"mask_head\.decoder: expected whole \| small, found 'tiny'"):
+        write_untrained(
+            UntrainedRequest(str(base_folder), tmp_path / "c", settings={"mask_head": {"decoder": "tiny"}})
+        )

@@ -56,12 +56,20 @@ def untrained(
     ] = None,
     seed: options.Seed = 0,
     force: options.Force = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="A training option: mask_head.decoder=small."
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Write a checkpoint without training, with a random mask head: to export and time, not to use."""
     from seas_train.methods.seas.untrained import DEFECTS, UntrainedRequest, write_untrained
+    from seas_train.settings import parse_assignments
 
-    made = write_untrained(UntrainedRequest(base, directory, size, seed, force))
+    settings = parse_assignments(set_ or [])
+    made = write_untrained(UntrainedRequest(base, directory, size, seed, force, settings))
     geometry = made.geometry
     words = f"{geometry.image_size} px, {len(DEFECTS)} defects"
     text = f"{directory}: an untrained checkpoint of {made.name}, {words}"

@@ -208,8 +208,12 @@ def compose_decode_mask(
         "tap_coarse": build.input("tap_coarse", dtype, [BATCH, coarse, size // 2, size // 2]),
         "tap_fine": build.input("tap_fine", dtype, [BATCH, fine, size, size]),
     }
-    decoded = build.inline(vae_decoder, {"latents": unscaled(build, latents, geometry)})
-    taps |= {name: decoded[name] for name in VAE_TAPS}
+    seen = unscaled(build, latents, geometry)
+    if any(value.name == "latents" for value in mask_head.graph.inputs):
+        taps["latents"] = seen  # it has a small decoder of its own
+    else:
+        decoded = build.inline(vae_decoder, {"latents": seen})
+        taps |= {name: decoded[name] for name in VAE_TAPS}
     probability = build.inline(mask_head, taps)["probability"]
     return build.build({"probability": (probability, ir.DataType.FLOAT, [BATCH, side, side])})
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seas_export.graphs.trace import TEXT_ENCODER, UNET, VAE_DECODER, VAE_ENCODER
-from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS, part_module, probability
+from seas_export.methods.seas.parts import MASK_HEAD, VAE_TAPS, has_small_decoder, part_module, probability
 from seas_runtime.manifest.schedule import Array, Schedule
 from seas_runtime.manifest.types import DECODE_IMAGE, DECODE_MASK, ENCODE_IMAGE, STEP, STEP_UNGUIDED
 from seas_runtime.methods.blending.inputs import BACKGROUND, BLEND_NOISE, MASK
@@ -50,7 +50,6 @@ def _make_tensors(
     _, tap_coarse, tap_fine = unet_with_taps(unet, latents, torch.tensor(timestep), context)
     ids = tokenize(checkpoint.tokenizer, prompts, geometry.context_length)
     pixels = decode_pixels(vae, references)[0].clamp(-1, 1)
-    vae_taps = decode_taps(vae, references)
     taps = {"tap_coarse": tap_coarse, "tap_fine": tap_fine}
     step: dict[str, Tensor | Array] = {
         "latents": latents,
@@ -69,7 +68,7 @@ def _make_tensors(
         UNET: {"latents": latents, "timestep": torch.tensor([timestep]), "context": context},
         VAE_ENCODER: {"image": pixels},
         VAE_DECODER: {"latents": references},
-        MASK_HEAD: {**taps, **dict(zip(VAE_TAPS, vae_taps, strict=True))},
+        MASK_HEAD: {**taps, **_decoded(checkpoint, references)},
         STEP: {
             **step,
             "guidance": np.array([checkpoint.meta["generation"]["guidance"]]),
@@ -81,6 +80,13 @@ def _make_tensors(
         DECODE_IMAGE: {"latents": scaled},
         ENCODE_IMAGE: {"image": to_uint8(pixels)},
     }
+
+
+def _decoded(checkpoint: Checkpoint, references: Tensor) -> dict[str, Tensor]:
+    """Return what the mask head reads of latents."""
+    if has_small_decoder(checkpoint):
+        return {"latents": references}
+    return dict(zip(VAE_TAPS, decode_taps(checkpoint.vae, references), strict=True))
 
 
 def make_placed(checkpoint: Checkpoint, seed: int) -> PlacedInputs:
@@ -200,8 +206,9 @@ def _blended(
 
 class _DecodeMask(_Composed):
     def forward(self, latents: Tensor, tap_coarse: Tensor, tap_fine: Tensor) -> Tensor:
-        vae_taps = decode_taps(self._checkpoint.vae, latents / self._scaling)
-        return probability(self._checkpoint.artifacts[MASK_HEAD], tap_coarse, tap_fine, vae_taps)
+        head = self._checkpoint.artifacts[MASK_HEAD]
+        vae_taps = head.decode(self._checkpoint.vae, latents / self._scaling)
+        return probability(head, tap_coarse, tap_fine, vae_taps)
 
 
 class _EncodeImage(_Composed):

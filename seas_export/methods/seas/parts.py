@@ -36,8 +36,16 @@ def part_module(name: str, checkpoint: Checkpoint) -> nn.Module:
         VAE_DECODER: (VAEDecoder, checkpoint.vae),
         MASK_HEAD: (MaskHeadPart, checkpoint.artifacts.get(MASK_HEAD)),
     }
+    if name == MASK_HEAD and has_small_decoder(checkpoint):
+        return SmallMaskHeadPart(checkpoint.artifacts[MASK_HEAD]).eval()
     wrapper, module = wrappers[name]
     return wrapper(module).eval()
+
+
+def has_small_decoder(checkpoint: Checkpoint) -> bool:
+    """Whether the mask head reads latents by a decoder of its own; of the VAE's it needs none then."""
+    head = checkpoint.artifacts.get(MASK_HEAD)
+    return head is not None and head.decoder is not None
 
 
 def _example(name: str, checkpoint: Checkpoint, batch: int) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -64,6 +72,8 @@ def _example(name: str, checkpoint: Checkpoint, batch: int) -> tuple[dict[str, T
         "tap_coarse": features(channels_of.coarse, latent // 2),
         "tap_fine": features(channels_of.fine, latent),
     }
+    if has_small_decoder(checkpoint):
+        return {**taps, "latents": latents}, ("probability",)
     for tap, channels, factor in zip(VAE_TAPS, channels_of.vae, (2, 4, 8), strict=True):
         taps[tap] = features(channels, latent * factor)
     return taps, ("probability",)
@@ -136,6 +146,18 @@ class MaskHeadPart(nn.Module):
     ) -> Tensor:
         """Return the probability of a defect in each pixel."""
         return probability(self.mask_head, tap_coarse, tap_fine, (vae_tap_2x, vae_tap_4x, vae_tap_8x))
+
+
+class SmallMaskHeadPart(nn.Module):
+    """The taps of the U-Net, and unscaled latents [B,C,h,w] -> probability [B,H,W]."""
+
+    def __init__(self, mask_head: Any) -> None:
+        super().__init__()
+        self.mask_head = mask_head
+
+    def forward(self, tap_coarse: Tensor, tap_fine: Tensor, latents: Tensor) -> Tensor:
+        """Return the probability of a defect in each pixel."""
+        return probability(self.mask_head, tap_coarse, tap_fine, self.mask_head.decode(None, latents))
 
 
 def probability(mask_head: Any, tap_coarse: Tensor, tap_fine: Tensor, vae_taps: Sequence[Tensor]) -> Tensor:

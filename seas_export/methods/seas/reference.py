@@ -78,12 +78,12 @@ class ReferenceLoop:
         self._rescale = rescale
         self._fresh_blend, self._strength = fresh_blend, strength
         self._start = make_start_scheduler(checkpoint.scheduler.config, add_noise_step or START_TIMESTEPS)
-        self._taps = tap_indices(checkpoint.unet)
+        self._taps, self._head = tap_indices(checkpoint.unet), checkpoint.artifacts["mask_head"]
         self._contexts: dict[str, Tensor] = {}
         self._device, self._dtype = torch.device(device), getattr(torch, dtype)
         self._compiled = _compile() if compiled else None
         if (device, dtype) != ("cpu", "float32"):
-            for module in (checkpoint.unet, checkpoint.vae, checkpoint.artifacts["mask_head"]):
+            for module in (checkpoint.unet, checkpoint.vae, self._head):
                 torch.nn.Module.to(module, self._device, self._dtype)
 
     def generate(
@@ -128,8 +128,7 @@ class ReferenceLoop:
         contexts = context.expand(2 * batch, -1, -1).to(self._device, self._dtype)
         with torch.inference_mode():
             _, taps = self._predict(torch.cat([latents, latents]), torch.tensor(999), contexts)
-            _, vae_taps = self._decode(latents)
-            self.checkpoint.artifacts["mask_head"](*(tap.chunk(2)[1] for tap in taps), vae_taps)
+            self._head(*(tap.chunk(2)[1] for tap in taps), self._decoded(latents))
 
     def _pairs(
         self,
@@ -188,9 +187,8 @@ class ReferenceLoop:
                 if of_x0:
                     guided = predictions[0] + guidance * (predictions[1] - predictions[0])
                     before = self._x0(before, guided, scheduler.timesteps[step])
-                _, vae_taps = self._decode(before)
-                conditional_taps = [tap.chunk(2)[1] for tap in taps]
-                probabilities.append(self.checkpoint.artifacts["mask_head"](*conditional_taps, vae_taps))
+                conditional = [tap.chunk(2)[1] for tap in taps]
+                probabilities.append(self._head(*conditional, self._decoded(before)))
 
         noises = [PairNoise(seed, index, 0, defect, self._schema) for index in indices]
         shape = tuple(latents.shape[1:])
@@ -258,6 +256,12 @@ class ReferenceLoop:
             return predicted, taps
         blocks = [unet.up_blocks[index] for index in self._taps]
         return _with_outputs(blocks, lambda: unet(latents, timestep, contexts).sample)
+
+    def _decoded(self, latents: Tensor) -> list[Tensor]:
+        """What the mask head reads of scaled latents: the VAE's features, or its own small decoder's."""
+        if self._head.decoder is None:
+            return self._decode(latents)[1]
+        return list(self._head.decoder((latents / self.checkpoint.geometry.scaling_factor).to(self._dtype)))
 
     def _decode(self, latents: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Pixels [B,3,H,W] in about -1..1 of scaled latents, and the first three up-blocks' outputs."""

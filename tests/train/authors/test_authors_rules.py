@@ -19,8 +19,8 @@ from seas_train.methods.seas.finetune.losses import alignment_loss, fraction_mas
 from seas_train.methods.seas.mask_head.config import CoarseTarget, FocalMean, NormalPath
 from seas_train.methods.seas.mask_head.latents import ancestral_sample, previous_sample
 from seas_train.methods.seas.mask_head.losses import FocalRules, mask_at, mask_loss
+from seas_train.methods.seas.mask_head.network.both_paths import BothPaths
 from seas_train.methods.seas.mask_head.network.normalization import StoredBatchNorm
-from seas_train.methods.seas.mask_head.stage import BothPaths
 from seas_train.methods.seas.reproduce import Reproduced, reproduced
 from tests.train.mask_head.tiny_heads import inputs, tiny_head
 

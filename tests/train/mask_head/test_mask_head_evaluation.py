@@ -65,9 +65,9 @@ def test_previous_sample_is_a_ddim_step(tuned: FineTuned) -> None:
         torch.testing.assert_close(ours[index], theirs, atol=1e-4, rtol=1e-5)
 
 
-def test_generation_decodes_the_latents_before_the_step(tuned: FineTuned) -> None:
+def test_generation_decodes_the_latents_before_the_step(tuned: FineTuned, head: MaskHead) -> None:
     sample = torch.randn(1, 4, 8, 8)
-    features = generation_features(tuned.models, sample, 80, torch.randn(1, 16, 16))
+    features = generation_features(tuned.models, head, sample, 80, torch.randn(1, 16, 16))
     expected = decode_taps(tuned.models.vae, sample / tuned.models.geometry.scaling_factor)
     assert [tuple(tap.shape) for tap in features.vae] == [(1, 16, 16, 16), (1, 16, 32, 32), (1, 8, 64, 64)]
     for tap, other in zip(features.vae, expected, strict=True):
@@ -137,9 +137,14 @@ def test_half_precision_scores_nearly_the_same(
     taps = evaluate.generation_features
 
     def watched(
-        models: Models, sample: torch.Tensor, timestep: int, context: torch.Tensor, *more: bool
+        models: Models,
+        head: MaskHead,
+        sample: torch.Tensor,
+        timestep: int,
+        context: torch.Tensor,
+        *more: bool,
     ) -> Features:
-        features = taps(models, sample, timestep, context, *more)
+        features = taps(models, head, sample, timestep, context, *more)
         seen.extend((sample.dtype, features.fine.dtype))
         return features
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 
 from seas_train.methods.seas.mask_head.losses import mask_loss
+from seas_train.methods.seas.mask_head.network.both_paths import BothPaths
 from seas_train.methods.seas.mask_head.network.head import MaskHead
-from seas_train.methods.seas.mask_head.stage import BothPaths
 from tests.train.mask_head.tiny_heads import TINY
 
 Inputs = tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], torch.Tensor]

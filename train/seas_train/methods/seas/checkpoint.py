@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ def check_checkpoint(checkpoint: Checkpoint) -> None:
         raise UserError(f"{file}: defects: expected each to list its tokens; train again")
     taps = TapGeometry.of(checkpoint.unet, checkpoint.vae, what)
     read = checkpoint.artifacts[MASK_HEAD].architecture
-    if taps != TapGeometry(read.tap_coarse_channels, read.tap_fine_channels, read.vae_tap_channels):
+    if read.latent_channels is not None:  # its own decoder's features fit; its latents must
+        taps = replace(taps, vae=read.vae_tap_channels)
+    found = TapGeometry(read.tap_coarse_channels, read.tap_fine_channels, read.vae_tap_channels)
+    if taps != found or read.latent_channels not in (None, checkpoint.geometry.latent_channels):
         raise UserError(
             f"{what}: the mask head reads other features than this U-Net and VAE give: expected {taps}"
         )

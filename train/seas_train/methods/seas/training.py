@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from seas_train.methods.seas.distill.config import DistillConfig
 from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
 from seas_train.methods.seas.finetune.stage import FinetuneStage
+from seas_train.methods.seas.mask_head.decoder.stage import small_decoder
 from seas_train.methods.seas.mask_head.latents import Reading
 from seas_train.methods.seas.mask_head.network.head import load_mask_head
 from seas_train.methods.seas.mask_head.specks import measure_speck
@@ -77,8 +79,11 @@ def train(
     }
     logger.info("sampler: timestep spacing %s", SolverRules.of(generation).spacing)
     reading = Reading.of(base.scheduler, generation)
-    second = MaskHeadStage(fine_tuned, first.examples, config.mask_head, config.seed, reading)
-    mask_losses = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
+    run = partial(run_training, run_dir=run_dir, config=config.loop, resume=resume, progress=progress)
+    given = (fine_tuned, first.examples, config.mask_head, config.seed, reading)
+    decoder, decoder_losses = small_decoder(*given, run)
+    second = MaskHeadStage(*given, decoder)
+    mask_losses = run(second)
     mask_head = second.finish()
 
     if not is_first_process():
@@ -92,7 +97,7 @@ def train(
         {
             **product.described(),
             "training": config.to_dict(),
-            "losses": {first.name: finetune_losses, second.name: mask_losses},
+            "losses": {first.name: finetune_losses, **decoder_losses, second.name: mask_losses},
             "generation": generation,
             "fingerprint": train_fingerprint(product, base, config),
         },
@@ -157,7 +162,11 @@ METHOD = Method(
     train=train,
     artifacts={MASK_HEAD: load_mask_head},
     check_checkpoint=check_checkpoint,
-    stages={"finetune": "Stage 1: U-Net and prompt tokens", "mask_head": "Stage 2: mask head"},
+    stages={
+        "finetune": "Stage 1: U-Net and prompt tokens",
+        "mask_decoder": "Stage 2: the mask head's small decoder",
+        "mask_head": "Stage 2: mask head",
+    },
     later=("generation", "mask_head"),
     memory=memory,
     estimate=estimate,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,6 +49,8 @@ class UntrainedRequest:
     """Of the mask head and the references."""
     force: bool = False
     """Replace a checkpoint that is there."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of training, that decide what the models are: the mask head's widths and its decoder."""
 
 
 def write_untrained(request: UntrainedRequest) -> Base:
@@ -66,20 +70,27 @@ def write_untrained(request: UntrainedRequest) -> Base:
     require_space(
         request.out, sum(p.nbytes for module in modules for p in module.parameters()), "this checkpoint"
     )
-    config = TrainConfig.for_base(base, len(DEFECTS))
+    config = TrainConfig.for_base(base, len(DEFECTS)).updated(request.settings)
     prompts = prompts_of(DEFECTS, config.finetune)
     write_back(base.text_encoder, extend(base.tokenizer, base.text_encoder, prompts))
     geometry = base.geometry
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(request.seed)
         head = MaskHead(
-            config.mask_head.architecture(TapGeometry.of(base.unet, base.vae, f"base {base.name}"))
+            config.mask_head.architecture(
+                TapGeometry.of(base.unet, base.vae, f"base {base.name}"), geometry.latent_channels
+            )
         )
         for module in (head.MRM1, head.MRM2, head.MRM3):
             batch_norms(module.conv1)[0].gain.data.mul_(_VAE_GAIN)
         size = geometry.latent_size
         references = torch.randn(REFERENCES, geometry.latent_channels, size, size) / geometry.scaling_factor
-    identity = {"base": base.fingerprint, "size": geometry.image_size, "seed": request.seed}
+    identity: dict[str, Any] = {
+        "base": base.fingerprint,
+        "size": geometry.image_size,
+        "seed": request.seed,
+        **({"settings": request.settings} if request.settings else {}),
+    }
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     description = {
         "product": PRODUCT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.distill.config import DistillConfig, as_finetune, trained_config
 from seas_train.methods.seas.distill.stage import DistillStage
 from seas_train.methods.seas.finetune.memory_estimate import BASE, estimate_memory
+from seas_train.methods.seas.mask_head.decoder.stage import small_decoder
 from seas_train.methods.seas.mask_head.latents import Reading
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.methods.seas.prompts import FineTuned, Prompts
@@ -126,8 +128,11 @@ def distill(
         "decoded": X0,
     }
     reading = Reading.of(checkpoint.scheduler, generation)
-    second = MaskHeadStage(student, examples, config.mask_head, config.seed, reading)
-    losses = run_training(second, run_dir, config.loop, resume=resume, progress=progress)
+    run = partial(run_training, run_dir=run_dir, config=config.loop, resume=resume, progress=progress)
+    given = (student, examples, config.mask_head, config.seed, reading)
+    decoder, decoder_losses = small_decoder(*given, run)
+    second = MaskHeadStage(*given, decoder)
+    losses = run(second)
     head = second.finish()
     if not is_first_process():
         return  # accelerate's other processes have the same weights; the first one writes them
@@ -140,7 +145,12 @@ def distill(
         {
             **product.described(),
             "training": {**checkpoint.meta["training"], "distillation": config.to_dict()},
-            "losses": {**checkpoint.meta["losses"], first.name: distilled, f"{second.name}_student": losses},
+            "losses": {
+                **checkpoint.meta["losses"],
+                first.name: distilled,
+                **{f"{name}_student": values for name, values in decoder_losses.items()},
+                f"{second.name}_student": losses,
+            },
             "generation": generation,
             "teacher": {"fingerprint": checkpoint.fingerprint, "guidance": float(taught["guidance"])},
             "fingerprint": _fingerprint(checkpoint, config, every),

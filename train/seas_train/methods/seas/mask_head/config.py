@@ -48,6 +48,15 @@ class FocalMean(str, Enum):
     """The mean over all maps, as in the authors' code: half of it."""
 
 
+class Decoder(str, Enum):
+    """Whose features at image resolution the head reads."""
+
+    WHOLE = "whole"
+    """The VAE decoder's."""
+    SMALL = "small"
+    """A small decoder's, distilled from the VAE's first."""
+
+
 class DrawnBy(str, Enum):
     """Which defect images a batch gets."""
 
@@ -104,6 +113,14 @@ class MaskHeadConfig(Settings):
     calibrate_to: Fraction | None = None
     """After the last step the output's bias is moved so that this threshold gives the training pairs' best
     masks; none leaves it as it was learnt, as the authors do."""
+    decoder: Decoder = Decoder.WHOLE
+    """Whose features the head reads. A mask of a small decoder costs a few percent of the operations."""
+    decoder_steps: Count = 4000
+    """Steps in which a small decoder learns the VAE's features."""
+    decoder_learning_rate: Positive = 1e-3
+    decoder_width: Count = 64
+    """Channels of its features at 2 and 4 times the latents' size, half of them at 8 times; a multiple of
+    16."""
     half_precision: bool = False
     """bfloat16 on a CPU that computes it natively; elsewhere the loop's precision decides."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -114,13 +131,16 @@ class MaskHeadConfig(Settings):
         for name in ("heads", "groups"):
             divisor = getattr(self, name)
             require(width % divisor == 0, name, f"a divisor of coarse_width + fine_width = {width}", divisor)
+        require(self.decoder_width % 16 == 0, "decoder_width", "a multiple of 16", self.decoder_width)
 
-    def architecture(self, taps: TapGeometry) -> MaskHeadArchitecture:
-        """The head's tensors for features of these channels."""
+    def architecture(self, taps: TapGeometry, latent_channels: int) -> MaskHeadArchitecture:
+        """The head's tensors for features of these channels, and latents."""
+        small, width = self.decoder is Decoder.SMALL, self.decoder_width
         return MaskHeadArchitecture(
             tap_coarse_channels=taps.coarse,
             tap_fine_channels=taps.fine,
-            vae_tap_channels=taps.vae,
+            vae_tap_channels=(width, width, width // 2) if small else taps.vae,
+            latent_channels=latent_channels if small else None,
             coarse_width=self.coarse_width,
             fine_width=self.fine_width,
             heads=self.heads,

@@ -130,7 +130,7 @@ def mask_probability(
     for timestep in reading.timesteps:
         at = torch.full((latents.shape[0],), timestep, device=latents.device)
         sample = models.scheduler.add_noise(latents, noise, at)
-        features = generation_features(models, sample, timestep, context, reading.of_x0)
+        features = generation_features(models, head, sample, timestep, context, reading.of_x0)
         maps.append(head.predict(features.coarse, features.fine, features.vae))
     return torch.stack(maps).mean(dim=0)
 

@@ -13,7 +13,8 @@ from seas_runtime.methods.seas import MASK_STEPS, follows
 from seas_train.diffusion.consistency import LCM, student_timesteps
 from seas_train.diffusion.prediction import predicted_noise, predicted_x0, signal_and_spread
 from seas_train.diffusion.solver import SolverRules, dpm_solver
-from seas_train.diffusion.taps import decode_taps, unet_with_taps
+from seas_train.diffusion.taps import unet_with_taps
+from seas_train.methods.seas.mask_head.network.head import MaskHead
 
 
 class Models(Protocol):
@@ -109,6 +110,8 @@ def training_features(
     defects: int,
     noise: Tensor | None = None,
     of_x0: bool = False,
+    *,
+    head: MaskHead,
 ) -> Features:
     """Return the features of x_t as stage 2 reads them.
 
@@ -124,20 +127,21 @@ def training_features(
         defects: how many samples to decode.
         noise: [defects,C,h,w], standard normal, for a step of DDPM; None for one of DDIM.
         of_x0: decode the predicted x0 instead, as generation does then.
+        head: whose small decoder decodes, where it has one.
     """
     prediction, coarse, fine = unet_with_taps(models.unet, sample, timesteps, context)
     sample, timesteps = sample[:defects], timesteps[:defects]
     predicted = predicted_noise(models.scheduler, sample, prediction[:defects].float(), timesteps)
     step = (models.scheduler, sample, predicted, timesteps)
     if of_x0:
-        return Features(coarse, fine, _decoded(models, predicted_x0(*step)))
+        return Features(coarse, fine, _decoded(models, head, predicted_x0(*step)))
     previous = previous_sample(*step) if noise is None else ancestral_sample(*step, noise)
-    return Features(coarse, fine, _decoded(models, previous))
+    return Features(coarse, fine, _decoded(models, head, previous))
 
 
 @torch.no_grad()
 def generation_features(
-    models: Models, sample: Tensor, timestep: int, context: Tensor, of_x0: bool = False
+    models: Models, head: MaskHead, sample: Tensor, timestep: int, context: Tensor, of_x0: bool = False
 ) -> Features:
     """Return the features of x_t as generation reads them: U-Net and VAE both see x_t [B,C,h,w], scaled; with
     `of_x0` the VAE sees the predicted x0."""
@@ -147,12 +151,12 @@ def generation_features(
         every = at.expand(sample.shape[0])
         predicted = predicted_noise(models.scheduler, sample, prediction.float(), every)
         sample = predicted_x0(models.scheduler, sample, predicted, every)
-    return Features(coarse, fine, _decoded(models, sample))
+    return Features(coarse, fine, _decoded(models, head, sample))
 
 
-def _decoded(models: Models, latents: Tensor) -> list[Tensor]:
-    """The VAE's features of scaled latents."""
-    return decode_taps(models.vae, latents / models.vae.config.scaling_factor)
+def _decoded(models: Models, head: MaskHead, latents: Tensor) -> list[Tensor]:
+    """The features of scaled latents, of the VAE or of the head's own decoder."""
+    return head.decode(models.vae, latents / models.vae.config.scaling_factor)
 
 
 def mask_timesteps(

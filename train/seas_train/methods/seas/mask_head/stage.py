@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from seas_train.diffusion.examples import Augmentation, Example, Examples
 from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.methods.seas.mask_head.calibration import best_threshold, move_threshold
-from seas_train.methods.seas.mask_head.config import DecodedStep, DrawnBy, MaskHeadConfig, NormalPath
+from seas_train.methods.seas.mask_head.config import DecodedStep, DrawnBy, MaskHeadConfig
+from seas_train.methods.seas.mask_head.decoder.small import SmallDecoder
 from seas_train.methods.seas.mask_head.latents import Reading, mask_timesteps, training_features
 from seas_train.methods.seas.mask_head.losses import FocalRules, mask_loss
+from seas_train.methods.seas.mask_head.network.both_paths import BothPaths
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
 from seas_train.methods.seas.mask_head.preview import preview_sheet
@@ -34,42 +35,6 @@ _CALIBRATION_BATCHES = 16
 logger = logging.getLogger(__name__)
 
 
-class BothPaths(nn.Module):
-    """The head as it is trained: refined logits of the defect samples, coarse logits of all.
-
-    `normals` and `coarse_statistics` are the configuration's; by default the output layer's stored statistics
-    are those of refined features alone, as generation has them.
-    """
-
-    def __init__(
-        self, head: MaskHead, normals: NormalPath = NormalPath.LOGITS, coarse_statistics: bool = False
-    ) -> None:
-        super().__init__()
-        self.head = head
-        self._normals, self._coarse_statistics = normals, coarse_statistics
-
-    def forward(self, coarse: Tensor, fine: Tensor, vae_taps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return logits [D,2,8h,8w] and [B,2,h,w]; the first are of all samples where the normals' features
-        are joined.
-
-        Args:
-            coarse: U-Net features [B,C,h/2,w/2], the D defect samples before the normals.
-            fine: U-Net features [B,F,h,w].
-            vae_taps: VAE features of the D defect samples, at 2, 4 and 8 times h x w.
-        """
-        features = self.head.features(coarse, fine)
-        defects = vae_taps[0].shape[0]
-        refined = self.head.refine(features[:defects], vae_taps)
-        if self._normals is NormalPath.FEATURES:
-            size = refined.shape[2:]
-            of_normals = functional.interpolate(features[defects:], size=size, mode="bilinear")
-            refined = torch.cat([refined, of_normals.to(refined.dtype)])
-        logits = self.head.logits(refined)
-        if self._coarse_statistics:
-            return logits, self.head.logits(features)
-        return logits, self.head.coarse_logits(features)
-
-
 class MaskHeadStage(Stage):
     """The mask head's training. After `run_training`, `finish` gives the head.
 
@@ -79,6 +44,7 @@ class MaskHeadStage(Stage):
         config: stage 2's configuration.
         seed: what the head's first weights, and the batches of `finish`, follow from.
         reading: where generation reads masks, None for its default; a student's head is trained there alone.
+        decoder: what the head reads features of, trained, where the configuration asks for a small one.
     """
 
     name: ClassVar[str] = "mask_head"
@@ -90,6 +56,7 @@ class MaskHeadStage(Stage):
         config: MaskHeadConfig,
         seed: int = 0,
         reading: Reading | None = None,
+        decoder: SmallDecoder | None = None,
     ) -> None:
         self.config = config
         self.optimizer = config.optimizer
@@ -104,9 +71,10 @@ class MaskHeadStage(Stage):
         self._device = torch.device("cpu")
         self._ready = False
         self._finished = False
-        self.module = BothPaths(
-            initial_head(config, tuned, seed), config.normal_path, config.coarse_statistics
-        )
+        head = initial_head(config, tuned, seed)
+        if decoder is not None and head.decoder is not None:
+            head.decoder.load_state_dict(decoder.state_dict())
+        self.module = BothPaths(head, config.normal_path, config.coarse_statistics)
         self._focal = FocalRules(
             config.gamma, config.alpha, config.focal_smoothing, config.focal_mean, config.coarse_target
         )
@@ -229,6 +197,7 @@ class MaskHeadStage(Stage):
                     self._contexts[prompts],
                     len(sample),
                     of_x0=self._reading.of_x0,
+                    head=self.head,
                 )
                 probability = self.head.predict(features.coarse, features.fine, features.vae)
             probabilities.append(probability.float().cpu())
@@ -284,6 +253,7 @@ class MaskHeadStage(Stage):
                 tensors["masks"].shape[0],
                 tensors.get("step_noise"),
                 self._reading.of_x0,
+                head=self.head,
             )
             # On CPUs convolutions and batch norms over channels-last tensors take about half the time.
             vae_taps = [tap.contiguous(memory_format=torch.channels_last) for tap in features.vae]
@@ -295,6 +265,7 @@ def initial_head(config: MaskHeadConfig, tuned: FineTuned, seed: int) -> MaskHea
     """Return an untrained head whose weights follow from the seed, in channels-last memory."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(step_random(seed, _INITIAL, 0).numpy.integers(2**62)))
-        head = MaskHead(config.architecture(TapGeometry.of(tuned.models.unet, tuned.models.vae)))
+        taps = TapGeometry.of(tuned.models.unet, tuned.models.vae)
+        head = MaskHead(config.architecture(taps, tuned.models.geometry.latent_channels))
     channels_last: MaskHead = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return channels_last

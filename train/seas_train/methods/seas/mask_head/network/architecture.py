@@ -36,6 +36,9 @@ class MaskHeadArchitecture:
     """Groups of the group norm before the transformer. Divides the width."""
     depth: int = 4
     """Transformer layers."""
+    latent_channels: int | None = None
+    """Of the latents that a small decoder of the head's own reads, in place of the VAE's; its features have
+    `vae_tap_channels`, multiples of 8. None without one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vae_tap_channels", tuple(self.vae_tap_channels))
@@ -45,12 +48,19 @@ class MaskHeadArchitecture:
                 f"found {list(self.vae_tap_channels)}"
             )
         for name, value in asdict(self).items():
+            if name == "latent_channels" and value is None:
+                continue
             for number in value if isinstance(value, tuple) else (value,):
                 most = _MOST_LAYERS if name == "depth" else _MOST_CHANNELS
                 if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
                     raise UserError(
                         f"mask head: {name}: expected whole numbers from 1 to {most}, found {value!r}"
                     )
+        if self.latent_channels is not None and any(count % 8 for count in self.vae_tap_channels):
+            raise UserError(
+                f"mask head: vae_tap_channels: expected multiples of 8 of a small decoder, found "
+                f"{list(self.vae_tap_channels)}"
+            )
         for name in ("heads", "groups"):
             if self.width % getattr(self, name):
                 raise UserError(
@@ -65,7 +75,10 @@ class MaskHeadArchitecture:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain JSON values."""
-        return {**asdict(self), "vae_tap_channels": list(self.vae_tap_channels)}
+        made = {**asdict(self), "vae_tap_channels": list(self.vae_tap_channels)}
+        if self.latent_channels is None:
+            del made["latent_channels"]
+        return made
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MaskHeadArchitecture:
@@ -73,7 +86,8 @@ class MaskHeadArchitecture:
         if not isinstance(values, Mapping):
             raise UserError(f"mask head: config.json: expected an object, found {type(values).__name__}")
         known = {field.name for field in fields(cls)}
-        missing, unknown = sorted(known - values.keys()), sorted(values.keys() - known)
+        missing = sorted(known - values.keys() - {"latent_channels"})
+        unknown = sorted(values.keys() - known)
         if missing or unknown:
             raise UserError(
                 f"mask head: config.json: expected the keys {sorted(known)}; missing {missing}, "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,7 +18,9 @@ from torch.nn import functional
 from seas_runtime.errors import UserError
 from seas_runtime.files import MARGIN, read_json, write_json
 from seas_runtime.units import mib
+from seas_train.diffusion.taps import decode_taps
 from seas_train.foreign_files import TEXT_LIMIT, WEIGHTS_LIMIT, check_file
+from seas_train.methods.seas.mask_head.decoder.small import SmallDecoder
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
 from seas_train.methods.seas.mask_head.network.normalization import StoredBatchNorm, momentum_of
 from seas_train.methods.seas.mask_head.network.refinement import MaskRefinementModule
@@ -47,6 +50,17 @@ class MaskHead(nn.Module):
         self.MRM2 = MaskRefinementModule(vae[1], width)
         self.MRM3 = MaskRefinementModule(vae[2], width)
         self.out_layer = nn.Sequential(StoredBatchNorm(width), nn.ReLU(), nn.Conv2d(width, 2, 3, padding=1))
+        self.decoder: SmallDecoder | None = None
+        if architecture.latent_channels is not None:
+            self.decoder = SmallDecoder(architecture.latent_channels, vae).requires_grad_(False)
+
+    def decode(self, vae: Any, latents: Tensor) -> list[Tensor]:
+        """Return the features at 2, 4 and 8 times the size of unscaled latents [B,C,h,w] that the head reads:
+        the VAE decoder's, or those of its own small one."""
+        if self.decoder is None:
+            return decode_taps(vae, latents)
+        made: list[Tensor] = self.decoder(latents)
+        return made
 
     def features(self, tap_coarse: Tensor, tap_fine: Tensor) -> Tensor:
         """Return the coarse features [B,width,h,w] of the taps [B,C,h/2,w/2] and [B,F,h,w] (paper eq. 5)."""

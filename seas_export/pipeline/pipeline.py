@@ -235,11 +235,11 @@ class _Build:
                 if before is not Before.RESTATED:
                     raise
                 stages = [*method.stages]
-                again = stages[stages.index(error.stage) :]
+                later = stages[stages.index(error.stage) :]
+                again = [stage for stage in later if (self.model.training / stage).is_dir()]
                 self.say(f"train: training {', '.join(again)} again ({error})")
                 for folder in (self.model.training / stage for stage in again):
-                    if folder.is_dir():
-                        remove(folder, STAGE.matching(folder))
+                    remove(folder, STAGE.matching(folder))
                 run(True)
 
         inputs = {

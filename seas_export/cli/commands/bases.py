@@ -58,9 +58,7 @@ def untrained(
     force: options.Force = False,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="A training option: mask_head.decoder=small."
-        ),
+        typer.Option("--set", metavar="KEY=VALUE", help="A training option: mask_head.decoder=small."),
     ] = None,
     json: options.Json = False,
 ) -> None:

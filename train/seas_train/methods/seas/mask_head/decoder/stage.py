@@ -21,6 +21,16 @@ from seas_train.training.random import StepRandom, step_random
 from seas_train.training.stage import Batch, Stage
 
 _INITIAL = "mask_decoder_initial"
+_OWN = (
+    "decoder_steps",
+    "decoder_learning_rate",
+    "decoder_width",
+    "defect_images",
+    "normal_images",
+    "half_precision",
+    "optimizer",
+)
+"""Options of stage 2 that a small decoder follows from."""
 
 
 class Imitation(nn.Module):
@@ -74,9 +84,10 @@ class DecoderStage(Stage):
         return self.module.decoder.to("cpu").eval()
 
     def identity(self) -> dict[str, Any]:
-        """Configuration, stage 1, where masks are read, and native bfloat16."""
+        """Its part of the configuration, stage 1, where masks are read, and native bfloat16."""
+        values = self.config.to_dict()
         return {
-            "config": self.config.to_dict(),
+            "config": {key: values[key] for key in _OWN},
             "finetune": self._tuned.fingerprint,
             "timesteps": self._levels.tolist(),
             "native_bfloat16": self.config.half_precision and computes_bfloat16(),

@@ -17,8 +17,8 @@ from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
 from seas_train import load_checkpoint
 from seas_train.bases.base import Base
-from seas_train.methods.seas.mask_head.decoder.small import SmallDecoder
 from seas_train.methods.seas.mask_head.network.head import MaskHead
+from seas_train.methods.seas.mask_head.network.small_decoder import SmallDecoder
 from tests.export.checkpoints import write_tiny_checkpoint
 
 

@@ -16,10 +16,10 @@ from seas_train.data import Layout, Product
 from seas_train.diffusion.examples import Examples
 from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.finetune.losses import alignment_loss, fraction_mask
-from seas_train.methods.seas.mask_head.config import CoarseTarget, FocalMean, NormalPath
+from seas_train.methods.seas.mask_head.config import CoarseTarget, FocalMean
 from seas_train.methods.seas.mask_head.latents import ancestral_sample, previous_sample
 from seas_train.methods.seas.mask_head.losses import FocalRules, mask_at, mask_loss
-from seas_train.methods.seas.mask_head.network.both_paths import BothPaths
+from seas_train.methods.seas.mask_head.network.both_paths import BothPaths, NormalPath
 from seas_train.methods.seas.mask_head.network.normalization import StoredBatchNorm
 from seas_train.methods.seas.reproduce import Reproduced, reproduced
 from tests.train.mask_head.tiny_heads import inputs, tiny_head

@@ -15,11 +15,11 @@ from seas_train.data import Product
 from seas_train.diffusion.examples import Examples
 from seas_train.diffusion.taps import decode_taps
 from seas_train.methods.seas.mask_head.config import Decoder, MaskHeadConfig
-from seas_train.methods.seas.mask_head.decoder.small import SmallDecoder
 from seas_train.methods.seas.mask_head.decoder.stage import DecoderStage, small_decoder
 from seas_train.methods.seas.mask_head.latents import Reading, generation_features
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
 from seas_train.methods.seas.mask_head.network.head import load_mask_head, save_mask_head
+from seas_train.methods.seas.mask_head.network.small_decoder import SmallDecoder
 from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.methods.seas.prompts import FineTuned
 from seas_train.training.loop import run_training

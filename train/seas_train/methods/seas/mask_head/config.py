@@ -6,19 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
+from seas_train.methods.seas.mask_head.network.both_paths import NormalPath
 from seas_train.methods.seas.taps import TapGeometry
 from seas_train.settings import Count, Fraction, Positive, Settings, Share, Weight, Whole, require
 from seas_train.training.optimizer import OptimizerConfig
-
-
-class NormalPath(str, Enum):
-    """How the normals' features come to image resolution, past the refinement (equation 7)."""
-
-    LOGITS = "logits"
-    """Through the output layer, and its logits upsampled; its norm sees the defects' features alone."""
-    FEATURES = "features"
-    """Upsampled, joined with the defects' refined ones, and through the output layer together, as in the
-    authors' code."""
 
 
 class DecodedStep(str, Enum):

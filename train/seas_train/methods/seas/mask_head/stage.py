@@ -15,12 +15,12 @@ from seas_train.diffusion.examples import Augmentation, Example, Examples
 from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.methods.seas.mask_head.calibration import best_threshold, move_threshold
 from seas_train.methods.seas.mask_head.config import DecodedStep, DrawnBy, MaskHeadConfig
-from seas_train.methods.seas.mask_head.decoder.small import SmallDecoder
 from seas_train.methods.seas.mask_head.latents import Reading, mask_timesteps, training_features
 from seas_train.methods.seas.mask_head.losses import FocalRules, mask_loss
 from seas_train.methods.seas.mask_head.network.both_paths import BothPaths
 from seas_train.methods.seas.mask_head.network.head import MaskHead
 from seas_train.methods.seas.mask_head.network.normalization import batch_norms
+from seas_train.methods.seas.mask_head.network.small_decoder import SmallDecoder
 from seas_train.methods.seas.mask_head.preview import preview_sheet
 from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry

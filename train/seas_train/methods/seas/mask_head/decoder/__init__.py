@@ -1,1 +1,1 @@
-"""The small decoder that the mask head may read in place of the VAE's, and how it is trained."""
+"""How the small decoder that the mask head may read in place of the VAE's is trained."""

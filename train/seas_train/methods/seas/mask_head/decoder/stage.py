@@ -12,8 +12,8 @@ from torch.nn import functional
 from seas_train.diffusion.examples import Examples
 from seas_train.diffusion.taps import decode_taps
 from seas_train.methods.seas.mask_head.config import Decoder, MaskHeadConfig
-from seas_train.methods.seas.mask_head.decoder.small import SmallDecoder
 from seas_train.methods.seas.mask_head.latents import Reading
+from seas_train.methods.seas.mask_head.network.small_decoder import SmallDecoder
 from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
 from seas_train.training.precision import computes_bfloat16, native_autocast

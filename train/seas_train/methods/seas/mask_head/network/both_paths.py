@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seas_train.methods.seas.mask_head.config import NormalPath
 from seas_train.methods.seas.mask_head.network.head import MaskHead
+
+
+class NormalPath(str, Enum):
+    """How the normals' features come to image resolution, past the refinement (equation 7)."""
+
+    LOGITS = "logits"
+    """Through the output layer, and its logits upsampled; its norm sees the defects' features alone."""
+    FEATURES = "features"
+    """Upsampled, joined with the defects' refined ones, and through the output layer together, as in the
+    authors' code."""
 
 
 class BothPaths(nn.Module):

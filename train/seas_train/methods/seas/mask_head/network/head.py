@@ -20,10 +20,10 @@ from seas_runtime.files import MARGIN, read_json, write_json
 from seas_runtime.units import mib
 from seas_train.diffusion.taps import decode_taps
 from seas_train.foreign_files import TEXT_LIMIT, WEIGHTS_LIMIT, check_file
-from seas_train.methods.seas.mask_head.decoder.small import SmallDecoder
 from seas_train.methods.seas.mask_head.network.architecture import MaskHeadArchitecture
 from seas_train.methods.seas.mask_head.network.normalization import StoredBatchNorm, momentum_of
 from seas_train.methods.seas.mask_head.network.refinement import MaskRefinementModule
+from seas_train.methods.seas.mask_head.network.small_decoder import SmallDecoder
 from seas_train.methods.seas.mask_head.network.transformer import TransformerStage
 
 CONFIG_FILE = "config.json"

@@ -99,10 +99,9 @@ def draw(
 
 
 def draw_own(
-    generator: Generator, photographs: Path, defect: str, count: int, seed: int, steps: int | None
+    generator: Generator, defect: str, count: int, seed: int, steps: int | None
 ) -> tuple[list[GeneratedPair], list[Place]]:
     """Return pairs that a bundle places and starts itself, from looks, and where they are."""
-    generator.draw_onto(photographs)
     pairs = list(generator.generate(defect, count, seed, placing=Placing(mask=PLACED), steps=steps))
     return pairs, [Place(pair.image, pair.mask > 0) for pair in pairs]
 
@@ -189,11 +188,13 @@ def main() -> int:
         weak = find_method(method).placement_source == BOXES
         bars = WEAK_BARS if weak else BARS
         looks = generator.manifest.generation.get(STRENGTH, 1.0) < 1
+        if looks:
+            generator.draw_onto(folder)
         for name in (method, f"{method} with looks") if looks else (method,):
             figures = {}
             for kind, asked in wanted.items():
                 if name != method:
-                    pairs, own = draw_own(generator, folder, kind, arguments.count, seed, steps)
+                    pairs, own = draw_own(generator, kind, arguments.count, seed, steps)
                 else:
                     own = [boxed(place) for place in asked] if weak else asked
                     pairs = draw(generator, kind, own, seed, steps)

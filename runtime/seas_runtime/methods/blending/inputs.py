@@ -174,9 +174,7 @@ def latent_mask(mask: BoolArray, size: tuple[int, ...]) -> FloatArray:
 
     Not in those around: what is drawn there would lie in the feather by which it is pasted.
     """
-    height, width = size
-    parts = mask.reshape(height, mask.shape[0] // height, width, mask.shape[1] // width)
-    return np.asarray(parts.any(axis=(1, 3)), np.float32)
+    return np.asarray(_covered_pixels(mask, size) > 0, np.float32)
 
 
 def covered_mask(mask: BoolArray, size: tuple[int, ...]) -> FloatArray:
@@ -186,11 +184,16 @@ def covered_mask(mask: BoolArray, size: tuple[int, ...]) -> FloatArray:
     What is drawn so is as large as the mask; `latent_mask` is larger by half a cell all around. Of a mask
     that is thinner than a cell nothing is lost.
     """
-    height, width = size
-    parts = mask.reshape(height, mask.shape[0] // height, width, mask.shape[1] // width)
-    pixels = parts.sum(axis=(1, 3))
+    pixels = _covered_pixels(mask, size)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(pixels, 1), (3, 3)).max(axis=(2, 3))
     return np.asarray((pixels > 0) & (2 * pixels >= around), np.float32)
+
+
+def _covered_pixels(mask: BoolArray, size: tuple[int, ...]) -> Array:
+    """Return how many pixels of each cell of a latent of `size` [h, w], which divides it, a mask covers."""
+    height, width = size
+    cells = mask.reshape(height, mask.shape[0] // height, width, mask.shape[1] // width)
+    return np.asarray(cells.sum(axis=(1, 3)))
 
 
 def steps_left(steps: int, strength: float) -> int:

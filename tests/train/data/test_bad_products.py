@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from product_folders import (
+
+from seas_runtime.errors import UserError
+from seas_train.data import Fit, Kind, Layout, PhotographsConfig, Severity, inspect_product, load_product
+from tests.train.data.product_folders import (
     SIZE,
     photograph,
     png_header,
@@ -20,9 +23,6 @@ from product_folders import (
     write_mvtec3d,
     write_visa,
 )
-
-from seas_runtime.errors import UserError
-from seas_train.data import Fit, Kind, Layout, PhotographsConfig, Severity, inspect_product, load_product
 
 MASK = "ground_truth/crack/001_mask.png"
 IMAGE = "test/crack/001.png"

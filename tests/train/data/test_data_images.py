@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from product_folders import photograph, save, square_mask, write_mvtec
 
 from seas_runtime.errors import UserError
 from seas_train.data import Fit, Preprocessing, load_product, read_image, read_mask
 from seas_train.data.images import Masks, fit_image
 from seas_train.data.images.fit import fit_foreground as fit_mask
+from tests.train.data.product_folders import photograph, save, square_mask, write_mvtec
 
 STRETCH = Preprocessing(16, Fit.STRETCH)
 

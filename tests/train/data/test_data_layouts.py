@@ -10,11 +10,19 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from product_folders import SIZE, photograph, save, square_mask, write_mvtec, write_mvtec3d, write_visa
 
 from seas_train.data import Kind, Layout, PhotographsConfig, inspect_product, load_product, products_in
 from seas_train.data.names import natural_key, safe_name, unique_names
 from seas_train.data.split import training_pairs
+from tests.train.data.product_folders import (
+    SIZE,
+    photograph,
+    save,
+    square_mask,
+    write_mvtec,
+    write_mvtec3d,
+    write_visa,
+)
 
 
 def names(paths: tuple[Path, ...]) -> list[str]:

@@ -12,11 +12,11 @@ import pytest
 from decoders import inspect as inspect_files
 from decoders import mutate, seeds, write_product
 from PIL import Image
-from product_folders import photograph, save, write_mvtec
 
 from seas_train.data import Kind, PhotographsConfig, Preprocessing, inspect_product, read_image
 from seas_train.data.facts import decode
 from seas_train.data.images import UnreadableImage, open_image, quiet_decoders
+from tests.train.data.product_folders import photograph, save, write_mvtec
 
 
 def test_mutated_pictures_are_named_or_read(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from product_folders import photograph, save, write_mvtec
 
 from seas_train.data import Fit, Kind, PhotographsConfig, ProductReport, Regions, inspect_product
+from tests.train.data.product_folders import photograph, save, write_mvtec
 
 
 def product_of(

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from product_folders import photograph, save, write_mvtec
 
 from seas_train.data import Fit, Kind, Masks, PhotographsConfig, Preprocessing, load_product, read_mask
 from seas_train.data.masks import MaskKind, open_mask
+from tests.train.data.product_folders import photograph, save, write_mvtec
 
 SIZE = (96, 80)
 PLAIN = Preprocessing(80, Fit.STRETCH)

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import write_bmp_with_alpha, write_png, write_tiff
 from PIL import Image
-from product_folders import photograph, save, square_mask, write_mvtec
 
 from seas_runtime.errors import UserError
 from seas_train.data import (
@@ -22,6 +20,8 @@ from seas_train.data import (
     read_image,
 )
 from seas_train.data.images import UnreadableImage
+from tests.train.data.picture_files import write_bmp_with_alpha, write_png, write_tiff
+from tests.train.data.product_folders import photograph, save, square_mask, write_mvtec
 
 HEIGHT, WIDTH = 40, 48
 SAME = Preprocessing(40, Fit.STRETCH, 12)

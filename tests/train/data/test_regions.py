@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from product_folders import photograph, save
 
 from seas_runtime.errors import UserError
 from seas_train.data import (
@@ -25,6 +24,7 @@ from seas_train.data import (
 from seas_train.data.regions import parts_of
 from seas_train.data.split import regions_of
 from seas_train.settings import overlay
+from tests.train.data.product_folders import photograph, save
 
 ON = PhotographsConfig(regions=Regions.ON)
 Boxes = list[tuple[int, int, int, int]]  # left, top, width, height

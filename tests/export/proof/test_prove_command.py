@@ -69,7 +69,7 @@ def test_an_estimate_trains_nothing(run: Run, product: Path, tmp_path: Path) -> 
     assert not (tmp_path / "proof" / "trainings").exists()
 
 
-@pytest.mark.parametrize("words", [(), ("--steps", 7, "--rate", 0.5, "--share", 0.25)])
+@pytest.mark.parametrize("words", [(), ("--steps", 7, "--rate", 0.5, "--share", 0.25, "--light", 2.0)])
 def test_what_is_not_said_is_as_the_recipes_have_it(
     run: Run, product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...]
 ) -> None:
@@ -97,6 +97,7 @@ def test_what_is_not_said_is_as_the_recipes_have_it(
     ("words", "said"),
     [
         (("--segmenter", "unit"), "expected one of unet"),
+        (("--light", 0.5), "recipe.light: expected 1 to 4, found 0.5"),
         (("--half", "most"), "expected development | test | all"),
         (("--crop", 33), "a multiple of 32"),
         (("--seeds", 0), "seeds: expected 1 or more"),

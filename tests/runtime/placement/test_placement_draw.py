@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from seas_runtime.errors import UserError
 from seas_runtime.photographs.png import encode_png
 from seas_runtime.placement.draw import NEAR, Placer
+from seas_runtime.placement.masks.sources import ShapeSource
 from seas_runtime.placement.options import PlacementOptions, parse_counts, parse_sizes
 from tests.runtime.placement.scenes import disc, plate, shape
 
@@ -78,6 +80,19 @@ def test_on_a_round_part_a_spot_is_turned_with_its_shape() -> None:
     angles = np.arctan2(*(np.array(centres) - 120).T)
     assert abs(away - 0.4).max() < 0.13
     assert np.histogram(angles, 4, (-np.pi, np.pi))[0].min() >= 3
+
+
+def test_photographs_count_alike_and_of_their_parts_the_large_ones() -> None:
+    """One photograph has a large part and three crumbs, the other one part."""
+    parts = [
+        replace(shape(disc(radius), spot=(0.5, 0.5)), share=share)
+        for radius, share in ((12, 0.91), (3, 0.03), (3, 0.03), (3, 0.03), (7, 1.0))
+    ]
+    source = ShapeSource({"stain": parts})
+    areas = [int(source.draw(np.random.default_rng(seed), "stain", SIZE).mask.sum()) for seed in range(400)]
+    crumbs, middle = (sum(low < area < high for area in areas) / 400 for low, high in ((0, 70), (70, 260)))
+    assert crumbs == pytest.approx(0.045, abs=0.03)
+    assert middle == pytest.approx(0.5, abs=0.08)
 
 
 def test_what_sticks_out_of_the_part_is_cut_off_where_training_masks_did_not() -> None:

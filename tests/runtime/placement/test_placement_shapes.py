@@ -28,7 +28,7 @@ def table() -> Table:
 
 def test_shapes_come_back_as_they_were() -> None:
     given = {
-        "stain": [shape(), shape(np.ones((1, 1), bool), (7, 9), (0.5, 1.5), 0.25)],
+        "stain": [shape(), replace(shape(np.ones((1, 1), bool), (7, 9), (0.5, 1.5), 0.25), share=0.125)],
         "cut": [shape(disc(33))],
     }
     packed = pack_shapes(given)
@@ -44,6 +44,9 @@ def test_shapes_come_back_as_they_were() -> None:
             assert after.spot == pytest.approx(before.spot)
             assert after.inside == pytest.approx(before.inside)
             assert after.contrast is None
+            assert after.share == pytest.approx(before.share)
+    del packed["stain/shares"]  # a table of before there were any
+    assert [one.share for one in unpack_shapes(packed, "t")["stain"]] == [1, 1]
 
 
 def test_contrasts_come_back_where_all_shapes_of_a_defect_have_one() -> None:
@@ -115,6 +118,17 @@ HOSTILE: dict[str, tuple[Callable[[Table], Any], str]] = {
     "a spot that is no number": (changed("stain/spots", at((0, 0), np.nan)), "spots: expected places"),
     "a share of two": (changed("stain/inside", at(0, 2)), "inside: expected shares"),
     "a share that is no number": (changed("stain/inside", at(0, np.nan)), "inside: expected shares"),
+    "a share of a mask above one": (changed("stain/shares", at(0, 1.5)), "shares above 0, at most 1"),
+    "a share of nothing": (changed("stain/shares", at(1, 0)), "shares above 0, at most 1"),
+    "a share of a mask that is no number": (changed("stain/shares", at(0, np.nan)), "shares above 0"),
+    "shares of other shapes": (
+        changed("stain/shares", lambda a: a[:1]),
+        r"float32 \[2\], found float32 \[1\]",
+    ),
+    "shares in another type": (
+        changed("stain/shares", lambda a: a.astype(int)),
+        r"float32 \[2\], found int64",
+    ),
     "an empty mask": (changed("stain/bits", lambda a: a * 0), "expected masks cut to their boxes"),
     "an odd background": (
         lambda t: t.update(background=np.array([2], np.uint8)),
@@ -166,6 +180,7 @@ def test_distant_parts_of_a_mask_are_shapes_of_their_own() -> None:
     found = sorted(cut_shapes(mask, WHOLE), key=lambda one: one.mask.shape)
     assert [one.mask.shape for one in found] == [(21, 21), (21, 49)]
     assert sum(one.mask.sum() for one in found) == 3 * disc(10).sum()
+    assert [one.share for one in found] == pytest.approx([1 / 3, 2 / 3], abs=0.02)
 
 
 def test_large_masks_are_kept_small_with_their_photographs() -> None:

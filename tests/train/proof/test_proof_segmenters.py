@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from seas_train.data.images import Preprocessing
-from seas_train.proof.crops import Sources, draw_batch
+from seas_train.proof.crops import BRIGHTEST, Sources, draw_batch, lit
 from seas_train.proof.pictures import Pictures, Sample
 from seas_train.proof.segmenters.contract import Segmenter
 from seas_train.proof.tiles import find_defects, starts
@@ -60,6 +60,23 @@ def test_a_mask_stays_on_its_defect_when_a_crop_is_turned(samples: tuple[Sample,
     for image, mask in zip(batch.pictures[::2], batch.masks[::2] > 0, strict=True):
         inner, outer = image.mean(0)[mask], image.mean(0)[~mask]
         assert inner.median() > outer.quantile(0.95)
+
+
+def test_more_light_multiplies_and_leaves_no_picture_white() -> None:
+    """Between a dark picture's two halves the contrast grows with its brightness, as with an exposure."""
+    dark = torch.full((400, 3, 4, 4), 0.2)
+    dark[..., :2] = 0.1
+    few, many = (lit(np.random.default_rng(0), dark, light) for light in (1.0, 3.0))
+    contrasts = [(one[..., 2:] - one[..., :2]).mean((1, 2, 3)) for one in (few, many)]
+    assert 0.08 < contrasts[0].min() < contrasts[0].max() < 0.12
+    assert contrasts[1].min() < 0.04
+    assert contrasts[1].max() > 0.26
+    levels = many.mean((1, 2, 3))
+    ratio = contrasts[1] / levels.clamp_min(0.05)
+    assert ratio[levels > 0.3].std() < 0.2 * ratio[levels > 0.3].mean()
+    bright = lit(np.random.default_rng(0), torch.full((400, 3, 4, 4), 0.6), 3.0).mean((1, 2, 3))
+    assert bright.max() < (BRIGHTEST - 0.5) * 1.15 + 0.5 + 0.08 + 1e-6
+    assert bright.min() < 0.25
 
 
 def test_the_share_of_made_pairs_is_as_asked_for(samples: tuple[Sample, ...]) -> None:

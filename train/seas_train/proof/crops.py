@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,15 +15,20 @@ from torch.nn import functional
 
 from seas_train.proof.anomalies import Anomalies
 from seas_train.proof.pictures import Pictures, Sample
+from seas_train.settings import Bound
 
 TURN = math.radians(15)
 ZOOM = (0.8, 1.25)
 GAIN, OFFSET = 0.15, 0.08
 """Of the brightness: how much larger or smaller, and how much lighter or darker (of 0 to 1)."""
+BRIGHTEST = 0.65
+"""The mean of a picture that more light makes at most: beyond it much would be white."""
 OFF = 0.35
 """How far from a crop's middle, in its sides, the pixel of a defect may lie that it is drawn around."""
 OWN = 0.5
 """Of the crops around defects, those of normals with drawn anomalies, where a segmenter asks for them."""
+Light = Annotated[float, Bound("1 to 4", lambda value: 1 <= value <= 4)]
+"""By what factor the light is more or less at most, beside the little that it always is."""
 _AROUND = 1.6
 """Sides of a crop that are cut out, so that nothing is missing in a corner when it is turned and scaled."""
 
@@ -84,10 +90,12 @@ def draw_batch(
     size: int,
     count: int,
     anomalies: Anomalies | None = None,
+    light: float = 1.0,
 ) -> Batch:
     """Draw `count` crops of `size` pixels: half around defects, a quarter anywhere in pictures with one,
     a quarter of normals. Defects are drawn evenly by their names, then their pairs.
 
+    light: by what factor the light is more or less at most.
     anomalies: of the crops around defects, half become normals that anomalies are drawn into; all without
     pairs, and what would be anywhere in a pair's picture is of a normal.
     """
@@ -111,7 +119,7 @@ def draw_batch(
     both = torch.cat([stacked, torch.from_numpy(np.stack(marks)).float()[:, None]], 1)
     crops = moved(random, both, size)
     masks = (crops[:, 3] > 0.5).float()
-    shown = lit(random, crops[:, :3])
+    shown = lit(random, crops[:, :3], light)
     boxes = masks * torch.tensor(weak).float()[:, None, None] if any(weak) else None
     clean, hidden = shown, masks
     if anomalies is not None and drawn:
@@ -199,8 +207,16 @@ def moved(
     return functional.grid_sample(both, grid, padding_mode="reflection", align_corners=False)
 
 
-def lit(random: np.random.Generator, pictures: Tensor) -> Tensor:
-    """Make each picture [B, 3, h, w] of 0 to 1 brighter or darker, and its contrast higher or lower."""
+def lit(random: np.random.Generator, pictures: Tensor, light: float = 1.0) -> Tensor:
+    """Make each picture [B, 3, h, w] of 0 to 1 brighter or darker, and its contrast higher or lower.
+
+    light: by what factor the light is more or less at most. It multiplies, as an exposure does, so that a
+        defect stands out more or less too; but by it no picture's mean becomes more than `BRIGHTEST`.
+    """
+    if light > 1:
+        factor = torch.exp(_uniform(random, -math.log(light), math.log(light), len(pictures)))
+        most = (BRIGHTEST / pictures.mean((1, 2, 3), keepdim=True).clamp_min(1e-3)).clamp_min(1)
+        pictures = pictures * torch.minimum(factor, most)
     gain = _uniform(random, 1 - GAIN, 1 + GAIN, len(pictures))
     offset = _uniform(random, -OFFSET, OFFSET, len(pictures))
     return ((pictures - 0.5) * gain + 0.5 + offset).clamp(0, 1)

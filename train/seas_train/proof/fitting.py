@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 
 from seas_train.proof.anomalies import Anomalies
-from seas_train.proof.crops import Sources, draw_batch
+from seas_train.proof.crops import Light, Sources, draw_batch
 from seas_train.proof.pictures import Pictures
 from seas_train.proof.segmenters.contract import Segmenter
 from seas_train.proof.segmenters.table import DRAWING, check_segmenter, make_segmenter
@@ -38,6 +38,7 @@ class Recipe(Settings):
     """At 1e-3 the same U-Net learnt less of real pairs alone: a pooled IoU of 13, at 3e-4 of 17 per cent."""
     share: Share = 0.5
     """Of the crops with a defect, those of generated or pasted pairs."""
+    light: Light = 1.0
     textures: Path | None = None
     """The folder of pictures that drawn anomalies look like; None for the product's own, shuffled."""
 
@@ -85,7 +86,9 @@ def fitting(
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * rate_at(step, recipe.steps)
         random = step_random(seed, _STAGE, step)
-        batch = draw_batch(random.numpy, pictures, sources, recipe.crop, recipe.batch, anomalies)
+        batch = draw_batch(
+            random.numpy, pictures, sources, recipe.crop, recipe.batch, anomalies, recipe.light
+        )
         loss = model.loss(batch.to(device, layout), random.torch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -13,13 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from seas_runtime.placement.appearance.looks import measure_look
+from seas_runtime.placement.appearance.looks import MOST_GAIN, measure_look
 from seas_runtime.placement.morphology import BoolArray, box_of, grow, reduced
 
 NEAREST = 3
 """One of so many real defects is drawn from: that third whose surroundings are most like the window's."""
-MOST_GAIN = 1.5
-"""A contrast grows with the brightness of the surroundings, but not beyond this."""
 _NEAR, _FAR = 1 / 16, 1 / 4
 """Surroundings lie so far from a mask, in longer sides of its box; at least 2 and 6 pixels."""
 _WORKED_AT = 128

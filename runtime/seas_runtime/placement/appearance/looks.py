@@ -32,8 +32,8 @@ LARGEST = 768
 photograph's own resolution. Made smaller, a wide defect would lose its grain."""
 EDGE = 2
 """Pixels around a mask that its look has too: a mask's outline is a person's, and its edge is soft."""
-MOST_GAIN = 1.5
-"""Differences grow with the brightness of the surroundings, but not beyond this."""
+MOST_GAIN = 2.5
+"""Differences grow with the brightness of the surroundings, as with an exposure, but not beyond this."""
 MOST_GRAIN = 2.0
 """By how much the grain of a look is raised at most where sampling took it."""
 _MARGIN = 0.1

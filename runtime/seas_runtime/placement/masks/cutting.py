@@ -41,10 +41,11 @@ def cut_shapes(mask: BoolArray, part: Part, photograph: UInt8Array | None = None
     groups = sorted(_near(labels, kept), key=lambda group: -sum(areas[number - 1] for number in group))[:MOST]
     rows, columns = (np.arange(size) // factor for size in mask.shape)
     made = []
-    for group in groups:
+    pixels = [sum(areas[number - 1] for number in group) for group in groups]
+    for group, own in zip(groups, pixels, strict=True):
         one = mask & np.isin(labels, group)[np.ix_(rows, columns)]
         contrast = None if photograph is None else measure_contrast(photograph, one, mask, part is not WHOLE)
-        made.append(_shape(one, part, contrast))
+        made.append(replace(_shape(one, part, contrast), share=float(own / sum(pixels))))
     return made
 
 

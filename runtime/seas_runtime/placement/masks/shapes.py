@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,11 @@ CONTRASTS = "contrasts"
 """Float32 [n, 2, 3], colours inside of each mask and around it; tables of before there were any lack it."""
 LOOKS, LOOK_SIZES = "looks", "look_sizes"
 """uint8 [bytes] and int32 [n, 2]: packed looks one after another, and their heights and widths; may lack."""
+SHARES = "shares"
+"""float32 [n]: each shape's share of its photograph's mask; without it all shapes count alike."""
 OWN_LOOKS = "own_looks"
 """uint8 [n]: 1 where a look is the defect's own colours; without it none is."""
+_MAY_LACK = (CONTRASTS, LOOKS, LOOK_SIZES, OWN_LOOKS, SHARES)
 BACKGROUND = "background"
 """uint8 [1]: 1 where the product's photographs show a part on a background. No defect's: it has no slash."""
 LARGEST = 1024
@@ -54,6 +57,8 @@ class Shape:
     """The share of the mask that lies on the part, 0 to 1."""
     contrast: Contrast | None = None
     """How the defect differed from its surroundings."""
+    share: float = 1.0
+    """Of what is cut from its photograph's mask, the share of the pixels: above 0, at most 1."""
 
     @property
     def relative(self) -> tuple[float, float]:
@@ -73,8 +78,9 @@ def pack_shapes(
     """Return the tensors of a table: for each defect, of its n shapes,
 
     `bits` uint8, each mask's bits row by row from the highest, padded to a byte; `sizes` and `photographs`
-    int32 [n, 2], heights and widths; `spots` float32 [n, 2]; `inside` float32 [n]; and, where all of them
-    have one, `contrasts` float32 [n, 2, 3], colours inside and around, `looks`, `look_sizes`, `own_looks`.
+    int32 [n, 2], heights and widths; `spots` float32 [n, 2]; `inside` and `shares` float32 [n]; and, where
+    all of them have one, `contrasts` float32 [n, 2, 3], colours inside and around, and `looks`, `look_sizes`
+    and `own_looks`.
 
     `background`: whether the product's photographs show a part on a background, where that was decided.
     """
@@ -87,6 +93,7 @@ def pack_shapes(
         made[f"{defect}/{PHOTOGRAPHS}"] = np.array([shape.photograph for shape in shapes], np.int32)
         made[f"{defect}/{SPOTS}"] = np.array([shape.spot for shape in shapes], np.float32)
         made[f"{defect}/{INSIDE}"] = np.array([shape.inside for shape in shapes], np.float32)
+        made[f"{defect}/{SHARES}"] = np.array([shape.share for shape in shapes], np.float32)
         contrasts = [shape.contrast for shape in shapes if shape.contrast is not None]
         if len(contrasts) == len(shapes):
             made[f"{defect}/{CONTRASTS}"] = np.array([[c.inside, c.around] for c in contrasts], np.float32)
@@ -119,12 +126,18 @@ def unpack_shapes(tensors: Mapping[str, Array], where: str) -> dict[str, list[Sh
         place = f"{where}: {defect!r}"
         sizes, photographs = _checked_sizes(table, place)
         contrasts = _contrasts(tensors, defect, len(sizes), where)
+        shares = _shares(tensors, defect, len(sizes), where)
         left -= int(np.prod(sizes, axis=1).sum())
         if left < 0:
             raise UserError(
                 f"{place}: expected at most {MOST_PIXELS} pixels in all masks, found more; {_ADVICE}"
             )
-        made[defect] = list(_shapes(table, sizes, photographs, contrasts, place))
+        made[defect] = [
+            replace(shape, contrast=contrast, share=share)
+            for shape, contrast, share in zip(
+                _shapes(table, sizes, photographs, place), contrasts, shares, strict=True
+            )
+        ]
     return made
 
 
@@ -137,7 +150,7 @@ def _defects(tensors: Mapping[str, Array], where: str) -> list[str]:
             )
     known = {
         BACKGROUND,
-        *(f"{name}/{key}" for name in names for key in (*_KEYS, CONTRASTS, LOOKS, LOOK_SIZES, OWN_LOOKS)),
+        *(f"{name}/{key}" for name in names for key in (*_KEYS, *_MAY_LACK)),
     }
     if unknown := sorted(set(tensors) - known):
         raise UserError(f"{where}: {describe(unknown[0])} is no tensor of a placement table; {_ADVICE}")
@@ -189,6 +202,17 @@ def _contrasts(tensors: Mapping[str, Array], defect: str, count: int, where: str
         Contrast(inside, around, look, own)
         for (inside, around), (look, own) in zip(found, looks, strict=True)
     ]
+
+
+def _shares(tensors: Mapping[str, Array], defect: str, count: int, where: str) -> list[float]:
+    """Return the share of each of `count` shapes; 1 of a table that has none."""
+    name = f"{defect}/{SHARES}"
+    found = tensors.get(name, np.ones(count, np.float32))
+    if found.dtype != np.float32 or found.shape != (count,):
+        raise UserError(f"{where}: {name!r}: expected float32 {[count]}, found {_form(found)}; {_ADVICE}")
+    if not ((found > 0) & (found <= 1)).all():
+        raise UserError(f"{where}: {name!r}: expected shares above 0, at most 1, found others; {_ADVICE}")
+    return [float(share) for share in found]
 
 
 def _looks(
@@ -260,7 +284,6 @@ def _shapes(
     table: Mapping[str, Array],
     sizes: Array,
     photographs: Array,
-    contrasts: Sequence[Contrast | None],
     place: str,
 ) -> Iterator[Shape]:
     start = 0
@@ -273,4 +296,4 @@ def _shapes(
         spot, inside = table[SPOTS][index], float(table[INSIDE][index])
         whole_height, whole_width = photographs[index].tolist()
         whole = whole_height, whole_width
-        yield Shape(mask, whole, (float(spot[0]), float(spot[1])), inside, contrasts[index])
+        yield Shape(mask, whole, (float(spot[0]), float(spot[1])), inside)

@@ -170,4 +170,9 @@ def _read_mask(path: Path) -> BoolArray:
 
 
 def _choose(random: np.random.Generator, shapes: Sequence[Shape]) -> Shape:
-    return shapes[int(random.integers(len(shapes)))]
+    """Draw a shape: training photographs evenly, and of one's parts a larger one rather than a smaller one,
+    so that defects are as large as they were photographed."""
+    shares = np.array([shape.share for shape in shapes])
+    if (shares == 1).all():
+        return shapes[int(random.integers(len(shapes)))]
+    return shapes[int(random.choice(len(shapes), p=shares / shares.sum()))]

@@ -77,6 +77,14 @@ def prove(
             help="Of the crops with a defect, those of generated or pasted pairs; 0.5 by default.",
         ),
     ] = None,
+    light: Annotated[
+        float | None,
+        typer.Option(
+            "--light",
+            help="Where a line's light changes: by what factor pictures are made brighter or darker at most, "
+            "as an exposure does; 1 by default, a little only.",
+        ),
+    ] = None,
     textures: Annotated[
         Path | None,
         typer.Option(
@@ -136,7 +144,7 @@ def prove(
     from seas_runtime.errors import UserError
     from seas_train.settings import COMMAND_LINE, overlay
 
-    trained = options.given(steps=steps, batch=batch, rate=rate, share=share)
+    trained = options.given(steps=steps, batch=batch, rate=rate, share=share, light=light)
     drawn = options.given(segmenter=segmenter, pretrained=pretrained, crop=crop, textures=textures)
     if images and task not in ("segment", "images"):
         raise UserError(f"--images: expected no other --task beside it, found {task!r}; leave one out")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from seas_train.proof.classifiers.table import check_classifier, make_classifier
-from seas_train.proof.crops import Sources, evenly, lit, moved
+from seas_train.proof.crops import Light, Sources, evenly, lit, moved
 from seas_train.proof.fitting import rate_at
 from seas_train.proof.pictures import Pictures, Sample
 from seas_train.settings import Bound, Count, Positive, Settings, Share
@@ -37,6 +37,7 @@ class ClassifierRecipe(Settings):
     rate: Positive = 1e-3
     share: Share = 0.5
     """Of the pictures, generated or pasted ones, where there are both."""
+    light: Light = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,7 +65,7 @@ def fitting(
         random = step_random(seed, _STAGE, step).numpy
         chosen = [evenly(random, sources.pairs(random.random() < recipe.share)) for _ in range(recipe.batch)]
         seen = torch.stack([whole(pictures, sample, recipe.side) for sample in chosen])
-        seen = lit(random, moved(random, seen, recipe.side, zoom=ZOOM, quarters=False))
+        seen = lit(random, moved(random, seen, recipe.side, zoom=ZOOM, quarters=False), recipe.light)
         wanted = torch.tensor([names.index(sample.defect) for sample in chosen])
         loss = functional.cross_entropy(model((2 * seen - 1).to(device)), wanted.to(device))
         optimizer.zero_grad(set_to_none=True)

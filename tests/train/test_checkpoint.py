@@ -15,9 +15,10 @@ from seas_train import load_checkpoint, train_product
 from seas_train.bases.base import Base
 from seas_train.data import Product
 from seas_train.diffusion.taps import unet_with_taps
-from seas_train.methods.seas import training as pipeline
 from seas_train.methods.seas.config import TrainConfig
+from seas_train.methods.seas.finetune.stage import FinetuneStage
 from seas_train.methods.seas.mask_head.specks import measure_speck
+from seas_train.methods.seas.mask_head.stage import MaskHeadStage
 from seas_train.training.stage import Batch
 
 
@@ -137,16 +138,15 @@ class Interrupted(BaseException):
     pass
 
 
-@pytest.mark.parametrize("interrupted_in", ["finetune", "mask_head"])
+@pytest.mark.parametrize("stage", [FinetuneStage, MaskHeadStage])
 def test_training_interrupted_in_either_stage_resumes_to_the_same_checkpoint(
     trained: Path,
     tiny_base: Base,
     tiny_product: Product,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    interrupted_in: str,
+    stage: type[FinetuneStage] | type[MaskHeadStage],
 ) -> None:
-    stage = {"finetune": pipeline.FinetuneStage, "mask_head": pipeline.MaskHeadStage}[interrupted_in]
     real, calls = stage.draw, 0
 
     def draw(self: Any, random: Any) -> Batch:

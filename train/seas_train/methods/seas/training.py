@@ -21,11 +21,10 @@ from seas_train.methods.seas.distill.config import DistillConfig
 from seas_train.methods.seas.finetune.memory_estimate import estimate_memory
 from seas_train.methods.seas.finetune.memory_levels import MemoryLevel, memory_values
 from seas_train.methods.seas.finetune.stage import FinetuneStage
-from seas_train.methods.seas.mask_head.decoder.stage import small_decoder
 from seas_train.methods.seas.mask_head.latents import Reading
 from seas_train.methods.seas.mask_head.network.head import load_mask_head
 from seas_train.methods.seas.mask_head.specks import measure_speck
-from seas_train.methods.seas.mask_head.stage import MaskHeadStage
+from seas_train.methods.seas.mask_head.stage import train_mask_head
 from seas_train.methods.seas.reproduce import Reproduced, reproduced, reproduced_photographs
 from seas_train.methods.seas.taps import TapGeometry
 from seas_train.settings import choice
@@ -80,11 +79,9 @@ def train(
     logger.info("sampler: timestep spacing %s", SolverRules.of(generation).spacing)
     reading = Reading.of(base.scheduler, generation)
     run = partial(run_training, run_dir=run_dir, config=config.loop, resume=resume, progress=progress)
-    given = (fine_tuned, first.examples, config.mask_head, config.seed, reading)
-    decoder, decoder_losses = small_decoder(*given, run)
-    second = MaskHeadStage(*given, decoder)
-    mask_losses = run(second)
-    mask_head = second.finish()
+    mask_head, mask_losses = train_mask_head(
+        fine_tuned, first.examples, config.mask_head, config.seed, reading, run
+    )
 
     if not is_first_process():
         return  # accelerate's other processes have the same weights; the first one writes them
@@ -97,7 +94,7 @@ def train(
         {
             **product.described(),
             "training": config.to_dict(),
-            "losses": {first.name: finetune_losses, **decoder_losses, second.name: mask_losses},
+            "losses": {first.name: finetune_losses, **mask_losses},
             "generation": generation,
             "fingerprint": train_fingerprint(product, base, config),
         },

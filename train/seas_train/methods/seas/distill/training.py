@@ -21,9 +21,8 @@ from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.distill.config import DistillConfig, as_finetune, trained_config
 from seas_train.methods.seas.distill.stage import DistillStage
 from seas_train.methods.seas.finetune.memory_estimate import BASE, estimate_memory
-from seas_train.methods.seas.mask_head.decoder.stage import small_decoder
 from seas_train.methods.seas.mask_head.latents import Reading
-from seas_train.methods.seas.mask_head.stage import MaskHeadStage
+from seas_train.methods.seas.mask_head.stage import train_mask_head
 from seas_train.methods.seas.prompts import FineTuned, Prompts
 from seas_train.training.loop import run_training
 from seas_train.training.optimizer import uses_eight_bit
@@ -129,11 +128,7 @@ def distill(
     }
     reading = Reading.of(checkpoint.scheduler, generation)
     run = partial(run_training, run_dir=run_dir, config=config.loop, resume=resume, progress=progress)
-    given = (student, examples, config.mask_head, config.seed, reading)
-    decoder, decoder_losses = small_decoder(*given, run)
-    second = MaskHeadStage(*given, decoder)
-    losses = run(second)
-    head = second.finish()
+    head, losses = train_mask_head(student, examples, config.mask_head, config.seed, reading, run)
     if not is_first_process():
         return  # accelerate's other processes have the same weights; the first one writes them
     every = tuple(key for key in config.to_dict() if key not in ("save_every", "preview_every"))
@@ -148,8 +143,7 @@ def distill(
             "losses": {
                 **checkpoint.meta["losses"],
                 first.name: distilled,
-                **{f"{name}_student": values for name, values in decoder_losses.items()},
-                f"{second.name}_student": losses,
+                **{f"{name}_student": values for name, values in losses.items()},
             },
             "generation": generation,
             "teacher": {"fingerprint": checkpoint.fingerprint, "guidance": float(taught["guidance"])},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from seas_train.diffusion.examples import Augmentation, Example, Examples
 from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.methods.seas.mask_head.calibration import best_threshold, move_threshold
 from seas_train.methods.seas.mask_head.config import DecodedStep, DrawnBy, MaskHeadConfig
+from seas_train.methods.seas.mask_head.decoder.stage import small_decoder
 from seas_train.methods.seas.mask_head.latents import Reading, mask_timesteps, training_features
 from seas_train.methods.seas.mask_head.losses import FocalRules, mask_loss
 from seas_train.methods.seas.mask_head.network.both_paths import BothPaths
@@ -269,3 +270,21 @@ def initial_head(config: MaskHeadConfig, tuned: FineTuned, seed: int) -> MaskHea
         head = MaskHead(config.architecture(taps, tuned.models.geometry.latent_channels))
     channels_last: MaskHead = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return channels_last
+
+
+def train_mask_head(
+    tuned: FineTuned,
+    examples: Examples,
+    config: MaskHeadConfig,
+    seed: int,
+    reading: Reading,
+    run: Callable[[Stage], Any],
+) -> tuple[MaskHead, dict[str, Any]]:
+    """Return a finished head, with its own decoder where the configuration has one, and the losses by stage.
+
+    run: trains a stage and returns its losses.
+    """
+    decoder, losses = small_decoder(tuned, examples, config, seed, reading, run)
+    stage = MaskHeadStage(tuned, examples, config, seed, reading, decoder)
+    losses[stage.name] = run(stage)
+    return stage.finish(), losses

@@ -77,7 +77,7 @@ def test_a_killed_process_is_replaced(
 
         def kill(done: int, total: int) -> None:
             reports.append(done)
-            if len(reports) == 3:
+            if len(reports) == 1:  # later it may have done all of its work
                 os.kill(killed, signal.SIGKILL)
 
         write_dataset(pool, REQUEST, tmp_path / "out", kill)

@@ -24,6 +24,7 @@ from scipy import ndimage
 
 from seas_runtime.files import sha256_file
 from seas_runtime.manifest.types import GOOD
+from seas_train.data.split import training_pairs
 
 SIDE, SHIFT = 96, 6
 ALIKE = 0.6
@@ -107,7 +108,7 @@ def main() -> None:
         marked = [number for number, mask in enumerate(masks) if has_defect(mask)]
         files, masks = [files[number] for number in marked], [masks[number] for number in marked]
         parts = parts_of(files)
-        wanted = max(1, len(files) // 3)
+        wanted = training_pairs(len(files), None)
         chosen = choose(parts, wanted)
         if chosen is None:
             sys.exit(f"{folder}: expected parts with {wanted} photographs together, found none: {parts}")
@@ -124,8 +125,11 @@ def main() -> None:
     files = [*tested, *training]
     held, rest, room = [], [], len(tested)
     for part in reversed(parts_of(files)):
-        (held if len(part) <= room else rest).append(part)
-        room -= len(part) if held and held[-1] is part else 0
+        if len(part) <= room:
+            held.append(part)
+            room -= len(part)
+        else:
+            rest.append(part)
     for side, parts in (("test", held), ("train", rest)):  # in an order that has nothing to do with parts
         copy(
             sorted((files[number] for part in parts for number in part), key=sha256_file),

@@ -34,10 +34,11 @@ def part_module(name: str, checkpoint: Checkpoint) -> nn.Module:
         UNET: (UNet, checkpoint.unet),
         VAE_ENCODER: (VAEEncoder, checkpoint.vae),
         VAE_DECODER: (VAEDecoder, checkpoint.vae),
-        MASK_HEAD: (MaskHeadPart, checkpoint.artifacts.get(MASK_HEAD)),
+        MASK_HEAD: (
+            SmallMaskHeadPart if has_small_decoder(checkpoint) else MaskHeadPart,
+            checkpoint.artifacts.get(MASK_HEAD),
+        ),
     }
-    if name == MASK_HEAD and has_small_decoder(checkpoint):
-        return SmallMaskHeadPart(checkpoint.artifacts[MASK_HEAD]).eval()
     wrapper, module = wrappers[name]
     return wrapper(module).eval()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,3 +28,11 @@ def step_random(seed: int, stage: str, step: int, part: int = 0, process: int = 
     philox = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
     generator = torch.Generator().manual_seed(int.from_bytes(digest[16:23], "little"))
     return StepRandom(np.random.Generator(philox), generator)
+
+
+@contextmanager
+def first_weights(seed: int, what: str) -> Iterator[None]:
+    """Let the weights of modules that are made within follow from the seed and what they are of."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(step_random(seed, what, 0).numpy.integers(2**62)))
+        yield

@@ -38,14 +38,15 @@ def cut_shapes(mask: BoolArray, part: Part, photograph: UInt8Array | None = None
         return []
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     kept = [number for number in range(1, count + 1) if areas[number - 1] >= SPECK * areas.max()]
-    groups = sorted(_near(labels, kept), key=lambda group: -sum(areas[number - 1] for number in group))[:MOST]
+    groups = [(sum(areas[number - 1] for number in group), group) for group in _near(labels, kept)]
+    largest = sorted(groups, key=lambda one: -one[0])[:MOST]
+    pixels = sum(own for own, _ in largest)
     rows, columns = (np.arange(size) // factor for size in mask.shape)
     made = []
-    pixels = [sum(areas[number - 1] for number in group) for group in groups]
-    for group, own in zip(groups, pixels, strict=True):
+    for own, group in largest:
         one = mask & np.isin(labels, group)[np.ix_(rows, columns)]
         contrast = None if photograph is None else measure_contrast(photograph, one, mask, part is not WHOLE)
-        made.append(replace(_shape(one, part, contrast), share=float(own / sum(pixels))))
+        made.append(replace(_shape(one, part, contrast), share=float(own / pixels)))
     return made
 
 

@@ -212,7 +212,8 @@ def _shares(tensors: Mapping[str, Array], defect: str, count: int, where: str) -
         raise UserError(f"{where}: {name!r}: expected float32 {[count]}, found {_form(found)}; {_ADVICE}")
     if not ((found > 0) & (found <= 1)).all():
         raise UserError(f"{where}: {name!r}: expected shares above 0, at most 1, found others; {_ADVICE}")
-    return [float(share) for share in found]
+    shares: list[float] = found.tolist()
+    return shares
 
 
 def _looks(

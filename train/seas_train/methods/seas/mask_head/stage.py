@@ -26,7 +26,7 @@ from seas_train.methods.seas.mask_head.preview import preview_sheet
 from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
 from seas_train.training.precision import computes_bfloat16, native_autocast
-from seas_train.training.random import StepRandom, step_random
+from seas_train.training.random import StepRandom, first_weights, step_random
 from seas_train.training.stage import Batch, Stage
 
 _STATISTICS = "mask_head_statistics"
@@ -264,8 +264,7 @@ class MaskHeadStage(Stage):
 
 def initial_head(config: MaskHeadConfig, tuned: FineTuned, seed: int) -> MaskHead:
     """Return an untrained head whose weights follow from the seed, in channels-last memory."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(step_random(seed, _INITIAL, 0).numpy.integers(2**62)))
+    with first_weights(seed, _INITIAL):
         taps = TapGeometry.of(tuned.models.unet, tuned.models.vae)
         head = MaskHead(config.architecture(taps, tuned.models.geometry.latent_channels))
     channels_last: MaskHead = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -17,7 +17,7 @@ from seas_train.methods.seas.mask_head.network.small_decoder import SmallDecoder
 from seas_train.methods.seas.prompts import FineTuned
 from seas_train.methods.seas.taps import TapGeometry
 from seas_train.training.precision import computes_bfloat16, native_autocast
-from seas_train.training.random import StepRandom, step_random
+from seas_train.training.random import StepRandom, first_weights
 from seas_train.training.stage import Batch, Stage
 
 _INITIAL = "mask_decoder_initial"
@@ -72,8 +72,7 @@ class DecoderStage(Stage):
         self._device = torch.device("cpu")
         taps = TapGeometry.of(tuned.models.unet, self._vae)
         channels = config.architecture(taps, tuned.models.geometry.latent_channels).vae_tap_channels
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(step_random(seed, _INITIAL, 0).numpy.integers(2**62)))
+        with first_weights(seed, _INITIAL):
             decoder = SmallDecoder(tuned.models.geometry.latent_channels, channels)
             module = Imitation(decoder, channels, taps.vae)
         self.module: Imitation = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -7,6 +7,9 @@ Gaussians of 1 and 8 pixels, at the best shift of up to 6; what goes together wi
 That suits parts that each look different, not parts that are alike and photographed in one place.
 
     python benchmarks/parts_apart.py magnetic_tile --out magnetic_tile_apart
+
+With `--shots N` no more than N pairs of each defect train, of as many parts as can be. What else shows those
+parts is left out, so that what is held out stays the same: read such a folder with `--shots N`.
 """
 
 from __future__ import annotations
@@ -97,7 +100,10 @@ def main() -> None:
     )
     parser.add_argument("product", type=Path, help="a folder in MVTec AD's layout")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--shots", type=int, help="training pairs of each defect at most")
     given = parser.parse_args()
+    if given.shots is not None and given.shots < 1:
+        sys.exit(f"--shots: expected 1 or more, found {given.shots}")
     if given.out.exists():
         sys.exit(f"--out {given.out}: expected a folder that is not there yet, found one; choose another")
     for folder in sorted((given.product / "test").iterdir()):
@@ -114,11 +120,12 @@ def main() -> None:
             sys.exit(f"{folder}: expected parts with {wanted} photographs together, found none: {parts}")
         training = [parts[number] for number in chosen]
         held_out = [part for number, part in enumerate(parts) if number not in chosen]
-        order = [*turns(training), *turns(held_out)]
+        shown = turns(training)[: given.shots]
+        order = [*shown, *turns(held_out)]
         copy([files[number] for number in order], given.out / "test" / folder.name)
         copy([masks[number] for number in order], given.out / "ground_truth" / folder.name, "_mask")
         print(
-            f"{folder.name}: {wanted} photographs of {len(training)} parts train, "
+            f"{folder.name}: {len(shown)} photographs of {min(len(training), len(shown))} parts train, "
             f"{len(files) - wanted} of {len(held_out)} are held out"
         )
     tested, training = (sorted((given.product / side / GOOD).iterdir()) for side in ("test", "train"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from seas_export.export import export_bundle
 from seas_runtime import DatasetRequest, Generator, Placing, write_dataset
@@ -82,6 +83,23 @@ def test_a_photograph_unlike_the_training_normals_is_told(
     dark = photograph.pixels // 8
     generator.place(dark, "spot", gate=False, placing=BOXED)
     assert "unlike the normals that this bundle was trained on: a mean brightness of" in caplog.text
+
+
+def test_of_a_folder_unlike_the_training_normals_a_few_are_named(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator = Generator.open(bundle, threads=1)
+    pixels = generator.backgrounds[0].pixels
+    for number in range(6):
+        Image.fromarray(pixels // (8 + number)).save(tmp_path / f"{number}.png")
+    generator.draw_onto(tmp_path)
+    made = list(generator.generate("spot", 12, placing=BOXED, gate=False))
+    assert len({pair.record.origin["photograph"] for pair in made}) > 3
+    told = [message for message in caplog.messages if "unlike the normals" in message]
+    assert ["further ones are not named" in message for message in told] == [False, False, True]
+    for number in range(5):
+        generator.place(pixels // (20 + number), "spot", gate=False, placing=BOXED)
+    assert len([message for message in caplog.messages if "unlike the normals" in message]) == 8
 
 
 def test_boxes_a_photograph_and_pairs_a_box(generator: Generator) -> None:

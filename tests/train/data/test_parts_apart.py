@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parts_apart import choose, has_defect, parts_of, turns
+from parts_apart import choose, has_defect, main, parts_of, turns
 from PIL import Image
 
 
@@ -49,3 +49,31 @@ def test_an_empty_mask_is_no_pair(tmp_path: Path) -> None:
         Image.fromarray(np.full((4, 4), level, np.uint8)).save(tmp_path / f"{name}.png")
     assert not has_defect(tmp_path / "empty.png")
     assert has_defect(tmp_path / "marked.png")
+
+
+def test_with_few_shots_the_same_is_held_out(
+    photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = tmp_path / "product"
+    kept = [file for number, file in enumerate(photographs) if number % 4]
+    for folder in ("test/spot", "test/good", "train/good", "ground_truth/spot"):
+        (product / folder).mkdir(parents=True)
+    for number, file in enumerate(kept):
+        file.rename(product / "test/spot" / file.name)
+        Image.new("L", (320, 240), 255).save(product / "ground_truth/spot" / file.name)
+        side = "test/good" if number < 3 else "train/good"
+        noise = np.random.default_rng(number).integers(0, 255, (240, 320))
+        Image.fromarray(noise.astype(np.uint8)).save(product / side / file.name)
+    found = []
+    for shots in ([], ["--shots", "2"]):
+        out = tmp_path / f"apart{len(found)}"
+        monkeypatch.setattr("sys.argv", ["parts_apart.py", str(product), "--out", str(out), *shots])
+        main()
+        found.append([file.read_bytes() for file in sorted((out / "test/spot").iterdir())])
+        assert len(list((out / "ground_truth/spot").iterdir())) == len(found[-1])
+    whole, few = found
+    assert (len(whole), len(few)) == (9, 8)
+    assert few == whole[:2] + whole[3:]
+    monkeypatch.setattr("sys.argv", ["", str(product), "--out", str(tmp_path / "no"), "--shots", "0"])
+    with pytest.raises(SystemExit, match="expected 1 or more, found 0"):
+        main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 _TRIES = 20
 """Photographs and placements: where pictures are cut to a square, a placement may lie outside of it."""
+_NAMED = 3
+"""Of one folder's photographs that are unlike the training normals so many are named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,7 @@ class Drawer:
         self._shapes = bundle.shapes
         self._normals = Normals.of(manifest.generation)
         self._looked_at: set[str] = set()
+        self._unlike: Counter[str] = Counter()
         self._placer = lru_cache(maxsize=4)(partial(open_placer, bundle))
 
     def draw(self, photographs: Backgrounds | Given, pair: PairRequest, attempt: int) -> Drawing:
@@ -82,7 +86,7 @@ class Drawer:
             random = replace(noise, index=pair.index // pairs, attempt=0).generator(Stream.PLACEMENT)
         for _ in range(_TRIES):
             photograph = photographs[int(random.integers(len(photographs))) if alone is None else alone]
-            self._look_at(photograph)
+            self._look_at(photograph, photographs)
             placed = self._place(random, photographs, photograph, request.defect, request.placing.placement)
             size = photograph.height, photograph.width
             region = self._region(random, placed, size)
@@ -100,15 +104,21 @@ class Drawer:
             f"{photographs.where} (--fit crop); train again with --fit pad or --regions on, or give an area"
         )
 
-    def _look_at(self, photograph: Photograph) -> None:
-        """Warn once of a photograph that is unlike the training normals."""
+    def _look_at(self, photograph: Photograph, photographs: Backgrounds | Given) -> None:
+        """Warn once of a photograph that is unlike the training normals; of a folder's no more than a few."""
         if self._normals is None or photograph.sha256 in self._looked_at:
             return
         self._looked_at.add(photograph.sha256)
         if objection := self._normals.objection(photograph, self._values):
-            logger.warning(
-                "%s: unlike the normals that this bundle was trained on: %s", photograph.name, objection
-            )
+            source = photograph.sha256 if isinstance(photographs, Given) else photographs.where
+            self._unlike[source] += 1
+            if self._unlike[source] <= _NAMED:
+                logger.warning(
+                    "%s: unlike the normals that this bundle was trained on: %s%s",
+                    photograph.name,
+                    objection,
+                    "; further ones are not named" if self._unlike[source] == _NAMED else "",
+                )
 
     def _place(
         self,

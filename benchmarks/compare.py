@@ -56,9 +56,9 @@ def make_task(options: argparse.Namespace) -> Task:
     """Return the task: every pair's start and both contexts, from the bundle."""
     bundle = Bundle.read(options.bundle, verify=False)
     manifest = bundle.manifest
-    steps = options.steps or manifest.sampler.steps
+    sampler, steps = options.sampler or manifest.sampler.name, options.steps or manifest.sampler.steps
     defect = options.defect or manifest.defects[0]
-    request = resolve(Request(defect, options.seed, Sampling(steps=steps)), bundle)
+    request = resolve(Request(defect, options.seed, Sampling(sampler, steps)), bundle)
     asked = [PairRequest(request, index) for index in range(options.pairs + options.warm_up)]
     scheduler = {}
     if options.plain is not None:
@@ -73,9 +73,10 @@ def make_task(options: argparse.Namespace) -> Task:
         batch=options.batch,
         pairs=options.pairs,
         warm_up=options.warm_up,
+        sampler=sampler,
         steps=steps,
         guidance=manifest.sampler.guidance if options.guidance is None else options.guidance,
-        mask_steps=manifest.generation["mask_steps"],
+        mask_steps=options.mask_steps or manifest.generation["mask_steps"],
         threads=options.threads,
         device=options.device,
         scheduler=scheduler,
@@ -198,8 +199,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--warm-up", type=int, default=0, help="pairs before the clock runs")
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--sampler", help="of ours; by default the bundle's")
     parser.add_argument("--steps", type=int, help="by default the bundle's")
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--mask-steps", type=int, help="final steps that give a mask; the bundle's")
     parser.add_argument("--defect")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -46,13 +46,21 @@ def run_ours(task: Task, backend: str) -> Outcome:
     """Make the pairs with the runtime."""
     began = time.perf_counter()
     from seas_runtime.generation.generator import Generator
+    from seas_runtime.methods.seas_options import SeasOptions
 
     generator = Generator.open(Path(task.bundle), backend, task.threads)
     loaded = time.perf_counter()
     times: list[dict[str, float]] = []
 
     def make(start: int, count: int) -> Iterable[Any]:
-        options: dict[str, Any] = {"guidance": task.guidance, "steps": task.steps, "gate": False}
+        options: dict[str, Any] = {
+            "sampler": task.sampler,
+            "steps": task.steps,
+            "guidance": task.guidance,
+            "gate": False,
+        }
+        if task.mask_steps != generator.manifest.generation.get("mask_steps"):
+            options["options"] = SeasOptions(mask_steps=task.mask_steps)
         for pair in generator.generate(
             task.defect, count, task.seed, start=start, batch=task.batch, **options
         ):

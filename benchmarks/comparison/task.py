@@ -33,8 +33,10 @@ class Task:
     """How many are timed, after `warm_up` more that are not."""
     warm_up: int
     """Pairs made before the clock runs."""
+    sampler: str
+    """Of ours; the others' is DPM-Solver++ 2M."""
     steps: int
-    """Of DPM-Solver++ 2M."""
+    """Of the sampler."""
     guidance: float
     """Of the prompt."""
     mask_steps: int

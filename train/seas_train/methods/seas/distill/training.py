@@ -106,7 +106,7 @@ def distill(
     check_teacher(checkpoint, product)
     teacher, trained = teacher_of(checkpoint), _trained(checkpoint, product)
     taught = checkpoint.meta["generation"]
-    examples = _examples(product, checkpoint, trained)
+    examples = examples_of(product, checkpoint, trained)
     first = DistillStage(
         teacher,
         examples,
@@ -153,8 +153,8 @@ def distill(
     )
 
 
-def _examples(product: Product, checkpoint: Checkpoint, trained: TrainConfig) -> Examples:
-    """The training images, in the augmentations of the teacher's training."""
+def examples_of(product: Product, checkpoint: Checkpoint, trained: TrainConfig) -> Examples:
+    """Return the training images, in the augmentations of the checkpoint's training."""
     config = trained.finetune
     return Examples(
         product,

@@ -180,7 +180,7 @@ def evaluate_masks(
             continue
         views = [product.judged_pair(pair, seed) for pair in pairs]
         masks = [product.mask(pair, view.region) for pair, view in zip(pairs, views, strict=True)]
-        predicted = _predict(
+        predicted = predict_masks(
             models, head, _prompt(prompts, defect.name), product, views,
             defect.name, reading, tau, speck, seed, batch, half_precision,
         )  # fmt: skip
@@ -195,7 +195,7 @@ def evaluate_masks(
             )
         )
     views = [product.judged_normal(path, seed) for path in product.test_normals[:normals]]
-    of_normals = _predict(
+    of_normals = predict_masks(
         models, head, _prompt(prompts, GOOD), product, views,
         GOOD, reading, tau, speck, seed, batch, half_precision,
     )  # fmt: skip
@@ -215,7 +215,7 @@ def _prompt(prompts: Mapping[str, str], name: str) -> str:
     return prompts[name]
 
 
-def _predict(
+def predict_masks(
     models: Models,
     head: MaskHead,
     prompt: str,
@@ -225,11 +225,14 @@ def _predict(
     reading: Reading,
     tau: float,
     speck: int,
-    seed: int,
-    batch: int,
-    half_precision: bool,
+    seed: int = 0,
+    batch: int = 4,
+    half_precision: bool = False,
 ) -> list[NDArray[np.bool_]]:
-    """The predicted mask [H,W] of each view."""
+    """Return the head's mask [H,W] of each view under a prompt.
+
+    name: of the defect, which the noise follows from; the other arguments are those of `evaluate_masks`.
+    """
     device = next(head.parameters()).device
     length = min(models.tokenizer.model_max_length, models.text_encoder.config.max_position_embeddings)
     context = encode_prompts(models.tokenizer, models.text_encoder, [prompt], length)

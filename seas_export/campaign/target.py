@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import json_bytes
 from seas_train.settings import Count, Settings, Share
+
+if TYPE_CHECKING:
+    from seas_export.config.build import ProveConfig
 
 PROOFS = "proofs"
 """The folder beside those of the parts."""
@@ -29,8 +32,8 @@ class Target(Settings):
     """Pairs of each defect in the first step. Each has twice the one before, the part's count at most."""
     segmenter: str | None = None
     """None for `unet` where its packages are installed, else `small`."""
-    steps: Count = 300
-    """Of each training."""
+    steps: Count | None = None
+    """Of each training; None for as many as `prove` takes."""
     seeds: Count = 3
     """Trainings of each step."""
 
@@ -55,7 +58,7 @@ class Asked:
     """A target that can be asked, and what earlier runs found of it."""
 
     target: Target
-    segmenter: str
+    config: ProveConfig
     key: str
     """Of all that the figures depend on: steps of another one say nothing here."""
     found: tuple[Step, ...] = ()
@@ -109,8 +112,9 @@ def ask(
     UserError where the product, one of the defects in it, or a package is missing.
     """
     from seas_export.config.build import ProveConfig
-    from seas_export.pipeline.parts.proving import check_proof
+    from seas_export.pipeline.parts.proving import check_proof, recipe_of
     from seas_export.proof.preparing import SIZE
+    from seas_export.proof.request import ProofOptions
     from seas_train.data import load_product
 
     if not target.product.is_dir():
@@ -124,23 +128,29 @@ def ask(
             f"{', '.join(sorted(known))}"
         )
     config = ProveConfig(True, target.segmenter, target.steps, target.seeds)
-    segmenter = str(check_proof(config, product, "target", "segmenter: small").segmenter)
-    depends = [product.fingerprint, segmenter, target.steps, target.seeds, list(defects), list(generated)]
+    config = check_proof(config, product, "target", "segmenter: small")
+    recipe = ProofOptions().updated({"recipe": recipe_of(config)}).to_dict()["recipe"]
+    depends = [product.fingerprint, recipe, target.seeds, list(defects), list(generated)]
     key = hashlib.sha256(json_bytes(depends)).hexdigest()[:16]
     same = earlier is not None and earlier.get("key") == key
     steps = earlier.get("steps", ()) if same and earlier is not None else ()
-    return Asked(target, segmenter, key, tuple(_step(value) for value in steps))
+    return Asked(target, config, key, tuple(_step(value) for value in steps))
 
 
 def measure(asked: Asked, count: int, dataset: Path, out: Path, threads: int | None) -> Step:
     """Prove a data set of `count` pairs of each defect. Trainings that `out` has already are kept."""
+    from seas_export.pipeline.parts.proving import recipe_of
     from seas_export.proof.prove import Proof, prove
     from seas_export.proof.request import ProofOptions, ProveRequest
     from seas_export.proof.results.summary import POOLED
 
-    recipe = {"segmenter": asked.segmenter, "steps": asked.target.steps}
     options = ProofOptions().updated(
-        {"recipe": recipe, "seeds": asked.target.seeds, "copy_paste": False, "alone": False}
+        {
+            "recipe": recipe_of(asked.config),
+            "seeds": asked.target.seeds,
+            "copy_paste": False,
+            "alone": False,
+        }
     )
     request = ProveRequest(asked.target.product, {_ARM: dataset}, out, options, workers=threads)
     proof = prove(request, lambda text: None)

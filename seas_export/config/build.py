@@ -156,8 +156,8 @@ class ProveConfig(Settings):
     run: bool = False
     segmenter: str | None = None
     """None for `unet` where its packages are installed, else `small`."""
-    steps: Count = 300
-    """Of each training."""
+    steps: Count | None = None
+    """Of each training; None for as many as `prove` takes. After a few hundred pairs gain nothing yet."""
     seeds: Count = 3
     """Trainings of each set."""
 

@@ -12,11 +12,13 @@ from seas_export.config.build import ProveConfig, load_config
 from seas_export.pipeline.digests import content_digest
 from seas_export.pipeline.ledger import Ledger
 from seas_export.pipeline.parts import proving
+from seas_export.proof.request import ProofOptions
 from seas_export.report import write_page
 from seas_export.report.content import Content
 from seas_export.report.proven import proven
 from seas_runtime.errors import UserError
 from seas_train.data import PhotographsConfig, load_product
+from seas_train.proof.fitting import Recipe
 from tests.products import write_tiny_product
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -107,6 +109,14 @@ def test_what_cannot_be_proved_is_said_before_any_work(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"--prove: needs scikit-learn"):
         proving.check_proof(OPTIONS, product)
+
+
+def test_trainings_are_those_of_prove_but_for_what_is_given() -> None:
+    own = ProofOptions().updated({"recipe": proving.recipe_of(ProveConfig(segmenter="small"))}).recipe
+    assert own == Recipe(segmenter="small")
+    assert Recipe().steps >= 800  # after 300 pairs gained nothing
+    given = ProofOptions().updated({"recipe": proving.recipe_of(OPTIONS)}).recipe
+    assert (given.segmenter, given.steps) == ("small", 2)
 
 
 def test_a_folder_without_generated_pairs_has_none(tmp_path: Path) -> None:

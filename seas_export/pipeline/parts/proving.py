@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seas_export.config.build import BuildConfig, ProveConfig
 from seas_export.pipeline.digests import clear_damaged, folder_digest
@@ -53,6 +53,12 @@ def check_proof(
     return wanted
 
 
+def recipe_of(config: ProveConfig) -> dict[str, Any]:
+    """Return how segmenters are trained, as JSON values; what is not given is `prove`'s own."""
+    given = {"segmenter": config.segmenter, "steps": config.steps}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def has_pairs(dataset: Path) -> bool:
     """Whether a data set has pairs of any defect: none may be usable, or pass the gates."""
     from seas_runtime.dataset.formats.finished import read_finished
@@ -81,9 +87,7 @@ def prove(
     from seas_export.proof.request import ProofOptions, ProveRequest
 
     product, dataset, out = folders
-    proof = ProofOptions().updated(
-        {"recipe": {"segmenter": options.segmenter, "steps": options.steps}, "seeds": options.seeds}
-    )
+    proof = ProofOptions().updated({"recipe": recipe_of(options), "seeds": options.seeds})
 
     def make(before: Before) -> None:
         if before is not Before.NOTHING:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from seas_runtime.placement.masks.augment import Ranges, augment, direction, thicker
 from seas_runtime.placement.masks.shapes import Shape
+from seas_runtime.placement.masks.sources import BoxSource
 from tests.runtime.placement.scenes import disc, shape
 
 PHOTOGRAPH = (400, 600)
@@ -129,3 +130,24 @@ def test_the_same_numbers_give_the_same_shape() -> None:
     one, other = made(shapes, 3), made(shapes, 3)
     assert all(map(np.array_equal, one, other))
     assert not np.array_equal(one[0], made(shapes, 4)[3])
+
+
+def test_on_cuts_of_a_scene_a_defect_stays_as_large_in_pixels() -> None:
+    """Photographs of tiles, each cut out along its tile: a hole is no larger on a larger tile."""
+    cuts = [Shape(disc(6), size, (0.5, 0.5), 1) for size in ((200, 100), (150, 160), (100, 300))]
+    ranges = Ranges.of(cuts)
+    assert ranges.cuts
+    assert [ranges.scale_on(shape, (400, 400)) for shape in cuts] == [1, 1, 1]
+    assert ranges.scale_on(cuts[0], (20, 400)) == cuts[0].scale_on((20, 400)) < 1  # it hardly has room there
+    sizes = [
+        max(augment(np.random.default_rng(seed), cuts[seed % 3], ranges, (400, 400))[0].shape)
+        for seed in range(30)
+    ]
+    own = max(cuts[0].mask.shape)
+    assert 0.8 * own < np.median(sizes) < 1.2 * own
+    assert max(sizes) < 1.5 * own
+    resolutions = [Shape(disc(6), size, (0.5, 0.5), 1) for size in ((200, 200), (400, 402))]
+    assert not Ranges.of(resolutions).cuts
+    assert Ranges.of(resolutions).scale_on(resolutions[0], (400, 400)) == pytest.approx(2)
+    box = BoxSource({"hole": cuts}, None).draw(np.random.default_rng(0), "hole", (400, 400)).mask
+    assert box.shape == cuts[0].mask.shape

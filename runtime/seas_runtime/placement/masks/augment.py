@@ -15,7 +15,7 @@ from seas_runtime.placement.appearance.looks import EDGE, Look, margin, unpacked
 from seas_runtime.placement.masks.borders import NO_SIDES, Sides, continued, cut_off
 from seas_runtime.placement.masks.borders import TURN as BORDER_TURN
 from seas_runtime.placement.masks.borders import WARP as BORDER_WARP
-from seas_runtime.placement.masks.shapes import Shape
+from seas_runtime.placement.masks.shapes import LARGEST, Shape
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, cut_to_box
 from seas_runtime.placement.regions import scale_mask
 
@@ -23,6 +23,12 @@ SCALE = (0.7, 1.4)
 """Sizes by the shape's own."""
 BEYOND = 0.1
 """How far beyond the smallest and the largest of a defect's shapes a size may go."""
+CUTS = 0.1
+"""A defect's photographs whose sides' ratios differ by more, in the logarithm, are cuts out of a scene: a
+pixel is as large on all of them. Others may be of other resolutions: a defect keeps its share of one."""
+SPARE = 2.0
+"""A cut's sides by a shape's at least, for the shape to stay as large as it is in pixels: one that hardly has
+room on another cut keeps its share of it."""
 SHEAR = 0.15
 GROWTH = 0.15
 """Of the thickness: how much thinner or thicker a shape gets at most."""
@@ -51,21 +57,30 @@ FloatArray = npt.NDArray[np.float32]
 class Ranges:
     """What the shapes of one defect have in common."""
 
+    cuts: bool
+    """Whether a pixel is as large on all their photographs, see `CUTS`."""
     smallest: float
     largest: float
-    """Longer sides, by the root of the photograph's pixels."""
+    """Longer sides: in pixels where these are `cuts`, else by the root of the photograph's pixels."""
     turn: float
     """How far a shape may be turned, in radians: pi is any way."""
 
     @classmethod
     def of(cls, shapes: Sequence[Shape]) -> Ranges:
         """Return those of a defect's shapes, one at least."""
-        sizes = [_size(shape) for shape in shapes]
-        return cls(min(sizes), max(sizes), _turn(shapes))
+        ratios = [math.log(shape.photograph[1] / shape.photograph[0]) for shape in shapes]
+        cuts = max(ratios) - min(ratios) > CUTS and all(max(s.mask.shape) < LARGEST for s in shapes)
+        sizes = [_size(shape, cuts) for shape in shapes]
+        return cls(cuts, min(sizes), max(sizes), _turn(shapes))
+
+    def scale_on(self, shape: Shape, photograph: tuple[int, int]) -> float:
+        """Return by how much one of the shapes is scaled for a photograph of (height, width)."""
+        spare = min(whole / side for whole, side in zip(photograph, shape.mask.shape, strict=True))
+        return 1.0 if self.cuts and spare > SPARE else shape.scale_on(photograph)
 
     def scale(self, random: np.random.Generator, shape: Shape) -> float:
         """Draw a size by the shape's own, evenly in its logarithm."""
-        size = _size(shape)
+        size = _size(shape, self.cuts)
         low = max(SCALE[0], (1 - BEYOND) * self.smallest / size)
         high = min(SCALE[1], (1 + BEYOND) * self.largest / size)
         return math.exp(random.uniform(math.log(low), math.log(high)))
@@ -84,7 +99,7 @@ def augment(
     and its look, made anew in the same way, where the real one's is known. A shape that borders cut off, its
     `sides`, is hardly turned, and where it lay across all of its photograph it does so again.
     """
-    usual = shape.scale_on(photograph) * ranges.scale(random, shape)
+    usual = ranges.scale_on(shape, photograph) * ranges.scale(random, shape)
     scales = sides.scales(usual, shape.photograph, photograph)
     mask, beyond = continued(shape.mask, sides)
     longest = max(mask.shape) * max(scales)
@@ -129,8 +144,9 @@ def augment(
     return final, turned, look
 
 
-def _size(shape: Shape) -> float:
-    return float(max(shape.mask.shape) / math.sqrt(shape.photograph[0] * shape.photograph[1]))
+def _size(shape: Shape, cuts: bool) -> float:
+    longest = max(shape.mask.shape)
+    return float(longest if cuts else longest / math.sqrt(shape.photograph[0] * shape.photograph[1]))
 
 
 def _turn(shapes: Sequence[Shape]) -> float:

@@ -101,6 +101,7 @@ class BoxSource:
 
     def __init__(self, shapes: Shapes, sizes: tuple[float, float] | None) -> None:
         self._shapes, self._sizes = shapes, sizes
+        self._ranges = {defect: Ranges.of(found) for defect, found in shapes.items() if found}
 
     def draw(self, random: np.random.Generator, defect: str, size: Size, any_way: bool = False) -> DrawnMask:
         """Draw a rectangle, its sides evenly in their logarithms, as `Source`."""
@@ -108,7 +109,8 @@ class BoxSource:
         if self._sizes is not None:
             ranges = [self._sizes, self._sizes]
         elif shapes:
-            boxes = np.array([[side * shape.scale_on(size) for side in shape.mask.shape] for shape in shapes])
+            scales = [self._ranges[defect].scale_on(shape, size) for shape in shapes]
+            boxes = np.array([shape.mask.shape for shape in shapes]) * np.array(scales)[:, None]
             ranges = list(zip(boxes.min(axis=0), boxes.max(axis=0), strict=True))
         else:
             raise UserError(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from seas_export.machine.machine import describe_machine as _describe
 from seas_export.version import installed
+from seas_runtime.errors import UserError
 from seas_runtime.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
@@ -39,6 +41,15 @@ def result_parser(name: str, description: str | None) -> argparse.ArgumentParser
     out = RESULTS / f"{name}.json"
     parser.add_argument("--out", type=Path, default=out, help="JSON file to write (%(default)s)")
     return parser
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Exit with what a script's `main` returns; with 2 where it raises a UserError, which is printed."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
 
 
 def write_result(file: Path, values: Mapping[str, Any]) -> None:

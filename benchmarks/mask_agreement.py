@@ -11,7 +11,6 @@ beat by much. IoU of both masks is pooled over the pixels of all pairs of a defe
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import result_parser, write_result
+from machine import result_parser, run, write_result
 from mask_iou import held_out
 from numpy.typing import NDArray
 
 from seas_runtime.errors import UserError
-from seas_runtime.figures import iou
+from seas_runtime.figures import iou, overlap
 from seas_runtime.methods.seas import SPECK
 from seas_train import Checkpoint, load_checkpoint
 from seas_train.data import Product
@@ -74,9 +73,8 @@ def another_head(checkpoint: Checkpoint, product: Product, seed: int) -> MaskHea
 
 def pooled(first: list[NDArray[np.bool_]], second: list[NDArray[np.bool_]]) -> float:
     """Return the IoU of masks, pooled over pixels."""
-    both = sum(int((a & b).sum()) for a, b in zip(first, second, strict=True))
-    either = sum(int((a | b).sum()) for a, b in zip(first, second, strict=True))
-    return round(iou(both, either), 4)
+    counts = [overlap(one, other) for one, other in zip(first, second, strict=True)]
+    return round(iou(sum(both for both, _ in counts), sum(either for _, either in counts)), 4)
 
 
 def agreement(own: Masks, other: Masks) -> dict[str, Any]:
@@ -121,8 +119,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(main)

@@ -10,11 +10,10 @@ Exits with 1 where the bar is missed.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
-from machine import result_parser, write_result
+from machine import result_parser, run, write_result
 
 from seas_runtime.errors import UserError
 from seas_runtime.methods.seas import SPECK
@@ -103,8 +102,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(main)

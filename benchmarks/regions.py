@@ -11,14 +11,12 @@ missed.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
-from machine import result_parser, write_result
+from machine import result_parser, run, write_result
 from mask_iou import held_out
 
-from seas_runtime.errors import UserError
 from seas_runtime.methods.seas import SPECK
 from seas_train import load_checkpoint
 from seas_train.methods.seas.mask_head.evaluation import MaskScores, evaluate_masks
@@ -101,8 +99,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    run(main)

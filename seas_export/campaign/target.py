@@ -6,14 +6,11 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seas_runtime.errors import UserError
 from seas_runtime.files import json_bytes
 from seas_train.settings import Count, Settings, Share
-
-if TYPE_CHECKING:
-    from seas_export.config.build import ProveConfig
 
 PROOFS = "proofs"
 """The folder beside those of the parts."""
@@ -58,7 +55,8 @@ class Asked:
     """A target that can be asked, and what earlier runs found of it."""
 
     target: Target
-    config: ProveConfig
+    recipe: Mapping[str, Any]
+    """How its segmenters are trained, as JSON values."""
     key: str
     """Of all that the figures depend on: steps of another one say nothing here."""
     found: tuple[Step, ...] = ()
@@ -134,23 +132,17 @@ def ask(
     key = hashlib.sha256(json_bytes(depends)).hexdigest()[:16]
     same = earlier is not None and earlier.get("key") == key
     steps = earlier.get("steps", ()) if same and earlier is not None else ()
-    return Asked(target, config, key, tuple(_step(value) for value in steps))
+    return Asked(target, recipe, key, tuple(_step(value) for value in steps))
 
 
 def measure(asked: Asked, count: int, dataset: Path, out: Path, threads: int | None) -> Step:
     """Prove a data set of `count` pairs of each defect. Trainings that `out` has already are kept."""
-    from seas_export.pipeline.parts.proving import recipe_of
     from seas_export.proof.prove import Proof, prove
     from seas_export.proof.request import ProofOptions, ProveRequest
     from seas_export.proof.results.summary import POOLED
 
     options = ProofOptions().updated(
-        {
-            "recipe": recipe_of(asked.config),
-            "seeds": asked.target.seeds,
-            "copy_paste": False,
-            "alone": False,
-        }
+        {"recipe": asked.recipe, "seeds": asked.target.seeds, "copy_paste": False, "alone": False}
     )
     request = ProveRequest(asked.target.product, {_ARM: dataset}, out, options, workers=threads)
     proof = prove(request, lambda text: None)

@@ -7,6 +7,9 @@ is; does an independent classifier see the defect type that was asked for; is no
 training picture than training pictures are to each other's rotations and flips (memorisation). Exits with 1
 where a bar is missed.
 
+How much pictures of a class differ is told beside: the mean distance of two of them by EfficientNet-Lite0's
+features (of the extra `prove`; None without it): a student's is to be 0.9 of its teacher's.
+
 With `--placed` pairs are drawn into the product's held-out normals (test/good), which no training saw; the
 third question is then how many pass the gates at the first try. Figures go to another file.
 """
@@ -36,9 +39,10 @@ from machine import RESULTS, result_parser, write_result
 from numpy.typing import NDArray
 from PIL import Image
 
+from seas_export.proof.evaluate.features import Lite0
 from seas_runtime import Generator
 from seas_runtime.backends.contract import AUTO
-from seas_runtime.errors import CheckFailed
+from seas_runtime.errors import CheckFailed, UserError
 from seas_runtime.figures import iou, overlap
 from seas_runtime.generation.records import GeneratedPair
 from seas_runtime.manifest.types import GOOD
@@ -82,6 +86,7 @@ def judge_product(
             "type_right": float((classes == number).mean()),
             "mask_iou": iou(*overlap(ours, theirs)),
             "mask_share": float(ours.mean()),
+            "diversity": diversity([pair.image for pair in pairs]),
             "rejected": rejections(every),
             **({"score": float(np.median(scores))} if (scores := scores_of(pairs)) else {}),
         }
@@ -90,6 +95,15 @@ def judge_product(
     if not thumbnails:
         raise CheckFailed(f"expected pairs to judge, found that the gates accepted none: {rows}")
     return rows, np.stack(thumbnails)
+
+
+def diversity(images: Sequence[NDArray[np.uint8]]) -> float | None:
+    """The mean distance of two pictures [H, W, 3], as `evaluate` measures it; None where it cannot be."""
+    try:
+        found = Lite0().distances(images, images)
+    except UserError:  # the extra is not installed
+        return None
+    return float(found[np.triu_indices(len(images), 1)].mean()) if len(images) > 1 else None
 
 
 def rejections(pairs: Sequence[GeneratedPair]) -> dict[str, int]:

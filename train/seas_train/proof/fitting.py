@@ -16,6 +16,7 @@ from seas_train.proof.pictures import Pictures
 from seas_train.proof.segmenters.contract import Segmenter
 from seas_train.proof.segmenters.table import DRAWING, check_segmenter, make_segmenter
 from seas_train.settings import Bound, Count, Positive, Settings, Share, require
+from seas_train.training.allocator import keep_freed_memory
 from seas_train.training.random import step_random
 
 _STAGE = "proof"
@@ -78,6 +79,8 @@ def fitting(
 ) -> Iterator[tuple[Segmenter, int]]:
     """Train, and yield the segmenter and the steps that are done after each."""
     torch.manual_seed(seed)
+    if device == "cpu":
+        keep_freed_memory()
     layout = torch.channels_last if device == "cpu" else torch.contiguous_format
     model = make_segmenter(recipe.segmenter, recipe.pretrained).to(device, memory_format=layout).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=1e-4)

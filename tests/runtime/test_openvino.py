@@ -163,3 +163,23 @@ def test_what_writes_and_converts_models_stays_out() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.stdout.strip(), ended.returncode) == ("", 0), ended.stderr
+
+
+def test_threads_may_read_their_first_constants_at_once(own_bundle: Path) -> None:
+    script = """
+import sys, threading
+from seas_runtime.backends.openvino.importing import import_openvino
+core = import_openvino().Core()
+models = [core.read_model(sys.argv[1]) for _ in range(8)]
+constants = [next(node for node in one.get_ops() if node.get_type_name() == "Constant") for one in models]
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(len(constants))
+read = lambda one: (together.wait(), one.data)
+threads = [threading.Thread(target=read, args=(one,)) for one in constants]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+    graph = own_bundle / "graphs" / "decode_mask.onnx"
+    subprocess.run([sys.executable, "-c", script, str(graph)], check=True, timeout=120)

@@ -6,18 +6,35 @@ import contextlib
 import importlib
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 _CONVERTER = "openvino.tools.ovc"
 _OPSET = re.compile(r"openvino\.(opset\d+)\Z")
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def import_openvino() -> Any:
-    """Return OpenVINO, imported without its model converter and its operator sets.
+    """Return OpenVINO, imported without its model converter and its operator sets, ready for threads.
+
+    Its binding looks up NumPy with the first array that it makes or takes. Two threads that do so at once
+    wait for ever: one has the interpreter and wants the result, the other makes it and wants the interpreter
+    (a C++ static within pybind11, seen in OpenVINO 2026.4.1). So the first array is made here, by one thread.
+    """
+    package = _imported()
+    with _ONE_AT_A_TIME:
+        package.Tensor(np.zeros(1, np.float32))
+    return package
+
+
+def _imported() -> Any:
+    """Import it, if nobody did.
 
     The package does without the converter where it cannot be imported, which `None` among the modules says;
     who wants it in this process can import it by its own name, `openvino.tools.ovc`. The operator sets

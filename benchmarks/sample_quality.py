@@ -20,6 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from seas_export.proof.evaluate.features import Lite0
+from seas_export.proof.evaluate.formulas import mean_pairwise
 from seas_runtime import Generator
 from seas_runtime.backends.contract import AUTO
 from seas_runtime.errors import CheckFailed, UserError
@@ -97,13 +99,19 @@ def judge_product(
     return rows, np.stack(thumbnails)
 
 
+@cache
+def network() -> Lite0 | None:
+    """What tells pictures apart, as for `evaluate`; None where the extra is not installed."""
+    try:
+        return Lite0()
+    except UserError:
+        return None
+
+
 def diversity(images: Sequence[NDArray[np.uint8]]) -> float | None:
     """The mean distance of two pictures [H, W, 3], as `evaluate` measures it; None where it cannot be."""
-    try:
-        found = Lite0().distances(images, images)
-    except UserError:  # the extra is not installed
-        return None
-    return float(found[np.triu_indices(len(images), 1)].mean()) if len(images) > 1 else None
+    lite0 = network()
+    return mean_pairwise(lite0.distances(images, images)) if lite0 and len(images) > 1 else None
 
 
 def rejections(pairs: Sequence[GeneratedPair]) -> dict[str, int]:

@@ -54,13 +54,14 @@ def cluster_diversity(to_real: FloatArray, among: FloatArray) -> float | None:
     others.
     """
     nearest = to_real.argmin(axis=1)
-    found = []
-    for cluster in np.unique(nearest):
-        own = np.flatnonzero(nearest == cluster)
-        if len(own) > 1:
-            rows, columns = np.triu_indices(len(own), 1)
-            found.append(float(among[own[rows], own[columns]].mean()))
+    clusters = [np.flatnonzero(nearest == cluster) for cluster in np.unique(nearest)]
+    found = [mean_pairwise(among[np.ix_(own, own)]) for own in clusters if len(own) > 1]
     return float(np.mean(found)) if found else None
+
+
+def mean_pairwise(among: FloatArray) -> float:
+    """Return the mean distance of two pictures of their distances [N, N]; there are two at least."""
+    return float(among[np.triu_indices(len(among), 1)].mean())
 
 
 def layer_distances(ours: list[FloatArray], theirs: list[FloatArray]) -> FloatArray:

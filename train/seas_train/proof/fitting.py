@@ -16,7 +16,7 @@ from seas_train.proof.pictures import Pictures
 from seas_train.proof.segmenters.contract import Segmenter
 from seas_train.proof.segmenters.table import DRAWING, check_segmenter, make_segmenter
 from seas_train.settings import Bound, Count, Positive, Settings, Share, require
-from seas_train.training.allocator import keep_freed_memory
+from seas_train.training.allocator import keep_where_small
 from seas_train.training.random import step_random
 
 _STAGE = "proof"
@@ -79,10 +79,9 @@ def fitting(
 ) -> Iterator[tuple[Segmenter, int]]:
     """Train, and yield the segmenter and the steps that are done after each."""
     torch.manual_seed(seed)
-    if device == "cpu":
-        keep_freed_memory()
     layout = torch.channels_last if device == "cpu" else torch.contiguous_format
     model = make_segmenter(recipe.segmenter, recipe.pretrained).to(device, memory_format=layout).train()  # type: ignore[call-overload]
+    keep_where_small(device, sum(parameter.numel() for parameter in model.parameters()))
     optimizer = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=1e-4)
     anomalies = Anomalies.of(recipe.textures, pictures) if model.draws_anomalies else None
     for step in range(recipe.steps):

@@ -8,6 +8,14 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _MAPPED_FROM = 2**30
 _TRIMMED_FROM = 2**31 - 1  # mallopt takes an int
+_SMALL = 50_000_000
+"""Trained parameters below which the memory that a step frees is little enough to keep."""
+
+
+def keep_where_small(device: str, trained: int) -> None:
+    """Keep freed memory where a model of so many trained parameters trains on a CPU, if it is a small one."""
+    if device == "cpu" and trained < _SMALL:
+        keep_freed_memory()
 
 
 def keep_freed_memory() -> bool:

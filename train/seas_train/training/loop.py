@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from seas_runtime.errors import CheckFailed, UserError
-from seas_train.training.allocator import keep_freed_memory
+from seas_train.training.allocator import keep_where_small
 from seas_train.training.log import TrainingLog
 from seas_train.training.optimizer import learning_rate_share, make_optimizer, set_learning_rate
 from seas_train.training.precision import Precision
@@ -32,8 +32,6 @@ from seas_train.training.state import (
 
 _AVERAGE_EVERY = 5
 """Steps between updates of the moving average: at each one it took a thirtieth of a step of `micro`."""
-_SMALL = 50_000_000
-"""Trained parameters below which the memory that a step frees is little enough to keep."""
 logger = logging.getLogger(__name__)
 
 
@@ -110,8 +108,7 @@ class _Run:
         optimizer = make_optimizer(self.stage.optimizer, self.stage.parameter_groups())
         model, optimizer = self.accelerator.prepare(self.stage.module, optimizer)
         trained = sum(parameter.numel() for parameter in self._trained_parameters())
-        if self.accelerator.device.type == "cpu" and trained < _SMALL:
-            keep_freed_memory()
+        keep_where_small(self.accelerator.device.type, trained)
         if self.stage.optimizer.ema > 0:
             self.average = {
                 name: tensor.clone() for name, tensor in trained_tensors(self.stage.module).items()

@@ -78,7 +78,7 @@ class ShapeSource:
 
     def __init__(self, shapes: Shapes, to_borders: bool = False) -> None:
         self._shapes, self._to_borders = shapes, to_borders
-        self._ranges = {defect: Ranges.of(found) for defect, found in shapes.items() if found}
+        self._ranges = _ranges_of(shapes)
 
     def draw(self, random: np.random.Generator, defect: str, size: Size, any_way: bool = False) -> DrawnMask:
         """Draw a shape of the defect, as `Source`."""
@@ -101,7 +101,7 @@ class BoxSource:
 
     def __init__(self, shapes: Shapes, sizes: tuple[float, float] | None) -> None:
         self._shapes, self._sizes = shapes, sizes
-        self._ranges = {defect: Ranges.of(found) for defect, found in shapes.items() if found}
+        self._ranges = _ranges_of(shapes)
 
     def draw(self, random: np.random.Generator, defect: str, size: Size, any_way: bool = False) -> DrawnMask:
         """Draw a rectangle, its sides evenly in their logarithms, as `Source`."""
@@ -169,6 +169,11 @@ def _read_mask(path: Path) -> BoolArray:
             f"{path}: expected a mask, found none: every pixel is black; leave it out of the folder"
         )
     return mask
+
+
+def _ranges_of(shapes: Shapes) -> dict[str, Ranges]:
+    """Return what the shapes of each defect have in common, of those that have any."""
+    return {defect: Ranges.of(found) for defect, found in shapes.items() if found}
 
 
 def _choose(random: np.random.Generator, shapes: Sequence[Shape]) -> Shape:

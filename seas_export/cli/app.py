@@ -60,7 +60,7 @@ _COMMANDS = (
     (training.train, "train", "Fine-tune a base on a product: a checkpoint."),
     (bases.import_seas, "import-seas", "The authors' training output: a checkpoint."),
     (training.distill, "distill", "A student of a checkpoint, of few steps."),
-    (training.export, "export", "Turn a checkpoint into a bundle."),
+    (bundles.export, "export", "Turn a checkpoint into a bundle."),
     (machine.engine, "engine", "Compile a bundle for the machine that runs it."),
     (datasets.generate, "generate", "Make labelled pairs from a bundle."),
     (bundles.place, "place", "Draw where defects would go, without generating."),

@@ -85,3 +85,37 @@ def test_photographs_to_pairs_of_a_student(run: Run, trained: Path, tmp_path: Pa
     refused = run(*asked, "--mask-steps", 3, "--force")
     assert refused.code == 2
     assert "mask_steps: expected at most 2, as many as a pair's steps here, found 3" in refused.err
+
+
+def test_a_student_learns_on_what_its_teacher_made(run: Run, trained: Path, tmp_path: Path) -> None:
+    teacher, plate, bundle, data = (
+        trained / "checkpoint",
+        trained / "plate",
+        tmp_path / "bundle",
+        tmp_path / "data",
+    )
+    assert run("export", teacher, "--no-parity", "--out", bundle).code == 0
+    asked = ("generate", bundle, "--defect", "all", "--defect", "good", "--count", 2, "--no-gate")
+    made = run(*asked, "--from", "noise", "--out", data)
+    assert made.code == 0, made.err
+    words = ("distill", teacher, plate, "--steps", 2, "--set", "distill.steps=2", "--generated", data)
+    ended = run(*words, "--out", tmp_path / "student")
+    assert ended.code == 0, ended.err
+    said = json.loads((tmp_path / "student" / "seas.json").read_text())["teacher"]["generated"]
+    assert said["pictures"] > 2
+    assert said["share"] == 0.5
+
+    placed = tmp_path / "placed"
+    assert run(*asked, "--out", placed).code == 0
+    refused = run(*words[:-1], placed, "--out", tmp_path / "other")
+    assert refused.code == 2
+    assert "expected whole pictures, found defects drawn into photographs" in refused.err
+    description = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps({**description, "product": "bracket"}))
+    refused = run(*words, "--out", tmp_path / "other")
+    assert refused.code == 2
+    assert "expected pictures of plate, found bracket" in refused.err
+    refused = run(*words[:-1], tmp_path / "nothing", "--out", tmp_path / "other")
+    assert refused.code == 2
+    assert "found no such folder" in refused.err
+    assert not (tmp_path / "other").exists()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from seas_runtime.backends.onnxruntime.cpu import OnnxRuntimeCpu
 from seas_runtime.errors import UserError
 from seas_runtime.generation.generator import Generator
 from seas_runtime.generation.records import GeneratedPair
@@ -222,6 +224,29 @@ def test_guidance_one_runs_the_graph_without_the_unconditional_half(
     for one, other in zip(made, expected, strict=True):
         assert np.abs(one.image.astype(int) - other.image).max() <= 1
         np.testing.assert_allclose(one.probability, other.probability, atol=1e-5)
+
+
+def test_a_bundle_of_guidance_one_never_loads_the_guided_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["sampler"]["guidance"] = 1.0
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    loaded: list[str] = []
+    load = OnnxRuntimeCpu.load
+
+    def noting(self: Any, opened: Any, graph: str) -> Any:
+        loaded.append(graph)
+        return load(self, opened, graph)
+
+    monkeypatch.setattr(OnnxRuntimeCpu, "load", noting)
+    generator = Generator.open(bundle, threads=1)
+    assert "step_unguided" in loaded
+    pairs(generator, "stain", 1, gate=False)
+    assert "step" not in loaded
+    pairs(generator, "stain", 1, gate=False, guidance=2)
+    assert loaded[-1] == "step"
 
 
 def test_a_large_batch_runs_in_turn_and_is_the_same(

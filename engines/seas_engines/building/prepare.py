@@ -25,7 +25,6 @@ from seas_engines.precision.loop_check import (
     LoopFigures,
     Run,
     compare,
-    default_step,
     make_pairs,
 )
 from seas_engines.targets.dialect import Dialect
@@ -176,7 +175,7 @@ class Preparer:
         if expected_seconds > _LOOP_SECONDS:
             logger.info("whole pairs are not compared: they would take %.0f s", expected_seconds)
             return None
-        step = default_step(self._bundle)
+        step = self._method.default_step(self._bundle.manifest)
         graphs = dict.fromkeys((*self._method.graphs, *([step] if step in chosen else [])))
         made = []
         for half in (False, True):

@@ -18,7 +18,6 @@ from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.schedule import Array
 from seas_runtime.manifest.types import GraphSpec
 from seas_runtime.methods.request import PairRequest, Request
-from seas_runtime.methods.table import find_method
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 """Runs a graph once."""
@@ -67,13 +66,6 @@ def run_pairs(bundle: Bundle, graphs: Mapping[str, Run], pairs: Sequence[PairReq
     backend = _Measured(graphs)
     made = Loop(bundle, backend, Sessions(bundle, backend)).run(pairs, 0)
     return Pairs(made.images, made.masks.masks, made.masks.probabilities)
-
-
-def default_step(bundle: Bundle) -> str:
-    """Return the graph that takes a step of pairs that are asked for without options."""
-    request = resolve(Request(bundle.manifest.defects[0], _SEED), bundle)
-    method = find_method(bundle.manifest.method)
-    return method.step_graph(bundle.manifest, request.sampling, request.options)
 
 
 class _Measured(OnnxRuntimeCpu):

@@ -28,7 +28,7 @@ from seas_runtime.generation.records import (
 from seas_runtime.generation.resolve import resolve
 from seas_runtime.generation.sessions import Sessions
 from seas_runtime.manifest.fields import check_integer
-from seas_runtime.manifest.types import GOOD, Manifest
+from seas_runtime.manifest.types import GOOD, STEP, Manifest
 from seas_runtime.methods import gates
 from seas_runtime.methods.placed.score import FEATURES
 from seas_runtime.methods.request import PairRequest, Placing, Request, Sampling
@@ -44,7 +44,8 @@ class Generator:
         self.chosen = chosen
         sessions = Sessions(bundle, backend)
         method = find_method(bundle.manifest.method)
-        sessions.load(method.graphs)
+        step = method.default_step(bundle.manifest)
+        sessions.load([step if name == STEP else name for name in method.graphs])
         self._rejection = method.rejection
         self._loop = Loop(bundle, backend, sessions)
         self._placed = PlacedAttempts(bundle, self._loop)

@@ -200,6 +200,10 @@ class Method:
                 )
         return self.options(**given) if given else None
 
+    def default_step(self, manifest: Manifest) -> str:
+        """Return the graph that takes a step of pairs that are asked for without options."""
+        return self.step_graph(manifest, Sampling(guidance=manifest.sampler.guidance), None)
+
     def graphs_of(self, manifest: Manifest) -> tuple[str, ...]:
         """Return all that generation may run of a bundle."""
         return (*self.graphs, *(name for name in self.optional_graphs if name in manifest.graphs))

@@ -1,13 +1,16 @@
-"""What a bundle is, whether it is whole, and the masks and places that it draws."""
+"""Bundles: exported, told in words, checked, and the masks and places that they draw."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seas_export.cli import options, output, placement
+
+if TYPE_CHECKING:
+    from seas_export.config.build import ExportConfig
 
 
 @output.command("Run it again: nothing was written.")
@@ -160,3 +163,108 @@ def place(
     output.report(
         made.to_dict(), output.group(table, f"{out / SHEET}: on {made.photographs} photographs"), json
     )
+
+
+@output.command("Run the same command again: the bundle appears whole or not at all.")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Bundle folder to make.")],
+    precision: Annotated[str, typer.Option("--precision", help="fp32, fp16 or int8.")] = "fp32",
+    target: Annotated[
+        str, typer.Option("--target", help="What it is for: cpu, openvino, cuda, rtx, tensorrt.")
+    ] = "cpu",
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", help="Denoising steps of the schedule; by default the method's, 25 of seas."),
+    ] = None,
+    layout: Annotated[
+        str,
+        typer.Option("--layout", help="bundle, or optimum: the plain parts, for Hugging Face's pipelines."),
+    ] = "bundle",
+    own_prompts: Annotated[
+        bool,
+        typer.Option("--own-prompts", help="Put the tokenizer in: `generate --prompt` then works."),
+    ] = False,
+    guidance_rescale: Annotated[
+        float | None,
+        typer.Option(
+            "--guidance-rescale",
+            help="Let steps rescale guidance, 0 to 1 by default; without it bundles cannot.",
+        ),
+    ] = None,
+    add_noise_step: Annotated[
+        int | None,
+        typer.Option(
+            "--add-noise-step", help="Steps that the noise schedule is stretched to for the start; 1500."
+        ),
+    ] = None,
+    sampler: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sampler",
+            help="One more: unipc_1, dpmpp_2m_sde, dpmpp_2m_karras, dpmpp_2m_sde_karras, lcm; repeat.",
+        ),
+    ] = None,
+    backgrounds: Annotated[
+        int | None,
+        typer.Option(
+            "--backgrounds",
+            help="Photographs of normals in the bundle to draw defects into; 16, at most 200 MB together.",
+        ),
+    ] = None,
+    parity: Annotated[
+        bool, typer.Option("--parity/--no-parity", help="Check every graph against PyTorch.")
+    ] = True,
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Turn a checkpoint into a bundle of ONNX graphs and tables, and check it against PyTorch."""
+    from seas_export.config.build import ExportConfig, ExportLayout
+    from seas_train.settings import COMMAND_LINE, choice, overlay
+
+    options_given = {"precision": precision, "target": target, "own_prompts": own_prompts}
+    options_given |= options.given(
+        steps=steps,
+        guidance_rescale=guidance_rescale,
+        add_noise_step=add_noise_step,
+        samplers=tuple(sampler) if sampler else None,
+        backgrounds=backgrounds,
+    )
+    config = overlay(ExportConfig(), options_given, COMMAND_LINE, "export")
+    if choice(ExportLayout, layout, "--layout") is ExportLayout.OPTIMUM:
+        _export_optimum(checkpoint, out, config, force, json)
+        return
+    from seas_export.export import export_bundle
+
+    result = export_bundle(
+        checkpoint,
+        out,
+        precision=config.precision,
+        target=config.target,
+        steps=config.steps,
+        extras=config.extras,
+        parity=parity,
+        force=force,
+        progress=output.say,
+    )
+    output.report(result.to_dict(), result.to_text(), json)
+
+
+def _export_optimum(checkpoint: Path, out: Path, config: ExportConfig, force: bool, json: bool) -> None:
+    """Write the plain parts; the target is whatever runs ONNX."""
+    from seas_export.config.build import ExportConfig
+    from seas_export.export.optimum import export_optimum
+    from seas_runtime.errors import UserError
+
+    if config.target != "cpu":
+        raise UserError(
+            f"--target {config.target}: --layout optimum writes plain graphs, for any target. Leave it out."
+        )
+    if config.extras != ExportConfig().extras:
+        raise UserError(
+            "--own-prompts, --guidance-rescale, --add-noise-step, --sampler, --backgrounds: are a bundle's. "
+            "Leave them out with --layout optimum."
+        )
+    export_optimum(checkpoint, out, precision=config.precision, force=force, progress=output.say)
+    data = {"folder": str(out), "layout": "optimum", "precision": config.precision}
+    output.report(data, f"{out}: {config.precision} parts for optimum's ORTStableDiffusionPipeline", json)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from seas_export.pipeline.training.training import Trained, check_way, photographs_by
 from seas_runtime.errors import UserError
+from seas_runtime.manifest.types import GOOD
 from seas_train.data import PhotographsConfig, load_product
 from seas_train.data.published import as_published
 from seas_train.settings import COMMAND_LINE, merge, overlay, parse_assignments, read_yaml
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from seas_export.pipeline.training.estimate import TrainingEstimate
     from seas_train import Checkpoint
     from seas_train.data import Product
-    from seas_train.methods.contract import Distillation
+    from seas_train.methods.contract import Distillation, MadePicture
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class DistillRequest:
     run: Path
     """The folder for saves, losses and previews."""
     photographs: PhotographsConfig
+    generated: Path | None = None
+    """A data set of whole pictures that the checkpoint's bundle made, to train on as well."""
     resume: bool = False
     force: bool = False
     memory: str | None = None
@@ -51,9 +54,12 @@ def distill_checkpoint(
         CheckFailed: training went wrong, a loss that is not finite for one.
     """
     inputs = {"CHECKPOINT": request.checkpoint, "DIR": request.directory}
+    if request.generated is not None:
+        inputs["--generated"] = request.generated
     check_way(request.out, request.run, inputs, resume=request.resume, force=request.force)
     begun = time.perf_counter()
     checkpoint, product, way, config = _inputs(request, file, assignments, say)
+    generated = () if request.generated is None else made_pictures(request.generated, product)
     base = str(checkpoint.meta["base"]["name"])
     way.run(
         checkpoint,
@@ -61,6 +67,7 @@ def distill_checkpoint(
         request.out,
         request.run,
         config,
+        generated=generated,
         resume=request.resume,
         progress=sys.stderr.isatty(),
     )
@@ -77,6 +84,40 @@ def estimate_distillation(
     checkpoint, product, way, config = _inputs(request, file, assignments, say)
     found = way.estimate(checkpoint, product, config)
     return estimated(found, product, str(checkpoint.meta["base"]["name"]), config.precision)
+
+
+def made_pictures(dataset: Path, product: Product) -> tuple[MadePicture, ...]:
+    """Return the whole pictures of a data set, as a distillation takes them.
+
+    Raises:
+        UserError: there is no finished data set, it is another product's, its pairs are drawn into
+            photographs, or a picture cannot be read or has not the size of the base's.
+    """
+    from seas_runtime.dataset.formats.finished import read_finished
+    from seas_train.methods.contract import MadePicture
+
+    found = read_finished(dataset)
+    what, advice = f"--generated {dataset}", "make one with `generate --from noise` of the teacher's bundle"
+    if found.product != product.name:
+        raise UserError(f"{what}: expected pictures of {product.name}, found {found.product}; {advice}")
+    if "placing" in found.description:
+        raise UserError(
+            f"{what}: expected whole pictures, found defects drawn into photographs, which the teacher did "
+            f"not make; {advice}"
+        )
+    numbers = {GOOD: None, **{defect.name: number for number, defect in enumerate(product.defects)}}
+    size = product.preprocessing.size
+    for one in found.pictures:
+        if one.defect not in numbers:
+            raise UserError(
+                f"{what}: expected pictures of {', '.join(numbers)}, found {one.defect}; {advice}"
+            )
+        if one.size != (size, size):
+            raise UserError(
+                f"{one.image}: expected a picture of {size} x {size} as the base makes them, found "
+                f"{one.size[0]} x {one.size[1]}; {advice}"
+            )
+    return tuple(MadePicture(one.image, one.mask, numbers[one.defect]) for one in found.pictures)
 
 
 def _inputs(

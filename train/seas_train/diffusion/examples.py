@@ -144,6 +144,11 @@ class Examples:
         for image, keys in groupby(shown, key=lambda key: key[0].image):
             self._encode(image, keys)
 
+    def encode(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """The posterior's mean and deviation [2, C, h, w] f32 on the CPU, unscaled, of a picture
+        [size, size, 3] as the base sees it; it is not kept."""
+        return self._posterior(_pixels(pixels))
+
     def moments(self, examples: Sequence[Example], choices: Sequence[Augmentation]) -> Tensor:
         """The posteriors' means and deviations [B, 2, C, h, w] f32 on the CPU, unscaled."""
         keys = [(example.view, choice) for example, choice in zip(examples, choices, strict=True)]
@@ -219,14 +224,17 @@ class Examples:
         """Encode views of a photograph, each alone: a convolution's last bits may depend on what else is in
         the batch, and a resumed run must see what the unbroken one saw. On a CPU it is the faster way, too.
         """
-        parameter = next(self._vae.parameters())
         photograph = self.product.photograph(image)
         for view, choice in keys:
             seen = self.product.seen(photograph, view.region)
-            pixels = choice.apply(_pixels(seen))[None]
-            with torch.no_grad(), native_autocast(parameter.device, self._half_precision):
-                posterior = self._vae.encode(pixels.to(parameter.device, parameter.dtype)).latent_dist
-            self._moments[view, choice] = torch.cat([posterior.mean, posterior.std]).float().cpu()
+            self._moments[view, choice] = self._posterior(choice.apply(_pixels(seen)))
+
+    def _posterior(self, pixels: Tensor) -> Tensor:
+        """The mean and deviation [2, C, h, w] f32 on the CPU of an image [3, H, W] in -1..1."""
+        parameter = next(self._vae.parameters())
+        with torch.no_grad(), native_autocast(parameter.device, self._half_precision):
+            posterior = self._vae.encode(pixels[None].to(parameter.device, parameter.dtype)).latent_dist
+        return torch.cat([posterior.mean, posterior.std]).float().cpu()
 
 
 def _pixels(image: NDArray[np.uint8]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,6 +48,16 @@ class Estimate:
     """Whether the optimizer keeps its state in eight bits."""
 
 
+@dataclass(frozen=True)
+class MadePicture:
+    """A whole picture that a checkpoint's bundle made, and of a defect its mask."""
+
+    image: Path
+    mask: Path | None = None
+    defect: int | None = None
+    """Its defect's index in the product, None for a normal."""
+
+
 class Distill(Protocol):
     """Distills a checkpoint and writes the checkpoint folder `out`."""
 
@@ -59,10 +69,11 @@ class Distill(Protocol):
         run_dir: Path,
         config: Any,
         *,
+        generated: Sequence[MadePicture] = (),
         resume: bool = False,
         progress: bool = True,
     ) -> None:
-        """Train a student of the checkpoint on its own product."""
+        """Train a student of the checkpoint on its own product, and on pictures that the checkpoint made."""
 
 
 @dataclass(frozen=True)

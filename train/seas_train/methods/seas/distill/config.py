@@ -12,7 +12,7 @@ from seas_train.data import Product
 from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.finetune.config import FinetuneConfig
 from seas_train.methods.seas.mask_head.config import MaskHeadConfig
-from seas_train.settings import Count, FromOne, Positive, Settings, Whole, overlay, require, within
+from seas_train.settings import Count, FromOne, Positive, Settings, Share, Whole, overlay, require, within
 from seas_train.training.optimizer import OptimizerConfig, Schedule
 from seas_train.training.precision import Precision
 from seas_train.training.stage import LoopConfig
@@ -38,6 +38,9 @@ class DistillStageConfig(Settings):
     learn in, and the larger the error."""
     region_weight: FromOne = 1.0
     """Weight of a defect image's loss where defects lie, as in fine-tuning."""
+    generated_share: Share = 0.5
+    """Of a batch's images of a kind: how many are pictures that the teacher made beforehand, where there are
+    some."""
     half_precision: bool = False
     """bfloat16 on a CPU that computes it natively; elsewhere the loop's precision decides."""
     gradient_checkpointing: bool = False

@@ -22,6 +22,7 @@ from seas_train.diffusion.prediction import predicted_noise, predicted_x0, signa
 from seas_train.diffusion.prompt_encoding import encode_prompts
 from seas_train.diffusion.sampling import preview_sheet
 from seas_train.methods.seas.distill.config import DistillStageConfig
+from seas_train.methods.seas.distill.generated import MadeLatents
 from seas_train.methods.seas.finetune.config import WeightedRegion
 from seas_train.methods.seas.finetune.lora import add_adapters, merged
 from seas_train.methods.seas.finetune.losses import PixelWeights
@@ -47,6 +48,7 @@ class DistillStage(Stage):
         guidance: the teacher's, which the student learns.
         steps: the student's, of previews.
         region: where `region_weight` is for.
+        made: latents of pictures that the teacher made beforehand, beside the training images'.
     """
 
     name = "distill"
@@ -60,10 +62,11 @@ class DistillStage(Stage):
         guidance: float,
         steps: int,
         region: WeightedRegion = WeightedRegion.ANY_MASK,
+        made: MadeLatents | None = None,
     ) -> None:
         self.config, self.steps, self.optimizer = config, config.steps, config.optimizer
         self._tuned, self._models, self._examples = tuned, tuned.models, examples
-        self._guidance, self._student_steps = guidance, steps
+        self._guidance, self._student_steps, self._made = guidance, steps, made
         self._scheduler = tuned.models.scheduler
         unet = copy.deepcopy(tuned.models.unet).requires_grad_(True)
         if config.lora_rank:
@@ -87,12 +90,13 @@ class DistillStage(Stage):
         self._device = torch.device("cpu")
 
     def identity(self) -> dict[str, Any]:
-        """Configuration, teacher, guidance and native bfloat16."""
+        """Configuration, teacher, guidance, generated pictures and native bfloat16."""
         return {
             "config": self.config.to_dict(),
             "teacher": self._tuned.fingerprint,
             "guidance": self._guidance,
             "native_bfloat16": self.config.half_precision and computes_bfloat16(),
+            **({} if self._made is None else {"generated": self._made.described()}),
         }
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -116,6 +120,8 @@ class DistillStage(Stage):
                 nn.Module.to(unet, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._examples.use(models.vae.to(device))
         self._examples.encode_all(progress=progress)
+        if self._made is not None:
+            self._made.encode(self._examples, progress=progress)
 
     def follow(self, average: Mapping[str, Tensor]) -> None:
         """Keep the moving average: it is the target."""
@@ -129,10 +135,11 @@ class DistillStage(Stage):
         masks = some.masks(defects, choices)
         drawn = [*defects, *normals]
         latents = some.latents(drawn, [*choices, *more], random.torch)
+        prompts = torch.tensor([0 if item.defect is None else 1 + item.defect for item in drawn])
+        made = {} if self._made is None else self._made.mix(latents, masks, prompts, random)
         noise = torch.randn(latents.shape, generator=random.torch)
         places = torch.randint(len(self._grid), (len(drawn),), generator=random.torch)
         timesteps = self._grid[places]
-        prompts = torch.tensor([0 if item.defect is None else 1 + item.defect for item in drawn])
         return Batch(
             tensors={
                 "noisy": self._scheduler.add_noise(latents, noise, timesteps),
@@ -140,7 +147,7 @@ class DistillStage(Stage):
                 "prompts": prompts,
                 "weights": self._pixel_weights.of(prompts, masks),
             },
-            files=tuple(str(item.image) for item in drawn),
+            files=tuple(made.get(place, str(item.image)) for place, item in enumerate(drawn)),
         )
 
     def losses(self, model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

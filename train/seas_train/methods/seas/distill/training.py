@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from seas_train.checkpoint import Checkpoint
 from seas_train.data import Product
 from seas_train.diffusion.consistency import LCM
 from seas_train.diffusion.examples import Examples
-from seas_train.methods.contract import Estimate
+from seas_train.methods.contract import Estimate, MadePicture
 from seas_train.methods.seas.checkpoint import NAME, save_checkpoint
 from seas_train.methods.seas.config import TrainConfig
 from seas_train.methods.seas.distill.config import DistillConfig, as_finetune, trained_config
+from seas_train.methods.seas.distill.generated import MadeLatents
 from seas_train.methods.seas.distill.stage import DistillStage
 from seas_train.methods.seas.finetune.memory_estimate import BASE, estimate_memory
 from seas_train.methods.seas.mask_head.latents import Reading
@@ -85,6 +87,7 @@ def distill(
     run_dir: Path,
     config: DistillConfig,
     *,
+    generated: Sequence[MadePicture] = (),
     resume: bool = False,
     progress: bool = True,
 ) -> None:
@@ -96,6 +99,7 @@ def distill(
         out: the checkpoint folder to write.
         run_dir: where states, losses and previews go.
         config: the configuration.
+        generated: whole pictures that the teacher made, to train on beside the photographs.
         resume: continue what a killed run left in `run_dir`.
         progress: show progress bars.
 
@@ -107,6 +111,7 @@ def distill(
     teacher, trained = teacher_of(checkpoint), _trained(checkpoint, product)
     taught = checkpoint.meta["generation"]
     examples = examples_of(product, checkpoint, trained)
+    made = MadeLatents(generated, config.distill.generated_share) if generated else None
     first = DistillStage(
         teacher,
         examples,
@@ -114,9 +119,11 @@ def distill(
         guidance=float(taught["guidance"]),
         steps=config.student_steps,
         region=trained.finetune.weighted_region,
+        made=made,
     )
     distilled = run_training(first, run_dir, config.loop, resume=resume, progress=progress)
-    student = first.result(_fingerprint(checkpoint, config, ("distill", "seed", "precision")))
+    pictures = None if made is None else made.described()
+    student = first.result(_fingerprint(checkpoint, config, ("distill", "seed", "precision"), pictures))
 
     generation = {
         **taught,
@@ -146,8 +153,12 @@ def distill(
                 **{f"{name}_student": values for name, values in losses.items()},
             },
             "generation": generation,
-            "teacher": {"fingerprint": checkpoint.fingerprint, "guidance": float(taught["guidance"])},
-            "fingerprint": _fingerprint(checkpoint, config, every),
+            "teacher": {
+                "fingerprint": checkpoint.fingerprint,
+                "guidance": float(taught["guidance"]),
+                **({} if pictures is None else {"generated": pictures}),
+            },
+            "fingerprint": _fingerprint(checkpoint, config, every, pictures),
         },
         product,
     )
@@ -168,13 +179,16 @@ def examples_of(product: Product, checkpoint: Checkpoint, trained: TrainConfig) 
     )
 
 
-def _fingerprint(checkpoint: Checkpoint, config: DistillConfig, keys: tuple[str, ...]) -> str:
-    """sha256 over the teacher and these parts of the configuration."""
+def _fingerprint(
+    checkpoint: Checkpoint, config: DistillConfig, keys: tuple[str, ...], generated: object
+) -> str:
+    """sha256 over the teacher, these parts of the configuration, and the generated pictures."""
     values = config.to_dict()
     inputs = {
         "distillation": VERSION,
         "teacher": checkpoint.fingerprint,
         "config": {key: values[key] for key in keys},
+        **({} if generated is None else {"generated": generated}),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 

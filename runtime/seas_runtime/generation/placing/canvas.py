@@ -18,7 +18,7 @@ from seas_runtime.methods.placed.tone import keep_tone
 from seas_runtime.methods.request import PLACED, POISSON, REFINED, PairRequest, PlacedInputs
 from seas_runtime.methods.table import find_method
 from seas_runtime.photographs.values import Pixels, Values
-from seas_runtime.placement.appearance.contrast import with_contrast
+from seas_runtime.placement.appearance.contrast import grain_around, with_contrast
 from seas_runtime.placement.appearance.looks import lay_look
 from seas_runtime.placement.appearance.surface import is_wide
 from seas_runtime.placement.blending import blend
@@ -125,8 +125,11 @@ class Canvas:
         if placed.look is None:
             return with_contrast(self._window, mask, known, drawing.choice)
         place = placed.top - region.top, placed.left - region.left
-        wide = is_wide(placed.box, drawing.photograph.pixels.shape[:2])
-        return lay_look(self._window, mask, placed.look, place, wide=wide)
+        size = drawing.photograph.pixels.shape[:2]
+        top, left, bottom, right = region.inside(size)  # beyond the photograph is no grain
+        grain = grain_around(self._window[top:bottom, left:right], mask[top:bottom, left:right])
+        wide = is_wide(placed.box, size)
+        return lay_look(self._window, mask, placed.look, place, wide=wide, grain=grain)
 
     def _mask(self, pixels: Pixels, refined: BoolArray | None) -> BoolArray:
         """Return the photograph's mask [H, W]: what was found, or what was asked for; of a normal nothing."""

@@ -13,7 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from seas_runtime.placement.appearance.looks import MOST_GAIN, measure_look
+from seas_runtime.placement.appearance.looks import (
+    INSIDE,
+    MOST_GAIN,
+    MOST_ROUGH,
+    grain_of,
+    inside,
+    measure_look,
+)
 from seas_runtime.placement.morphology import BoolArray, box_of, grow, reduced
 
 NEAREST = 3
@@ -36,6 +43,8 @@ class Contrast:
     """The packed look, see `looks.measure_look`; None in bundles of before there was any."""
     own: bool = False
     """Whether the look is the defect's own colours, not differences from the surface below."""
+    roughness: float = 0.0
+    """Its grain by that of what surrounded it, see `grain_around`; 0 where it is not known."""
 
 
 def measure_contrast(
@@ -48,7 +57,11 @@ def measure_contrast(
     """
     around = _surroundings(pixels, mask, mask if marked is None else mask | marked)
     look, own = measure_look(pixels, mask, marked, on_part)
-    return Contrast(pixels[mask].mean(0, dtype=np.float32), around, look, own)
+    top, left, bottom, right = box_of(mask)
+    near = slice(max(0, top - INSIDE), bottom + INSIDE), slice(max(0, left - INSIDE), right + INSIDE)
+    beside = grain_around(pixels, mask, marked)
+    roughness = min(MOST_ROUGH, grain_of(pixels[near], inside(mask[near])) / beside) if beside > 0 else 0.0
+    return Contrast(pixels[mask].mean(0, dtype=np.float32), around, look, own, roughness)
 
 
 def with_contrast(
@@ -72,8 +85,26 @@ def with_contrast(
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
 
 
+def grain_around(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None) -> float:
+    """Return the grain, see `looks.grain_of`, of what surrounds a mask [H, W] of a photograph [H, W, 3] and
+    is not `marked`; 0 where nothing does."""
+    rows, columns, factor, ring = _ring(mask, mask if marked is None else mask | marked)
+    where = np.zeros(pixels[rows, columns].shape[:2], bool)
+    where[::factor, ::factor] = ring
+    return grain_of(pixels[rows, columns], where)
+
+
 def _surroundings(pixels: UInt8Array, mask: BoolArray, marked: BoolArray) -> FloatArray:
     """Return the mean colour [3] around a mask, of what is not marked."""
+    rows, columns, factor, ring = _ring(mask, marked)
+    seen = pixels[rows, columns][::factor, ::factor]
+    chosen = seen[ring] if ring.any() else pixels[~marked] if not marked.all() else pixels[mask]
+    return np.asarray(chosen.mean(0), np.float32)
+
+
+def _ring(mask: BoolArray, marked: BoolArray) -> tuple[slice, slice, int, BoolArray]:
+    """Return what surrounds a mask [H, W] and is not marked: the rows and columns of a cut, and of each
+    so-many-th pixel of that whether it does."""
     top, left, bottom, right = box_of(mask)
     longest = max(bottom - top, right - left)
     near, far = max(2, round(_NEAR * longest)), max(6, round(_FAR * longest))
@@ -81,7 +112,4 @@ def _surroundings(pixels: UInt8Array, mask: BoolArray, marked: BoolArray) -> Flo
     columns = slice(max(0, left - far), right + far)
     factor = -(-(longest + 2 * far) // _WORKED_AT)
     own, others = reduced(mask[rows, columns], factor), reduced(marked[rows, columns], factor)
-    ring = grow(own, -(-far // factor)) & ~grow(own, -(-near // factor)) & ~others
-    seen = pixels[rows, columns][::factor, ::factor]
-    chosen = seen[ring] if ring.any() else pixels[~marked] if not marked.all() else pixels[mask]
-    return np.asarray(chosen.mean(0), np.float32)
+    return rows, columns, factor, grow(own, -(-far // factor)) & ~grow(own, -(-near // factor)) & ~others

@@ -23,6 +23,7 @@ from seas_runtime.placement.appearance.surface import (
     reach_around,
     smoothed,
     surface_under,
+    tone_of,
     without_slope,
 )
 from seas_runtime.placement.morphology import BoolArray, Box, box_of, grow
@@ -34,6 +35,10 @@ EDGE = 2
 """Pixels around a mask that its look has too: a mask's outline is a person's, and its edge is soft."""
 MOST_GAIN = 2.5
 """Differences grow with the brightness of the surroundings, as with an exposure, but not beyond this."""
+MOST_ROUGH = 16.0
+"""The most grain of a defect by that of its surroundings that is believed."""
+INSIDE = 3
+"""Pixels from its edge on are a mask's inside."""
 MOST_GRAIN = 2.0
 """By how much the grain of a look is raised at most where sampling took it."""
 _MARGIN = 0.1
@@ -55,12 +60,16 @@ class Look:
     """The mean level of what surrounded the real defect, 0 to 255."""
     own: BoolArray
     """[h + 2 EDGE, w + 2 EDGE]: where the values are the real defect's own colours."""
+    roughness: float = 0.0
+    """The real defect's grain by that of what surrounded it; 0 where it is not known."""
+    stretched: bool = False
+    """Whether it was made longer than it is wide, so that its grain became streaks."""
 
     def cut(self, box: Box) -> Look:
         """Return the look of a part of the placement, by its box in it."""
         top, left, bottom, right = box
         part = slice(top, bottom + 2 * EDGE), slice(left, right + 2 * EDGE)
-        return Look(self.values[part], self.around, self.own[part])
+        return Look(self.values[part], self.around, self.own[part], self.roughness, self.stretched)
 
 
 def joined_looks(looks: Sequence[Look], masks: Sequence[BoolArray], boxes: Sequence[Box]) -> Look:
@@ -80,7 +89,8 @@ def joined_looks(looks: Sequence[Look], masks: Sequence[BoolArray], boxes: Seque
         )
         values[part][seen] = look.values[seen]
         own[part][seen] = look.own[seen]
-    return Look(values, float(np.mean([look.around for look in looks])), own)
+    around, roughness = np.mean([(look.around, look.roughness) for look in looks], axis=0).tolist()
+    return Look(values, around, own, roughness, any(look.stretched for look in looks))
 
 
 def margin(size: Sequence[int]) -> int:
@@ -156,14 +166,22 @@ def mean_around(values: FloatArray) -> FloatArray:
 
 
 def lay_look(
-    window: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, int], *, wide: bool = False
+    window: UInt8Array,
+    mask: BoolArray,
+    look: Look,
+    place: tuple[int, int],
+    *,
+    wide: bool = False,
+    grain: float = 0.0,
 ) -> UInt8Array:
     """Return a window [s, s, 3] with a defect's look on its own surface, where `mask` [s, s] is.
 
     `place` is where in the window the placement's box begins, down and across: its mask may lie partly
     outside. What lies under the mask is filled in from around it, or smoothed where the placement is a `wide`
     one, and the look's differences are added, in proportion to the brightness there; or it gives way to the
-    look's colours.
+    look's colours. `grain` is that of what surrounds the placement, 0 where it is not known: a defect is as
+    much rougher or smoother than that as the real one was than its own surroundings. Of a stretched look only
+    the tone is laid, and the photograph's own grain below it is made as rough.
     """
     if not mask.any():
         return window
@@ -176,9 +194,45 @@ def lay_look(
     if not own[share[..., 0] > 0].all():
         surface = smoothed(window, mask) if wide else surface_under(window, grow(mask, 1))
         gain = np.minimum(MOST_GAIN, np.maximum(1, surface.mean(-1, keepdims=True)) / max(1.0, look.around))
-        values = np.where(own[..., None], values, surface + gain * values)
+        inner, laid = inside(mask), surface + gain * values
+        if look.stretched and look.roughness > 0:
+            light = smoothed(window, mask)
+            laid = light + gain * tone_of(values, mask) + np.float32(look.roughness) * (window - light)
+        elif 2 * inner.sum() >= mask.sum():  # of a stroke what is fine is the stroke
+            laid = _as_rough(laid, window, inner, look.roughness * grain)
+        values = np.where(own[..., None], values, laid)
     laid = window + share * (values - window)
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
+
+
+def inside(mask: BoolArray) -> BoolArray:
+    """Return what of a mask lies away from its edge."""
+    return ~grow(~mask, INSIDE)
+
+
+def grain_of(pixels: npt.NDArray[Any], where: BoolArray) -> float:
+    """Return the grain of pixels [h, w, 3], in levels: the median difference of one from the mean around it,
+    `where` [h, w]; 0 where that is nowhere."""
+    if not where.any():
+        return 0.0
+    grey = np.asarray(pixels, np.float32).mean(-1)
+    return float(np.median(np.abs(grey - mean_around(grey))[where]))
+
+
+def _as_rough(laid: FloatArray, window: UInt8Array, where: BoolArray, wanted: float) -> FloatArray:
+    """Return what is laid into a window [h, w, 3] with a grain of `wanted` levels `where` [h, w] it lies; as
+    it is where that is 0. What a look that was made larger lacks of it is the photograph's own."""
+    found = grain_of(laid, where)
+    if wanted <= 0 or found <= 0:
+        return laid
+    gain = min(MOST_GRAIN, wanted / found)
+    rough: FloatArray = laid + np.float32(gain - 1) * (laid - mean_around(laid))
+    there, lacking = grain_of(window, where), wanted**2 - (gain * found) ** 2
+    if lacking <= 0 or there <= 0:
+        return rough
+    pixels = window.astype(np.float32)
+    rough += np.float32(math.sqrt(lacking) / there) * (pixels - mean_around(pixels))
+    return rough
 
 
 def misfit(pixels: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, int]) -> float:

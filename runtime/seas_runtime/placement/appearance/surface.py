@@ -52,12 +52,26 @@ def surface_under(window: UInt8Array, hidden: BoolArray) -> FloatArray:
 
 def smoothed(window: UInt8Array, mask: BoolArray) -> FloatArray:
     """Return a window's light: without what is finer than a sixteenth of the mask's longer side."""
-    top, left, bottom, right = box_of(mask)
-    cell = max(1, max(bottom - top, right - left) // 16)
+    cell = _cell(mask)
     coarse = Image.fromarray(window).resize(
         (max(1, window.shape[1] // cell), max(1, window.shape[0] // cell)), Image.Resampling.BOX
     )
     return np.asarray(coarse.resize((window.shape[1], window.shape[0]), Image.Resampling.BICUBIC), np.float32)
+
+
+def tone_of(values: FloatArray, mask: BoolArray) -> FloatArray:
+    """Return what is as coarse as `smoothed` keeps it, of values [h, w, 3] within a mask [h, w]."""
+    cell, inside = _cell(mask), mask[..., None].astype(np.float32)
+    shares = np.maximum(_means(inside, cell), 1e-6)
+    coarse = np.divide(_means(values * inside, cell), shares, dtype=np.float32)
+    size = coarse.shape[0] * cell, coarse.shape[1] * cell
+    return _resized(coarse, size)[: mask.shape[0], : mask.shape[1]]
+
+
+def _cell(mask: BoolArray) -> int:
+    """Return a sixteenth of a mask's longer side, in pixels."""
+    top, left, bottom, right = box_of(mask)
+    return max(1, max(bottom - top, right - left) // 16)
 
 
 def is_wide(box: Box, shape: Sequence[int]) -> bool:

@@ -29,6 +29,8 @@ pixel is as large on all of them. Others may be of other resolutions: a defect k
 SPARE = 2.0
 """A cut's sides by a shape's at least, for the shape to stay as large as it is in pixels: one that hardly has
 room on another cut keeps its share of it."""
+STRETCHED = 1.5
+"""A look that was scaled by so much more one way than the other has lost its grain to streaks."""
 SHEAR = 0.15
 GROWTH = 0.15
 """Of the thickness: how much thinner or thicker a shape gets at most."""
@@ -139,7 +141,9 @@ def augment(
         found = _new_look(shape.contrast.look, shape.mask.shape, real, box, (height, width))
         own = shape.contrast.own
         values, all_own = unpacked(found, own), np.full(found.shape[:2], own)
-        look = Look(values, float(shape.contrast.around.mean()), all_own).cut(box_of(final))
+        tone, rough = float(shape.contrast.around.mean()), shape.contrast.roughness
+        stretched = max(scales) > STRETCHED * min(scales)
+        look = Look(values, tone, all_own, rough, stretched).cut(box_of(final))
     final, look = cut_off(cut_to_box(final), look, now, (spare[0], spare[1]))
     return final, turned, look
 

@@ -13,6 +13,7 @@ from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import RESERVED_NAMES, describe, is_safe_name
 from seas_runtime.placement.appearance.contrast import Contrast
 from seas_runtime.placement.appearance.looks import LARGEST as LARGEST_LOOK
+from seas_runtime.placement.appearance.looks import MOST_ROUGH
 from seas_runtime.placement.morphology import BoolArray
 
 TABLE = "placement"
@@ -27,7 +28,9 @@ SHARES = "shares"
 """float32 [n]: each shape's share of its photograph's mask; without it all shapes count alike."""
 OWN_LOOKS = "own_looks"
 """uint8 [n]: 1 where a look is the defect's own colours; without it none is."""
-_MAY_LACK = (CONTRASTS, LOOKS, LOOK_SIZES, OWN_LOOKS, SHARES)
+ROUGHNESS = "roughness"
+"""float32 [n]: each defect's grain by that of what surrounded it; without it it is not known."""
+_MAY_LACK = (CONTRASTS, LOOKS, LOOK_SIZES, OWN_LOOKS, SHARES, ROUGHNESS)
 BACKGROUND = "background"
 """uint8 [1]: 1 where the product's photographs show a part on a background. No defect's: it has no slash."""
 LARGEST = 1024
@@ -79,8 +82,8 @@ def pack_shapes(
 
     `bits` uint8, each mask's bits row by row from the highest, padded to a byte; `sizes` and `photographs`
     int32 [n, 2], heights and widths; `spots` float32 [n, 2]; `inside` and `shares` float32 [n]; and, where
-    all of them have one, `contrasts` float32 [n, 2, 3], colours inside and around, and `looks`, `look_sizes`
-    and `own_looks`.
+    all of them have one, `contrasts` float32 [n, 2, 3], colours inside and around, `roughness` float32 [n],
+    and `looks`, `look_sizes` and `own_looks`.
 
     `background`: whether the product's photographs show a part on a background, where that was decided.
     """
@@ -97,6 +100,7 @@ def pack_shapes(
         contrasts = [shape.contrast for shape in shapes if shape.contrast is not None]
         if len(contrasts) == len(shapes):
             made[f"{defect}/{CONTRASTS}"] = np.array([[c.inside, c.around] for c in contrasts], np.float32)
+            made[f"{defect}/{ROUGHNESS}"] = np.array([c.roughness for c in contrasts], np.float32)
         looks = [contrast.look for contrast in contrasts if contrast.look is not None]
         if len(looks) == len(shapes):
             made[f"{defect}/{LOOKS}"] = np.concatenate([look.ravel() for look in looks])
@@ -126,7 +130,9 @@ def unpack_shapes(tensors: Mapping[str, Array], where: str) -> dict[str, list[Sh
         place = f"{where}: {defect!r}"
         sizes, photographs = _checked_sizes(table, place)
         contrasts = _contrasts(tensors, defect, len(sizes), where)
-        shares = _shares(tensors, defect, len(sizes), where)
+        shares = _figures(tensors, f"{defect}/{SHARES}", (len(sizes),), 1.0, 1.0, where).tolist()
+        if 0 in shares:
+            raise UserError(f"{place}: {SHARES!r}: expected shares above 0, found 0; {_ADVICE}")
         left -= int(np.prod(sizes, axis=1).sum())
         if left < 0:
             raise UserError(
@@ -189,31 +195,26 @@ def _contrasts(tensors: Mapping[str, Array], defect: str, count: int, where: str
     """Return the contrast of each of `count` shapes; none of a table that has none."""
     looks = _looks(tensors, defect, count, where)
     name = f"{defect}/{CONTRASTS}"
-    found = tensors.get(name)
-    if found is None:
+    if name not in tensors:
         return [None] * count
-    if found.dtype != np.float32 or found.shape != (count, 2, 3):
-        raise UserError(
-            f"{where}: {name!r}: expected float32 {[count, 2, 3]}, found {_form(found)}; {_ADVICE}"
-        )
-    if not ((found >= 0) & (found <= 255)).all():
-        raise UserError(f"{where}: {name!r}: expected colours from 0 to 255, found others; {_ADVICE}")
+    colours = _figures(tensors, name, (count, 2, 3), 0.0, 255.0, where)
+    rough = _figures(tensors, f"{defect}/{ROUGHNESS}", (count,), 0.0, MOST_ROUGH, where).tolist()
     return [
-        Contrast(inside, around, look, own)
-        for (inside, around), (look, own) in zip(found, looks, strict=True)
+        Contrast(inside, around, look, own, roughness)
+        for (inside, around), (look, own), roughness in zip(colours, looks, rough, strict=True)
     ]
 
 
-def _shares(tensors: Mapping[str, Array], defect: str, count: int, where: str) -> list[float]:
-    """Return the share of each of `count` shapes; 1 of a table that has none."""
-    name = f"{defect}/{SHARES}"
-    found = tensors.get(name, np.ones(count, np.float32))
-    if found.dtype != np.float32 or found.shape != (count,):
-        raise UserError(f"{where}: {name!r}: expected float32 {[count]}, found {_form(found)}; {_ADVICE}")
-    if not ((found > 0) & (found <= 1)).all():
-        raise UserError(f"{where}: {name!r}: expected shares above 0, at most 1, found others; {_ADVICE}")
-    shares: list[float] = found.tolist()
-    return shares
+def _figures(
+    tensors: Mapping[str, Array], name: str, shape: Sequence[int], usual: float, most: float, where: str
+) -> Array:
+    """Return figures of shapes, float32 from 0 to `most`; `usual` of a table that has none."""
+    found = tensors.get(name, np.full(shape, usual, np.float32))
+    if found.dtype != np.float32 or found.shape != tuple(shape):
+        raise UserError(f"{where}: {name!r}: expected float32 {list(shape)}, found {_form(found)}; {_ADVICE}")
+    if not ((found >= 0) & (found <= most)).all():
+        raise UserError(f"{where}: {name!r}: expected 0 to {most:g}, found others; {_ADVICE}")
+    return found
 
 
 def _looks(
@@ -281,12 +282,7 @@ def _checked_sizes(table: Mapping[str, Array], place: str) -> tuple[Array, Array
     return sizes, photographs
 
 
-def _shapes(
-    table: Mapping[str, Array],
-    sizes: Array,
-    photographs: Array,
-    place: str,
-) -> Iterator[Shape]:
+def _shapes(table: Mapping[str, Array], sizes: Array, photographs: Array, place: str) -> Iterator[Shape]:
     start = 0
     for index, (height, width) in enumerate(sizes.tolist()):
         end = start + (height * width + 7) // 8

@@ -130,6 +130,7 @@ def test_only_what_surrounds_a_defect_tells_the_grain() -> None:
     expected = grain_of(surface(4), ~mask)
     assert grain_around(pixels, mask, mask | other) == pytest.approx(expected, rel=0.15)
     assert grain_around(pixels, np.ones_like(mask)) == 0
+    assert grain_around(pixels, np.zeros_like(mask)) == 0
 
 
 def test_grain_travels_in_the_table_and_old_tables_have_none() -> None:

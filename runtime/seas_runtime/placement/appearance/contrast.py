@@ -88,6 +88,8 @@ def with_contrast(
 def grain_around(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None) -> float:
     """Return the grain, see `looks.grain_of`, of what surrounds a mask [H, W] of a photograph [H, W, 3] and
     is not `marked`; 0 where nothing does."""
+    if not mask.any():
+        return 0.0
     rows, columns, factor, ring = _ring(mask, mask if marked is None else mask | marked)
     where = np.zeros(pixels[rows, columns].shape[:2], bool)
     where[::factor, ::factor] = ring

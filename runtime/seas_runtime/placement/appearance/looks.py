@@ -35,7 +35,7 @@ EDGE = 2
 """Pixels around a mask that its look has too: a mask's outline is a person's, and its edge is soft."""
 MOST_GAIN = 2.5
 """Differences grow with the brightness of the surroundings, as with an exposure, but not beyond this."""
-MOST_ROUGH = 16.0
+MOST_ROUGH = 5.0
 """The most grain of a defect by that of its surroundings that is believed."""
 INSIDE = 3
 """Pixels from its edge on are a mask's inside."""

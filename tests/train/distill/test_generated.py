@@ -78,7 +78,7 @@ def test_they_take_the_place_of_photographs_of_their_kind(
     prompts = torch.tensor([1, 2, 0])
     latents = torch.zeros(3, *latents_of(teacher, 0).shape)
     masks = torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.bool)
-    taken = made.mix(latents, masks, prompts, step_random(0, "distill", 1))
+    taken = made.mix(examples, latents, masks, prompts, step_random(0, "distill", 1))
     assert {place: Path(name).name for place, name in taken.items()} == {0: "scratch.png", 2: "normal.png"}
     deviation = 6 * examples.encode(np.full((IMAGE_SIZE, IMAGE_SIZE, 3), 200, np.uint8))[1].max()
     for place, grey in ((0, 200), (2, 60)):

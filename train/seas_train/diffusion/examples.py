@@ -161,7 +161,11 @@ class Examples:
         self, examples: Sequence[Example], choices: Sequence[Augmentation], generator: torch.Generator
     ) -> Tensor:
         """Latents [B, C, h, w] f32, drawn from the posteriors and *scaled*."""
-        mean, deviation = self.moments(examples, choices).unbind(1)
+        return self.drawn(self.moments(examples, choices), generator)
+
+    def drawn(self, moments: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents [B, C, h, w] f32, *scaled*, drawn from posteriors [B, 2, C, h, w]."""
+        mean, deviation = moments.unbind(1)
         noise = torch.randn(mean.shape, generator=generator)
         return (mean + deviation * noise) * self.geometry.scaling_factor
 

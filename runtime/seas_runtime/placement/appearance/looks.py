@@ -63,7 +63,7 @@ class Look:
     roughness: float = 0.0
     """The real defect's grain by that of what surrounded it; 0 where it is not known."""
     stretched: bool = False
-    """Whether it was made longer than it is wide, so that its grain became streaks."""
+    """Whether it was scaled by much more one way than the other, so that its grain became streaks."""
 
     def cut(self, box: Box) -> Look:
         """Return the look of a part of the placement, by its box in it."""
@@ -194,12 +194,13 @@ def lay_look(
     if not own[share[..., 0] > 0].all():
         surface = smoothed(window, mask) if wide else surface_under(window, grow(mask, 1))
         gain = np.minimum(MOST_GAIN, np.maximum(1, surface.mean(-1, keepdims=True)) / max(1.0, look.around))
-        inner, laid = inside(mask), surface + gain * values
         if look.stretched and look.roughness > 0:
-            light = smoothed(window, mask)
+            light = surface if wide else smoothed(window, mask)
             laid = light + gain * tone_of(values, mask) + np.float32(look.roughness) * (window - light)
-        elif 2 * inner.sum() >= mask.sum():  # of a stroke what is fine is the stroke
-            laid = _as_rough(laid, window, inner, look.roughness * grain)
+        else:
+            laid, inner = surface + gain * values, inside(mask)
+            if 2 * inner.sum() >= mask.sum():  # of a stroke what is fine is the stroke
+                laid = _as_rough(laid, window, inner, look.roughness * grain)
         values = np.where(own[..., None], values, laid)
     laid = window + share * (values - window)
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)

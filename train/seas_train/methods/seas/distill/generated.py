@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,8 @@ class MadeLatents:
     def __init__(self, pictures: Sequence[MadePicture], share: float) -> None:
         self._pictures, self._share = tuple(pictures), share
         self._pools: dict[int, list[tuple[MadePicture, Tensor, Tensor]]] = {}
-        self._scale = 1.0
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over the contents of all pictures and masks, by their defects."""
         parts = (
@@ -54,7 +54,6 @@ class MadeLatents:
         Raises:
             UserError: a picture or a mask cannot be read, or has another size than the base's.
         """
-        self._scale = examples.geometry.scaling_factor
         size = examples.geometry.image_size
         self._pools.clear()
         shown = track(self._pictures, "encoding generated pictures", disable=not progress, transient=True)
@@ -65,10 +64,13 @@ class MadeLatents:
             found = (one, examples.encode(pixels), torch.from_numpy(mask > _MIDDLE)[None])
             self._pools.setdefault(prompt, []).append(found)
 
-    def mix(self, latents: Tensor, masks: Tensor, prompts: Tensor, random: StepRandom) -> dict[int, str]:
+    def mix(
+        self, examples: Examples, latents: Tensor, masks: Tensor, prompts: Tensor, random: StepRandom
+    ) -> dict[int, str]:
         """Put latents of made pictures in the place of some of a batch; return by place whose they are.
 
         Args:
+            examples: what they were encoded by.
             latents: [B, C, h, w] f32, scaled; changed in place.
             masks: [D, 1, H, W] bool, of the first D; changed in place.
             prompts: [B] int64, 0 for normals and 1 + i for defect i.
@@ -79,9 +81,8 @@ class MadeLatents:
             wanted = random.numpy.random() < self._share
             if not (wanted and (pool := self._pools.get(prompt))):
                 continue
-            one, (mean, deviation), mask = pool[int(random.numpy.integers(len(pool)))]
-            noise = torch.randn(mean.shape, generator=random.torch)
-            latents[place] = (mean + deviation * noise) * self._scale
+            one, moments, mask = pool[int(random.numpy.integers(len(pool)))]
+            latents[place] = examples.drawn(moments[None], random.torch)[0]
             if place < len(masks):
                 masks[place] = mask
             taken[place] = str(one.image)

@@ -136,7 +136,7 @@ class DistillStage(Stage):
         drawn = [*defects, *normals]
         latents = some.latents(drawn, [*choices, *more], random.torch)
         prompts = torch.tensor([0 if item.defect is None else 1 + item.defect for item in drawn])
-        made = {} if self._made is None else self._made.mix(latents, masks, prompts, random)
+        made = {} if self._made is None else self._made.mix(some, latents, masks, prompts, random)
         noise = torch.randn(latents.shape, generator=random.torch)
         places = torch.randint(len(self._grid), (len(drawn),), generator=random.torch)
         timesteps = self._grid[places]

@@ -126,7 +126,7 @@ def test_what_is_unknown_is_filled_in_smoothly() -> None:
     assert nothing == pytest.approx(float(slope().mean()), abs=0.1)
 
 
-@pytest.mark.parametrize("brightness", [60, 100, 160])
+@pytest.mark.parametrize("brightness", [60, 100, 160, 230])
 def test_a_look_is_laid_on_the_surface_of_its_mask_alone(brightness: int) -> None:
     pixels, mask = two_toned()
     found = _whole(pixels, mask)
@@ -135,9 +135,9 @@ def test_a_look_is_laid_on_the_surface_of_its_mask_alone(brightness: int) -> Non
     placed = np.zeros((64, 64), bool)
     placed[10:35, 20:45] = disc(12)
     laid = lay_look(window, placed, found, (10, 20)).astype(int)
-    gain = brightness / 106
+    gain, room = brightness / 106, (255 - brightness) / (255 - 106)
     assert laid[22, 26].mean() == pytest.approx(brightness - 40 * gain, abs=7)
-    assert laid[22, 38].mean() == pytest.approx(brightness + 40 * gain, abs=7)
+    assert laid[22, 38].mean() == pytest.approx(brightness + 40 * min(gain, room), abs=7)
     beyond = np.ones((64, 64), bool)
     beyond[7:38, 17:48] = False
     assert np.array_equal(laid[beyond], window[beyond])
@@ -152,7 +152,7 @@ def test_below_a_wide_look_lies_the_light_of_the_photograph_without_its_grain() 
     values = np.full((60 + 2 * EDGE, SIZE + 2 * EDGE, 3), 10, np.float32)
     look = Look(values, 80.0, np.zeros(values.shape[:2], bool))
     laid = lay_look(window, mask, look, (0, 0), wide=True).astype(float)
-    gain = lit / 80
+    gain = np.minimum(lit / 80, (255 - lit) / (255 - 80))
     inside = slice(4, 52), slice(8, -8)
     assert np.abs(laid[..., 0] - lit - 10 * gain)[inside].max() < 4  # and of its grain nothing
     filled = lay_look(window, mask, look, (0, 0)).astype(float)

@@ -35,6 +35,8 @@ EDGE = 2
 """Pixels around a mask that its look has too: a mask's outline is a person's, and its edge is soft."""
 MOST_GAIN = 2.5
 """Differences grow with the brightness of the surroundings, as with an exposure, but not beyond this."""
+WHITE = 255
+"""The brightest level: the room that what is brighter than its surroundings has ends there."""
 MOST_ROUGH = 5.0
 """The most grain of a defect by that of its surroundings that is believed."""
 INSIDE = 3
@@ -178,7 +180,7 @@ def lay_look(
 
     `place` is where in the window the placement's box begins, down and across: its mask may lie partly
     outside. What lies under the mask is filled in from around it, or smoothed where the placement is a `wide`
-    one, and the look's differences are added, in proportion to the brightness there; or it gives way to the
+    one, and the look's differences are added as that surface shows them (`_exposed`); or it gives way to the
     look's colours. `grain` is that of what surrounds the placement, 0 where it is not known: a defect is as
     much rougher or smoother than that as the real one was than its own surroundings. Of a stretched look only
     the tone is laid, and the photograph's own grain below it is made as rough.
@@ -193,17 +195,30 @@ def lay_look(
     share = np.asarray(soft, np.float32)[..., None] / 255
     if not own[share[..., 0] > 0].all():
         surface = smoothed(window, mask) if wide else surface_under(window, grow(mask, 1))
-        gain = np.minimum(MOST_GAIN, np.maximum(1, surface.mean(-1, keepdims=True)) / max(1.0, look.around))
         if look.stretched and look.roughness > 0:
             light = surface if wide else smoothed(window, mask)
-            laid = light + gain * tone_of(values, mask) + np.float32(look.roughness) * (window - light)
+            tone = _exposed(tone_of(values, mask), surface, look.around)
+            laid = light + tone + np.float32(look.roughness) * (window - light)
         else:
-            laid, inner = surface + gain * values, inside(mask)
+            laid, inner = surface + _exposed(values, surface, look.around), inside(mask)
             if 2 * inner.sum() >= mask.sum():  # of a stroke what is fine is the stroke
                 laid = _as_rough(laid, window, inner, look.roughness * grain)
         values = np.where(own[..., None], values, laid)
     laid = window + share * (values - window)
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
+
+
+def _exposed(differences: FloatArray, surface: FloatArray, around: float) -> FloatArray:
+    """Return differences [h, w, 3] from surroundings of a mean level `around` as another surface shows them.
+
+    They are in proportion to its brightness. What is brighter keeps at most its share of the way to white: a
+    bright surface has little room above it, and there a real defect is seldom white.
+    """
+    level = surface.mean(-1, keepdims=True)
+    gain = np.minimum(MOST_GAIN, np.maximum(1, level) / max(1.0, around))
+    room = np.maximum(0, WHITE - level) / max(1.0, WHITE - around)
+    exposed: FloatArray = np.where(differences > 0, np.minimum(gain, room), gain) * differences
+    return exposed
 
 
 def inside(mask: BoolArray) -> BoolArray:

@@ -93,7 +93,7 @@ class Segmenting(Task):
         maps: list[NDArray[np.uint8]] = []
         for sample in job.tested:
             mask = pictures.marking(sample)
-            logits = find(model, pictures, sample, mask.shape, job)
+            logits = find(model, pictures, sample, mask.shape, job.device)
             made.append(count(logits, mask))
             maps.append(shown_map(logits))
         return Tested(Counts.joined(made), tuple(maps)).arrays()
@@ -119,7 +119,7 @@ class Segmenting(Task):
         times = []
         for sample in spread:
             start = time.monotonic()
-            find(model, pictures, sample, pictures.marking(sample).shape, job)
+            find(model, pictures, sample, pictures.marking(sample).shape, job.device)
             times.append(time.monotonic() - start)
         photograph = sum(times[1:]) / len(times[1:]) if len(times) > 1 else times[0]
         return Cost(self.steps(job), step, photograph)
@@ -156,13 +156,12 @@ class Segmenting(Task):
 
 
 def find(
-    model: Segmenter, pictures: Pictures, sample: Sample, size: tuple[int, ...], job: Job
+    model: Segmenter, pictures: Pictures, sample: Sample, size: tuple[int, ...], device: str
 ) -> NDArray[np.float32]:
     """Return a photograph's logits [H, W] at its own size, whatever the scale that it is seen at."""
-    from seas_train.proof.tiles import TILE, find_defects
+    from seas_train.proof.tiles import find_defects
 
-    tile = job.recipe.crop if model.pools else TILE
-    logits = find_defects(model, pictures.read(sample)[0], job.device, tile)
+    logits = find_defects(model, pictures.read(sample)[0], device)
     if logits.shape == size:
         return logits
     grown = Image.fromarray(logits).resize((size[1], size[0]), Image.Resampling.BILINEAR)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seas_train.proof.crops import Sources
     from seas_train.proof.pictures import Sample
 
-VERSION = 3
+VERSION = 2
 """Counts what changes the figures of a training that the rest of its key does not tell."""
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -6,13 +6,11 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from seas_export.proof.measures.classes import Named, class_figures, compare_named
 from seas_export.proof.measures.images import Scored, compare_scored, resampled
@@ -21,13 +19,9 @@ from seas_export.proof.sets.arms import DRAWN
 from seas_export.proof.sets.named import NamedSet
 from seas_export.proof.tasks.contract import Given
 from seas_export.proof.tasks.remembering import ALL, Remembering
-from seas_export.proof.tasks.segmenting import find
 from seas_runtime.errors import UserError
 from seas_train.data import PhotographsConfig
-from seas_train.data.images import Preprocessing
-from seas_train.proof.fitting import Recipe
-from seas_train.proof.pictures import Pictures, Sample
-from seas_train.proof.segmenters.contract import Segmenter
+from seas_train.proof.pictures import Sample
 from tests.export.commands import Run
 from tests.export.proof.test_prove_command import proved
 from tests.products import write_tiny_product
@@ -45,28 +39,6 @@ def named(said: list[str], shown: list[str]) -> Named:
     return Named(
         np.eye(3, dtype=np.float32)[[list(names).index(one) for one in said]], names, np.array(shown)
     )
-
-
-class Pooling(Segmenter):
-    """Calls a pixel defect by the mean of all that is shown, and keeps what that was."""
-
-    def __init__(self, pools: bool) -> None:
-        super().__init__()
-        self.pools, self.sides = pools, set[int]()
-
-    def logits(self, pictures: torch.Tensor) -> torch.Tensor:
-        self.sides |= {*pictures.shape[-2:]}
-        return pictures.mean(1) - pictures.mean()
-
-
-@pytest.mark.parametrize(("pools", "side"), [(True, 32), (False, 128)])
-def test_what_pools_is_shown_as_much_as_in_training(tmp_path: Path, pools: bool, side: int) -> None:
-    file = tmp_path / "part.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8)).save(file)
-    model, sample = Pooling(pools), Sample(file, None, "good")
-    job: Any = SimpleNamespace(recipe=Recipe(segmenter="small", crop=32), device="cpu")
-    assert find(model, Pictures(Preprocessing(64)), sample, (128, 128), job).shape == (128, 128)
-    assert model.sides == {side}
 
 
 def test_accuracy_is_of_photographs_and_balanced_of_defects() -> None:

@@ -49,7 +49,6 @@ def test_tiles_overlap_and_cover() -> None:
     assert found[-1] == 1000 - 320
     assert all(second - first <= 320 - 64 for first, second in itertools.pairwise(found))
     assert starts(320, 320) == [0]
-    assert starts(96, 32) == [0, 16, 32, 48, 64]  # small ones by half
 
 
 def test_a_mask_stays_on_its_defect_when_a_crop_is_turned(samples: tuple[Sample, ...]) -> None:

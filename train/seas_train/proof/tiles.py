@@ -36,11 +36,10 @@ def find_defects(model: Segmenter, picture: NDArray[np.uint8], device: str, tile
 
 
 def starts(length: int, side: int, overlap: int = OVERLAP) -> list[int]:
-    """Return where tiles begin that cover a length, evenly, with `overlap` pixels in common at least, or half
-    of a tile where that is less."""
+    """Return where tiles begin that cover a length, evenly, with `overlap` pixels in common at least."""
     if length <= side:
         return [0]
-    count = 1 + -(-(length - side) // (side - min(overlap, side // 2)))
+    count = 1 + -(-(length - side) // max(1, side - overlap))
     return [round(index * (length - side) / (count - 1)) for index in range(count)]
 
 

@@ -16,9 +16,6 @@ class Segmenter(nn.Module, ABC):
     """A network from pictures to logits. Pictures' sides are multiples of `multiple`."""
 
     multiple = 32
-    pools = False
-    """Whether it takes means over all that it is shown: it is then shown as much in a test as in training.
-    Means over more have another spread than those that it learnt from."""
     draws_anomalies = False
     """Whether it is also trained on anomalies that are drawn into normals for it."""
 

@@ -13,8 +13,6 @@ from seas_train.proof.segmenters.vision_ops import import_models
 LIGHT = {"encoder_depth": 4, "decoder_channels": (48, 32, 24, 12)}
 """Of the U-Net's decoder, which on a processor takes most of the time: with the library's own five stages of
 256 to 16 channels a step on 8 crops of 128 pixels took 1.64 s of one thread, with these 0.75 s."""
-POOLING = ("UPerNet",)
-"""Networks with pyramid pooling, whose coarsest mean is that of all that they are shown."""
 
 
 class LibrarySegmenter(Segmenter):
@@ -23,7 +21,6 @@ class LibrarySegmenter(Segmenter):
     def __init__(self, kind: str, pretrained: bool, **options: Any) -> None:
         super().__init__()
         models = import_models()
-        self.pools = kind in POOLING
         self.network = getattr(models, kind)(NAME, encoder_weights=None, **options)
         if pretrained:
             load_weights(self.network.encoder)

@@ -24,8 +24,6 @@ HEAD, BOOSTER = 1024, 128
 class BiSeNetV2(Segmenter):
     """Both branches, their aggregation and a head; in training four boosters on the semantic branch."""
 
-    pools = True
-
     def __init__(self) -> None:
         super().__init__()
         self.detail, self.semantic, self.aggregation = DetailBranch(), SemanticBranch(), Aggregation()

@@ -68,6 +68,15 @@ def test_a_contrast_is_as_strong_as_the_window_is_bright() -> None:
         assert abs(int(laid[32, 32, 0]) - expected) <= 1
 
 
+def test_what_is_brighter_keeps_its_share_of_the_way_to_white() -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[24:40, 24:40] = True
+    contrast = Contrast(colour(177, 177, 177), colour(100, 100, 100))
+    for brightness, expected in ((50, 88), (100, 177), (200, 227), (255, 255)):
+        laid = with_contrast(np.full((64, 64, 3), brightness, np.uint8), mask, [contrast], 0.0)
+        assert abs(int(laid[32, 32, 0]) - expected) <= 1
+
+
 def test_one_of_those_with_like_surroundings_is_chosen() -> None:
     mask = np.zeros((64, 64), bool)
     mask[24:40, 24:40] = True

@@ -15,8 +15,8 @@ from PIL import Image, ImageFilter
 
 from seas_runtime.placement.appearance.looks import (
     INSIDE,
-    MOST_GAIN,
     MOST_ROUGH,
+    exposed,
     grain_of,
     inside,
     measure_look,
@@ -78,10 +78,10 @@ def with_contrast(
     distances = [float(np.abs(contrast.around - here).mean()) for contrast in contrasts]
     order = np.argsort(distances, kind="stable")[: -(-len(contrasts) // NEAREST)]
     chosen = contrasts[int(order[int(choice * len(order))])]
-    gain = min(MOST_GAIN, max(1.0, float(here.mean())) / max(1.0, float(chosen.around.mean())))
+    stands_out = exposed(chosen.inside - chosen.around, here, float(chosen.around.mean()))
     edges = Image.fromarray(mask.astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(1))
     share = np.asarray(edges, np.float32)[..., None] / 255
-    laid = window + share * (gain * (chosen.inside - chosen.around))
+    laid = window + share * stands_out
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
 
 

@@ -180,7 +180,7 @@ def lay_look(
 
     `place` is where in the window the placement's box begins, down and across: its mask may lie partly
     outside. What lies under the mask is filled in from around it, or smoothed where the placement is a `wide`
-    one, and the look's differences are added as that surface shows them (`_exposed`); or it gives way to the
+    one, and the look's differences are added as that surface shows them (`exposed`); or it gives way to the
     look's colours. `grain` is that of what surrounds the placement, 0 where it is not known: a defect is as
     much rougher or smoother than that as the real one was than its own surroundings. Of a stretched look only
     the tone is laid, and the photograph's own grain below it is made as rough.
@@ -197,10 +197,10 @@ def lay_look(
         surface = smoothed(window, mask) if wide else surface_under(window, grow(mask, 1))
         if look.stretched and look.roughness > 0:
             light = surface if wide else smoothed(window, mask)
-            tone = _exposed(tone_of(values, mask), surface, look.around)
+            tone = exposed(tone_of(values, mask), surface, look.around)
             laid = light + tone + np.float32(look.roughness) * (window - light)
         else:
-            laid, inner = surface + _exposed(values, surface, look.around), inside(mask)
+            laid, inner = surface + exposed(values, surface, look.around), inside(mask)
             if 2 * inner.sum() >= mask.sum():  # of a stroke what is fine is the stroke
                 laid = _as_rough(laid, window, inner, look.roughness * grain)
         values = np.where(own[..., None], values, laid)
@@ -208,8 +208,8 @@ def lay_look(
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
 
 
-def _exposed(differences: FloatArray, surface: FloatArray, around: float) -> FloatArray:
-    """Return differences [h, w, 3] from surroundings of a mean level `around` as another surface shows them.
+def exposed(differences: FloatArray, surface: FloatArray, around: float) -> FloatArray:
+    """Return differences [..., 3] from surroundings of a mean level as a surface [..., 3] shows them.
 
     They are in proportion to its brightness. What is brighter keeps at most its share of the way to white: a
     bright surface has little room above it, and there a real defect is seldom white.
@@ -217,8 +217,8 @@ def _exposed(differences: FloatArray, surface: FloatArray, around: float) -> Flo
     level = surface.mean(-1, keepdims=True)
     gain = np.minimum(MOST_GAIN, np.maximum(1, level) / max(1.0, around))
     room = np.maximum(0, WHITE - level) / max(1.0, WHITE - around)
-    exposed: FloatArray = np.where(differences > 0, np.minimum(gain, room), gain) * differences
-    return exposed
+    shown: FloatArray = np.where(differences > 0, np.minimum(gain, room), gain) * differences
+    return shown
 
 
 def inside(mask: BoolArray) -> BoolArray:

@@ -25,15 +25,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from seas_runtime.errors import UserError
 from seas_runtime.files import sha256_file
 from seas_runtime.manifest.types import GOOD
-from seas_train.data.split import training_pairs
+from seas_train.data import load_product
+from seas_train.data.layouts import Layout
+from seas_train.data.regions import Regions
+from seas_train.data.split import PhotographsConfig, training_pairs
 
 SIDE, SHIFT = 96, 6
 ALIKE = 0.6
 """Photographs of one part correlate by more; most others by less than 0.4."""
 SHAPE = 0.15
 """Photographs whose sides' ratio differs by more, in its logarithm, are of two parts."""
+_ALL = 10**9
 
 
 def detail(path: Path) -> tuple[NDArray[np.complex128], float]:
@@ -44,12 +49,6 @@ def detail(path: Path) -> tuple[NDArray[np.complex128], float]:
     fine = ndimage.gaussian_filter(pixels, 1) - ndimage.gaussian_filter(pixels, 8)
     spread = fine.std()
     return np.fft.fft2((fine - fine.mean()) / (spread if spread > 0 else 1)), ratio
-
-
-def has_defect(mask: Path) -> bool:
-    """Whether anything is marked; a pair without is none, and does not count in the split."""
-    with Image.open(mask) as image:
-        return bool(np.asarray(image.convert("L")).any())
 
 
 def parts_of(files: Sequence[Path]) -> list[list[int]]:
@@ -106,31 +105,32 @@ def main() -> None:
         sys.exit(f"--shots: expected 1 or more, found {given.shots}")
     if given.out.exists():
         sys.exit(f"--out {given.out}: expected a folder that is not there yet, found one; choose another")
-    for folder in sorted((given.product / "test").iterdir()):
-        files = sorted(folder.iterdir())
-        if folder.name == GOOD:
-            continue
-        masks = sorted((given.product / "ground_truth" / folder.name).iterdir())
-        marked = [number for number, mask in enumerate(masks) if has_defect(mask)]
-        files, masks = [files[number] for number in marked], [masks[number] for number in marked]
+    every = PhotographsConfig(layout=Layout.MVTEC, normals=_ALL, regions=Regions.OFF)
+    try:
+        product = load_product(given.product, every, size=256)
+    except UserError as error:
+        sys.exit(str(error))
+    for defect in product.defects:
+        pairs = sorted([*defect.train, *defect.test], key=lambda pair: pair.image)
+        files = [pair.image for pair in pairs]
         parts = parts_of(files)
         wanted = training_pairs(len(files), None)
         chosen = choose(parts, wanted)
         if chosen is None:
-            sys.exit(f"{folder}: expected parts with {wanted} photographs together, found none: {parts}")
+            sys.exit(f"{defect.name}: expected parts with {wanted} photographs together, found none: {parts}")
         training = [parts[number] for number in chosen]
         held_out = [part for number, part in enumerate(parts) if number not in chosen]
         shown = turns(training)[: given.shots]
         order = [*shown, *turns(held_out)]
-        copy([files[number] for number in order], given.out / "test" / folder.name)
-        copy([masks[number] for number in order], given.out / "ground_truth" / folder.name, "_mask")
+        name = files[0].parent.name
+        copy([files[number] for number in order], given.out / "test" / name)
+        copy([pairs[number].mask for number in order], given.out / "ground_truth" / name, "_mask")
         print(
-            f"{folder.name}: {len(shown)} photographs of {min(len(training), len(shown))} parts train, "
+            f"{name}: {len(shown)} photographs of {min(len(training), len(shown))} parts train, "
             f"{len(files) - wanted} of {len(held_out)} are held out"
         )
-    tested, training = (sorted((given.product / side / GOOD).iterdir()) for side in ("test", "train"))
-    files = [*tested, *training]
-    held, rest, room = [], [], len(tested)
+    files = [*sorted(product.test_normals), *sorted(product.normals)]
+    held, rest, room = [], [], len(product.test_normals)
     for part in reversed(parts_of(files)):
         if len(part) <= room:
             held.append(part)

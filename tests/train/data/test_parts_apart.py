@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parts_apart import choose, has_defect, main, parts_of, turns
+from parts_apart import choose, main, parts_of, turns
 from PIL import Image
 
 
@@ -44,13 +44,6 @@ def test_as_many_parts_as_can_be_are_chosen() -> None:
     assert turns(parts) == [0, 4, 6, 8, 1, 5, 7, 2, 3]
 
 
-def test_an_empty_mask_is_no_pair(tmp_path: Path) -> None:
-    for name, level in (("empty", 0), ("marked", 1)):
-        Image.fromarray(np.full((4, 4), level, np.uint8)).save(tmp_path / f"{name}.png")
-    assert not has_defect(tmp_path / "empty.png")
-    assert has_defect(tmp_path / "marked.png")
-
-
 def test_with_few_shots_the_same_is_held_out(
     photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,3 +70,35 @@ def test_with_few_shots_the_same_is_held_out(
     monkeypatch.setattr("sys.argv", ["", str(product), "--out", str(tmp_path / "no"), "--shots", "0"])
     with pytest.raises(SystemExit, match="expected 1 or more, found 0"):
         main()
+
+
+def test_masks_go_with_their_photographs(
+    photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product, out = tmp_path / "product", tmp_path / "apart"
+    for folder in ("test/spot", "train/good", "ground_truth/spot"):
+        (product / folder).mkdir(parents=True)
+    photographs[0].rename(product / "train/good" / photographs[0].name)
+    masks = {}
+    for number, file in enumerate(photographs[1:]):
+        moved = file.rename(product / "test/spot" / file.name)
+        mask = Image.new("L", (320, 240))
+        mask.paste(255, (0, 0, 100 + number, 100))
+        if number != 2:  # one that nobody has marked
+            mask.save(product / "ground_truth/spot" / file.name)
+            masks[moved.read_bytes()] = mask.tobytes()
+    monkeypatch.setattr("sys.argv", ["parts_apart.py", str(product), "--out", str(out)])
+    main()
+    written = sorted((out / "test/spot").iterdir())
+    assert len(written) == len(masks) == 10
+    for file in written:
+        with Image.open(out / "ground_truth/spot" / f"{file.stem}_mask.png") as mask:
+            assert mask.tobytes() == masks[file.read_bytes()]
+
+
+def test_what_is_no_product_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "apart"
+    monkeypatch.setattr("sys.argv", ["parts_apart.py", str(tmp_path), "--out", str(out)])
+    with pytest.raises(SystemExit, match="Cannot be used"):
+        main()
+    assert not out.exists()

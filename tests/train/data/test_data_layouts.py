@@ -168,6 +168,14 @@ def test_a_visa_normal_may_have_an_anomalys_file_name(tmp_path: Path) -> None:
     assert "1 normal images are not listed in 1cls.csv and not used" in product.report.to_text()
 
 
+def test_without_normals_for_testing_those_that_do_not_train_are(tmp_path: Path) -> None:
+    root = write_mvtec(tmp_path / "bottle", normals=12, test_normals=0)
+    product = load_product(root, PhotographsConfig(normals=8), size=32)
+    assert (len(product.normals), len(product.test_normals)) == (8, 4)
+    assert not {*product.normals} & {*product.test_normals}
+    assert load_product(root, PhotographsConfig(normals=12), size=32).test_normals == ()
+
+
 def test_visa_without_its_tables_is_one_defect_and_one_pool_of_normals(tmp_path: Path) -> None:
     folder = write_visa(tmp_path, ["melt", "melt", "bent"], split=False)
     (folder / "image_anno.csv").unlink()

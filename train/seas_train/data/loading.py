@@ -162,7 +162,10 @@ def _choose_defects(
 def _split_normals(
     found: Found, checked: Checked, wanted: int, problems: Problems
 ) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the normals that train and those that test; only the latter may be none."""
+    """Return the normals that train and those that test; only the latter may be none.
+
+    Where a product has none for testing, those that do not train are.
+    """
     train, rest = divide(checked.train_normals, wanted)
     if not train:
         kind, lost = Kind.NO_NORMALS, len(found.train_normals)
@@ -172,7 +175,7 @@ def _split_normals(
         problems.warn(
             Kind.FEW_NORMALS, None, f"expected {wanted} normal images, found {len(train)}: all of them train"
         )
-    return train, rest if found.one_pool else tuple(checked.test_normals)
+    return train, rest if found.one_pool or not checked.test_normals else tuple(checked.test_normals)
 
 
 def _split_defect(

@@ -11,7 +11,7 @@ from seas_export.proof.evaluate.features import Network
 from seas_export.proof.evaluate.formulas import cluster_diversity, inception_score, kernel_distance
 from seas_export.proof.evaluate.seen import Seen, augmented
 from seas_runtime.dataset.formats.shapes.regions import find_regions
-from seas_runtime.placement.appearance.looks import mean_around
+from seas_runtime.placement.appearance.grain import mean_around
 from seas_runtime.placement.morphology import BoolArray, grow
 
 _GAP, _REACH = 2, 12

@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from seas_runtime.errors import UserError
 from seas_runtime.placement.appearance.contrast import grain_around, measure_contrast
-from seas_runtime.placement.appearance.looks import EDGE, MOST_ROUGH, Look, lay_look, margin, unpacked
+from seas_runtime.placement.appearance.grain import MOST_ROUGH
+from seas_runtime.placement.appearance.looks import EDGE, Look, lay_look, margin, unpacked
 from seas_runtime.placement.masks.augment import Ranges, augment
 from seas_runtime.placement.masks.borders import sides_of
 from seas_runtime.placement.masks.cutting import cut_shapes
@@ -65,6 +66,16 @@ def test_grain_follows_the_new_surroundings(grain: float, rougher: float) -> Non
     assert laid[inside].mean() == pytest.approx(80, abs=3)
     before = laid_on(window, rough_defect(4, rougher), mask, known=False)
     assert grain_of(before, inside) == pytest.approx(rougher * grain_of(surface(4), beyond), rel=0.2)
+
+
+def test_a_rougher_defect_has_no_line_along_its_outline() -> None:
+    """The step at its edge is no grain, and is not raised as such."""
+    mask, window = round_mask(), surface(8, seed=4)
+    outline = mask & ~ndimage.binary_erosion(mask)
+    inner, beside = ndimage.binary_erosion(mask, iterations=4), ndimage.binary_dilation(mask, iterations=2)
+    laid = laid_on(window, rough_defect(4, 1.5), mask)
+    assert laid[outline].mean() > laid[inner].mean() - 3, "a dark line within"
+    assert laid[beside & ~mask].mean() < 112, "a bright line around"
 
 
 def test_what_a_look_that_was_made_larger_lacks_is_the_photographs_own() -> None:

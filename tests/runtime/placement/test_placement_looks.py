@@ -11,10 +11,10 @@ from scipy import ndimage
 
 from seas_runtime.errors import UserError
 from seas_runtime.placement.appearance.contrast import Contrast
+from seas_runtime.placement.appearance.grain import MOST_GRAIN, with_grain
 from seas_runtime.placement.appearance.looks import (
     EDGE,
     LARGEST,
-    MOST_GRAIN,
     Look,
     joined_looks,
     lay_look,
@@ -22,7 +22,6 @@ from seas_runtime.placement.appearance.looks import (
     measure_look,
     misfit,
     unpacked,
-    with_grain,
 )
 from seas_runtime.placement.appearance.surface import fill_in, is_wide
 from seas_runtime.placement.draw import Placer

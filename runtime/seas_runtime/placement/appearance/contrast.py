@@ -13,14 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from seas_runtime.placement.appearance.looks import (
-    INSIDE,
-    MOST_ROUGH,
-    exposed,
-    grain_of,
-    inside,
-    measure_look,
-)
+from seas_runtime.placement.appearance.grain import INSIDE, MOST_ROUGH, grain_of, inside
+from seas_runtime.placement.appearance.looks import exposed, measure_look
 from seas_runtime.placement.morphology import BoolArray, box_of, grow, reduced
 
 NEAREST = 3
@@ -86,7 +80,7 @@ def with_contrast(
 
 
 def grain_around(pixels: UInt8Array, mask: BoolArray, marked: BoolArray | None = None) -> float:
-    """Return the grain, see `looks.grain_of`, of what surrounds a mask [H, W] of a photograph [H, W, 3] and
+    """Return the grain, see `grain.grain_of`, of what surrounds a mask [H, W] of a photograph [H, W, 3] and
     is not `marked`; 0 where nothing does."""
     if not mask.any():
         return 0.0

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from seas_runtime.placement.appearance.grain import as_rough
 from seas_runtime.placement.appearance.surface import (
     UNEVEN,
     is_wide,
@@ -37,12 +38,6 @@ MOST_GAIN = 2.5
 """Differences grow with the brightness of the surroundings, as with an exposure, but not beyond this."""
 WHITE = 255
 """The brightest level: the room that what is brighter than its surroundings has ends there."""
-MOST_ROUGH = 5.0
-"""The most grain of a defect by that of its surroundings that is believed."""
-INSIDE = 3
-"""Pixels from its edge on are a mask's inside."""
-MOST_GRAIN = 2.0
-"""By how much the grain of a look is raised at most where sampling took it."""
 _MARGIN = 0.1
 """Of the mask's longer side: how far around it a packed look reaches."""
 _EDGES = 0.5
@@ -143,30 +138,6 @@ def unpacked(packed: FloatArray, own: bool) -> FloatArray:
     return packed if own else (packed - 128) * 2
 
 
-def with_grain(made: FloatArray, real: FloatArray) -> FloatArray:
-    """Return a look [h, w, 3] that was sampled from a `real` one [H, W, 3] with as much grain as that has.
-
-    A sample between pixels is a mean of them, so that a surface that is turned or bent a little loses its
-    grain, by which a segmenter then knows what was drawn. Grain is the median difference of a pixel from the
-    mean around it, which a defect's few edges do not move.
-    """
-    fine, wanted = made - mean_around(made), real - mean_around(real)
-    left = float(np.median(np.abs(fine)))
-    if left <= 0:
-        return made
-    gain = min(MOST_GRAIN, max(1.0, float(np.median(np.abs(wanted))) / left))
-    raised: FloatArray = made + np.float32(gain - 1) * fine
-    return raised
-
-
-def mean_around(values: FloatArray) -> FloatArray:
-    """Return the mean of each pixel [h, w] or [h, w, C] and its eight neighbours; the border's own are
-    repeated."""
-    padded = np.pad(values, ((1, 1), (1, 1), *((0, 0),) * (values.ndim - 2)), "edge")
-    tall = padded[:-2] + padded[1:-1] + padded[2:]
-    return np.asarray((tall[:, :-2] + tall[:, 1:-1] + tall[:, 2:]) / 9, np.float32)
-
-
 def lay_look(
     window: UInt8Array,
     mask: BoolArray,
@@ -200,9 +171,9 @@ def lay_look(
             tone = exposed(tone_of(values, mask), surface, look.around)
             laid = light + tone + np.float32(look.roughness) * (window - light)
         else:
-            laid, inner = surface + exposed(values, surface, look.around), inside(mask)
-            if 2 * inner.sum() >= mask.sum():  # of a stroke what is fine is the stroke
-                laid = _as_rough(laid, window, inner, look.roughness * grain)
+            laid = as_rough(
+                surface + exposed(values, surface, look.around), window, mask, look.roughness * grain
+            )
         values = np.where(own[..., None], values, laid)
     laid = window + share * (values - window)
     return np.clip(np.rint(laid), 0, 255).astype(np.uint8)
@@ -219,36 +190,6 @@ def exposed(differences: FloatArray, surface: FloatArray, around: float) -> Floa
     room = np.maximum(0, WHITE - level) / max(1.0, WHITE - around)
     shown: FloatArray = np.where(differences > 0, np.minimum(gain, room), gain) * differences
     return shown
-
-
-def inside(mask: BoolArray) -> BoolArray:
-    """Return what of a mask lies away from its edge."""
-    return ~grow(~mask, INSIDE)
-
-
-def grain_of(pixels: npt.NDArray[Any], where: BoolArray) -> float:
-    """Return the grain of pixels [h, w, 3], in levels: the median difference of one from the mean around it,
-    `where` [h, w]; 0 where that is nowhere."""
-    if not where.any():
-        return 0.0
-    grey = np.asarray(pixels, np.float32).mean(-1)
-    return float(np.median(np.abs(grey - mean_around(grey))[where]))
-
-
-def _as_rough(laid: FloatArray, window: UInt8Array, where: BoolArray, wanted: float) -> FloatArray:
-    """Return what is laid into a window [h, w, 3] with a grain of `wanted` levels `where` [h, w] it lies; as
-    it is where that is 0. What a look that was made larger lacks of it is the photograph's own."""
-    found = grain_of(laid, where)
-    if wanted <= 0 or found <= 0:
-        return laid
-    gain = min(MOST_GRAIN, wanted / found)
-    rough: FloatArray = laid + np.float32(gain - 1) * (laid - mean_around(laid))
-    there, lacking = grain_of(window, where), wanted**2 - (gain * found) ** 2
-    if lacking <= 0 or there <= 0:
-        return rough
-    pixels = window.astype(np.float32)
-    rough += np.float32(math.sqrt(lacking) / there) * (pixels - mean_around(pixels))
-    return rough
 
 
 def misfit(pixels: UInt8Array, mask: BoolArray, look: Look, place: tuple[int, int]) -> float:

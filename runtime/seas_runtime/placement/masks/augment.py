@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from seas_runtime.placement.appearance.looks import EDGE, Look, margin, unpacked, with_grain
+from seas_runtime.placement.appearance.grain import with_grain
+from seas_runtime.placement.appearance.looks import EDGE, Look, margin, unpacked
 from seas_runtime.placement.masks.borders import NO_SIDES, Sides, continued, cut_off
 from seas_runtime.placement.masks.borders import TURN as BORDER_TURN
 from seas_runtime.placement.masks.borders import WARP as BORDER_WARP

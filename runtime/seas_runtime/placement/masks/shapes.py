@@ -12,8 +12,8 @@ import numpy.typing as npt
 from seas_runtime.errors import UserError
 from seas_runtime.manifest.fields import RESERVED_NAMES, describe, is_safe_name
 from seas_runtime.placement.appearance.contrast import Contrast
+from seas_runtime.placement.appearance.grain import MOST_ROUGH
 from seas_runtime.placement.appearance.looks import LARGEST as LARGEST_LOOK
-from seas_runtime.placement.appearance.looks import MOST_ROUGH
 from seas_runtime.placement.morphology import BoolArray
 
 TABLE = "placement"

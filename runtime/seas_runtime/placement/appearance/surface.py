@@ -85,8 +85,9 @@ def without_slope(window: UInt8Array, inside: BoolArray, known: BoolArray, gap: 
     """Return by how much a window [h, w, 3] differs from its light where a defect is, `inside` [h, w]; None
     where no surface is `known` within `gap` pixels of it.
 
-    A plane through the defect's pixels stands for the light, moved by the defect's own tone: how far a plane
-    through its pixels near the rim lies over one through the surface beside, in the mean along the rim.
+    A parabola through the defect's pixels stands for the light, which falls off towards a round part's flanks.
+    It is moved by the defect's own tone: how far a plane through its pixels near the rim lies over one through
+    the surface beside, in the mean along the rim.
     """
     rim = inside & grow(known, gap + _RIM)
     beside = known & grow(rim, 3 * gap)
@@ -94,12 +95,13 @@ def without_slope(window: UInt8Array, inside: BoolArray, known: BoolArray, gap: 
         return None
     places = np.indices(inside.shape).transpose(1, 2, 0) / max(inside.shape)
     terms = np.concatenate([places, np.ones((*inside.shape, 1))], -1)
+    curved = np.concatenate([terms, places**2, places.prod(-1, keepdims=True)], -1)
     own, near, other = (
-        np.linalg.lstsq(terms[part], window[part].astype(float), rcond=None)[0]
-        for part in (inside, inside & grow(rim, 2 * gap), beside)
+        np.linalg.lstsq(values[part], window[part].astype(float), rcond=None)[0]
+        for values, part in ((curved, inside), (terms, inside & grow(rim, 2 * gap)), (terms, beside))
     )
     tone = terms[rim].mean(0) @ (near - other)
-    return np.asarray(window - terms @ own + tone, np.float32)
+    return np.asarray(window - curved @ own + tone, np.float32)
 
 
 def fill_in(pixels: FloatArray, known: BoolArray) -> FloatArray:

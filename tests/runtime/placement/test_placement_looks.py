@@ -65,13 +65,16 @@ def test_a_look_is_the_difference_from_the_surface_below() -> None:
     assert np.abs(difference[0]).max() <= 2  # the surface itself
 
 
-def test_the_light_on_a_wide_defect_at_the_border_is_no_part_of_its_look() -> None:
-    """A band that is 10 levels brighter, with stripes of 8 levels, in light that falls off towards it."""
+@pytest.mark.parametrize("flank", [0, 25])
+def test_the_light_on_a_wide_defect_at_the_border_is_no_part_of_its_look(flank: int) -> None:
+    """A band that is 10 levels brighter, with stripes of 8 levels, in light that falls off towards it, and
+    towards the flanks of a round part."""
     rows, columns = np.indices((SIZE, SIZE))
     height = 70
     mask = rows < height
     stripes = np.where(columns % 8 < 4, 4, -4)
-    pixels = 60 + 0.4 * rows + np.where(mask, 10 + stripes, 0)
+    light = 60 + 0.4 * rows - flank * (2 * columns / SIZE - 1) ** 2
+    pixels = light + np.where(mask, 10 + stripes, 0)
     pixels = np.broadcast_to(pixels[..., None], (SIZE, SIZE, 3)).astype(np.uint8)
     packed, own = measure_look(pixels, mask)
     assert not own
@@ -80,6 +83,7 @@ def test_the_light_on_a_wide_defect_at_the_border_is_no_part_of_its_look() -> No
     eights = difference.reshape(height, SIZE // 8, 8)
     tones = eights.mean((1, 2))
     assert np.ptp(tones) < 6  # of 28 that the light changes across the band
+    assert np.ptp(eights.mean((0, 2))) < 3  # of 25 to a flank
     assert tones.mean() == pytest.approx(10, abs=6)
     assert (eights[..., :4] - eights[..., 4:]).mean() == pytest.approx(8, abs=1)
 

@@ -85,9 +85,9 @@ def without_slope(window: UInt8Array, inside: BoolArray, known: BoolArray, gap: 
     """Return by how much a window [h, w, 3] differs from its light where a defect is, `inside` [h, w]; None
     where no surface is `known` within `gap` pixels of it.
 
-    A parabola through the defect's pixels stands for the light, which falls off towards a round part's flanks.
-    It is moved by the defect's own tone: how far a plane through its pixels near the rim lies over one through
-    the surface beside, in the mean along the rim.
+    A parabola through the defect's pixels stands for the light, which falls off towards the flanks of a round
+    part. It is moved by the defect's own tone: how far a plane through its pixels near the rim lies over one
+    through the surface beside, in the mean along the rim.
     """
     rim = inside & grow(known, gap + _RIM)
     beside = known & grow(rim, 3 * gap)

@@ -4,13 +4,17 @@
 
 Runs a few steps of `distill`'s first stage on one thread, with a checkpoint's own photographs, each encoded
 when it is drawn. Processor seconds are this process's own, so that other work on the machine adds little; the
-minutes of a whole stage are calculated from them, and say nothing of several threads.
+minutes of a whole stage are calculated from them, and say nothing of several threads. With `--whole` the
+whole command is run too, both stages with all of the machine's threads: what it takes by the clock, with
+loading. Exits with 1 where that is more than 8 minutes with the base `micro`.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +30,8 @@ from seas_train.training.optimizer import make_optimizer
 from seas_train.training.random import step_random
 from seas_train.training.state import trained_tensors
 
+_MINUTES = 8
+"""The most that a student of `micro` may take on two cores."""
 _WARM = 2
 """First steps that do not count: they encode most photographs, and fill caches."""
 
@@ -37,13 +43,24 @@ class _AsDrawn(Examples):
         """Encode nothing ahead."""
 
 
+def whole_seconds(teacher: Path, product: Path) -> float:
+    """Return the wall-clock seconds of `distill` with its defaults, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["distill", str(teacher), str(product), "--out", str(Path(folder) / "student")]
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "seas_export", *words], check=True)
+        return time.perf_counter() - begun
+
+
 def main() -> int:
     """Measure, print, write the figures."""
     parser = result_parser("distillation", __doc__)
     parser.add_argument("checkpoint", type=Path, help="the teacher's folder")
     parser.add_argument("--product", type=Path, required=True, help="folder of its photographs")
     parser.add_argument("--steps", type=int, default=6, help="steps to run")
+    parser.add_argument("--whole", action="store_true", help="run the whole command first")
     arguments = parser.parse_args()
+    whole = whole_seconds(arguments.checkpoint, arguments.product) if arguments.whole else None
 
     torch.set_num_threads(1)
     teacher = load_checkpoint(arguments.checkpoint)
@@ -79,10 +96,11 @@ def main() -> int:
         "processor_minutes_calculated": round(seconds * config.distill.steps / 60, 2),
         "tflop_per_step": round(found.flops / 1e12, 4),
         "estimated_bytes": sum(found.parts.values()) + sum(found.host.values()),
+        **({} if whole is None else {"whole_command_minutes": round(whole / 60, 2)}),
     }
     print(values)
     write_result(arguments.out, values)
-    return 0
+    return int(whole is not None and teacher.meta["base"]["name"] == "micro" and whole > _MINUTES * 60)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ RATIOS = (24.0, 28.0, 32.0)
 pairs lie out of their bounds with an earlier one."""
 LARGE = 400_000_000
 """Bytes of weights from which a pair takes minutes on a CPU."""
+JUDGED_EACH = 3
+"""Pairs of each defect and kind by which a bundle that is not large is judged: of fewer, one in which the
+step's rounding leads to another picture decides alone."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def write_int8_graphs(
     size = (bundle.path / bundle.manifest.graphs[kept[0]].file).with_name("weights.bin").stat().st_size
     large = size > LARGE
     calibrated, judged = (
-        Sample(seed, steps=_few(bundle) if large else None, alternate=large) for seed in (CALIBRATED, JUDGED)
+        Sample(seed, each, steps=_few(bundle) if large else None, alternate=large)
+        for seed, each in ((CALIBRATED, 1), (JUDGED, 1 if large else JUDGED_EACH))
     )
     say("int8: make pairs and watch what goes into each layer")
     ranges = Ranges()

@@ -156,7 +156,7 @@ def test_pairs_out_of_bounds_fail_with_the_figure_and_write_nothing(
     )
     with (
         already_traced(exported.bundle),
-        pytest.raises(CheckFailed, match=r"int8: over 4 whole pairs the images lie [0-9.]+ dB .* 90 dB"),
+        pytest.raises(CheckFailed, match=r"int8: over 12 whole pairs the images lie [0-9.]+ dB .* 90 dB"),
     ):
         export_bundle(checkpoint_folder, tmp_path / "bundle", precision="int8", steps=STEPS, parity=False)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,8 @@ training picture than training pictures are to each other's rotations and flips 
 where a bar is missed.
 
 How much pictures of a class differ is told beside: the mean distance of two of them by EfficientNet-Lite0's
-features (of the extra `prove`; None without it): a student's is to be 0.9 of its teacher's.
+features (of the extra `prove`; None without it): a student's is to be 0.9 of its teacher's. That of the
+product's photographs is told too: what lies above it is not the product.
 
 With `--placed` pairs are drawn into the product's held-out normals (test/good), which no training saw; the
 third question is then how many pass the gates at the first try. Figures go to another file.
@@ -112,6 +113,14 @@ def diversity(images: Sequence[NDArray[np.uint8]]) -> float | None:
     """The mean distance of two pictures [H, W, 3], as `evaluate` measures it; None where it cannot be."""
     lite0 = network()
     return mean_pairwise(lite0.distances(images, images)) if lite0 and len(images) > 1 else None
+
+
+def photographs_diversity(product: Product) -> dict[str, float | None]:
+    """The same of all photographs of each class, those that train and those held out."""
+    kinds = {GOOD: [*product.normals, *product.test_normals]}
+    for defect in product.defects:
+        kinds[defect.name] = [pair.image for pair in (*defect.train, *defect.test)]
+    return {kind: diversity([product.image(path) for path in paths]) for kind, paths in kinds.items()}
 
 
 def rejections(pairs: Sequence[GeneratedPair]) -> dict[str, int]:
@@ -220,10 +229,9 @@ def main() -> int:
     rows, thumbnails = judge_product(
         generator, judges, arguments.count, arguments.seed, arguments.batch, placing, arguments.strength
     )
-    distances: dict[str, float] = {}
-    if placing is None:  # a placed pair is a photograph for the most part
-        product = load_product(arguments.product, size=generator.manifest.image.height)
-        distances = memorisation(product, thumbnails)
+    product = load_product(arguments.product, size=generator.manifest.image.height)
+    # A placed pair is a photograph for the most part.
+    distances = memorisation(product, thumbnails) if placing is None else {}
     met = verdict(rows, distances, bars)
     write_result(
         arguments.out,
@@ -240,6 +248,7 @@ def main() -> int:
             },
             "judges_on_held_out_renders": on_renders,
             "generated": rows,
+            "diversity_of_photographs": photographs_diversity(product),
             **({"memorisation": distances} if distances else {}),
             "bars": bars,
             "met": met,
